@@ -1,0 +1,147 @@
+#include "catalog/base/clock.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static int64_t read_clock(clockid_t id)
+{
+	struct timespec ts;
+	clock_gettime(id, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+int64_t clock_now_ns(void)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
+int64_t clock_mono_ns(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t clock_mono_ms(void)
+{
+	return read_clock(CLOCK_MONOTONIC) / 1000000;
+}
+
+static void split_ns(int64_t when_ns, time_t *ret_s, long *ret_ns)
+{
+	int64_t s = when_ns / NS_PER_S, ns = when_ns % NS_PER_S;
+	if (ns < 0) {
+		ns += NS_PER_S;
+		s--;
+	}
+	*ret_s = (time_t)s;
+	*ret_ns = (long)ns;
+}
+
+void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
+{
+	time_t s;
+	long ns;
+	split_ns(when_ns, &s, &ns);
+	struct tm tm;
+	gmtime_r(&s, &tm);
+	char day[32];
+	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(ret_text, CLOCK_TEXT_MAX, "%s.%03ldZ", day, ns / 1000000);
+}
+
+void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
+{
+	time_t s;
+	long ns;
+	split_ns(when_ns, &s, &ns);
+	struct tm tm;
+	localtime_r(&s, &tm);
+	strftime(ret_text, CLOCK_TEXT_MAX, "%Y-%m-%d %H:%M", &tm);
+}
+
+/* Reads exactly `digits` decimal digits at *p and moves past them. */
+static int take_number(const char **p, int digits, int *ret)
+{
+	int v = 0;
+	for (int i = 0; i < digits; i++) {
+		if (!isdigit((unsigned char)(*p)[i]))
+			return -EINVAL;
+		v = v * 10 + ((*p)[i] - '0');
+	}
+	*p += digits;
+	*ret = v;
+	return 0;
+}
+
+static int take_zone(const char **p, int *ret_offset_s)
+{
+	*ret_offset_s = 0;
+	if (**p == 'Z' || **p == 'z') {
+		(*p)++;
+		return 0;
+	}
+	if (**p != '+' && **p != '-')
+		return 0;
+	int sign = **p == '-' ? -1 : 1, h, m = 0;
+	(*p)++;
+	if (take_number(p, 2, &h))
+		return -EINVAL;
+	if (**p == ':')
+		(*p)++;
+	if (**p && take_number(p, 2, &m))
+		return -EINVAL;
+	if (h > 23 || m > 59)
+		return -EINVAL;
+	*ret_offset_s = sign * (h * 3600 + m * 60);
+	return 0;
+}
+
+int clock_parse(const char *text, int64_t *ret_ns)
+{
+	static const int month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	const char *p = text;
+	int y, mo, d, h = 0, mi = 0, s = 0, offset = 0;
+	int64_t frac = 0;
+	if (take_number(&p, 4, &y) || *p++ != '-' || take_number(&p, 2, &mo) || *p++ != '-' || take_number(&p, 2, &d))
+		return -EINVAL;
+	int leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+	if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap))
+		return -EINVAL;
+	if (*p == 'T' || *p == 't' || *p == ' ') {
+		p++;
+		if (take_number(&p, 2, &h) || *p++ != ':' || take_number(&p, 2, &mi))
+			return -EINVAL;
+		if (*p == ':') {
+			p++;
+			if (take_number(&p, 2, &s))
+				return -EINVAL;
+		}
+		if (*p == '.' || *p == ',') {
+			p++;
+			int64_t unit = NS_PER_S / 10;
+			if (!isdigit((unsigned char)*p))
+				return -EINVAL;
+			for (; isdigit((unsigned char)*p); p++, unit /= 10)
+				frac += (*p - '0') * unit;
+		}
+		if (h > 23 || mi > 59 || s > 60 || take_zone(&p, &offset))
+			return -EINVAL;
+	}
+	if (*p)
+		return -EINVAL;
+	struct tm tm;
+	memset(&tm, 0, sizeof tm);
+	tm.tm_year = y - 1900;
+	tm.tm_mon = mo - 1;
+	tm.tm_mday = d;
+	tm.tm_hour = h;
+	tm.tm_min = mi;
+	tm.tm_sec = s;
+	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
+	if (y < 1678 || y > 2261)
+		return -EINVAL;
+	*ret_ns = ((int64_t)timegm(&tm) - offset) * NS_PER_S + frac;
+	return 0;
+}

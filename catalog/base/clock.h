@@ -1,0 +1,26 @@
+/*
+ * Times.  Wall time is int64 nanoseconds since the Unix epoch (UTC); durations and deadlines use the monotonic clock.
+ * Thread rules: all functions are pure or read a clock; any thread.
+ */
+#ifndef MESHFS_BASE_CLOCK_H
+#define MESHFS_BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define CLOCK_TEXT_MAX 40
+#define NS_PER_S 1000000000LL
+
+int64_t clock_now_ns(void);  /* wall clock */
+int64_t clock_mono_ns(void); /* monotonic */
+int64_t clock_mono_ms(void);
+
+/* "2026-11-22T21:20:00.123Z" (milliseconds; the form OpenLineage and JSON readers take) into `ret_text`. */
+void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX]);
+/* "2026-11-22 21:20" in local time, for people. */
+void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX]);
+
+/* Reads "2026-11-22", "2026-11-22T21:20:00[.fff][Z|±hh:mm]" (a space may stand for T; no zone means UTC).
+ * Returns 0 or -EINVAL. */
+int clock_parse(const char *text, int64_t *ret_ns);
+
+#endif

@@ -1,0 +1,148 @@
+#include "catalog/base/hash.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* libcrypto fails here only without memory or in a broken installation; a wrong digest must never be returned. */
+static void must(int ok)
+{
+	if (!ok)
+		abort();
+}
+
+void sha256_of(const void *bytes, size_t len, struct digest *ret)
+{
+	must(EVP_Digest(bytes, len, ret->bytes, NULL, EVP_sha256(), NULL));
+}
+
+void hmac_sha256_of(const void *key, size_t key_len, const void *bytes, size_t len, struct digest *ret)
+{
+	unsigned int n = 0;
+	must(HMAC(EVP_sha256(), key, (int)key_len, bytes, len, ret->bytes, &n) != NULL && n == SHA256_SIZE);
+}
+
+struct sha256 {
+	EVP_MD_CTX *context;
+};
+
+struct sha256 *sha256_new(void)
+{
+	struct sha256 *h = calloc(1, sizeof *h);
+	if (!h)
+		return NULL;
+	h->context = EVP_MD_CTX_new();
+	if (!h->context || !EVP_DigestInit_ex(h->context, EVP_sha256(), NULL)) {
+		sha256_free(h);
+		return NULL;
+	}
+	return h;
+}
+
+void sha256_update(struct sha256 *h, const void *bytes, size_t len)
+{
+	must(EVP_DigestUpdate(h->context, bytes, len));
+}
+
+void sha256_final(struct sha256 *h, struct digest *ret)
+{
+	must(EVP_DigestFinal_ex(h->context, ret->bytes, NULL));
+}
+
+void sha256_free(struct sha256 *h)
+{
+	if (!h)
+		return;
+	EVP_MD_CTX_free(h->context);
+	free(h);
+}
+
+static void canonical(XXH128_hash_t value, struct xxh128 *ret)
+{
+	XXH128_canonical_t c;
+	XXH128_canonicalFromHash(&c, value);
+	memcpy(ret->bytes, c.digest, XXH128_SIZE);
+}
+
+void xxh128_of(const void *bytes, size_t len, struct xxh128 *ret)
+{
+	canonical(XXH3_128bits(bytes, len), ret);
+}
+
+struct xxh128_state {
+	XXH3_state_t *state;
+};
+
+struct xxh128_state *xxh128_new(void)
+{
+	struct xxh128_state *h = calloc(1, sizeof *h);
+	if (!h)
+		return NULL;
+	h->state = XXH3_createState();
+	if (!h->state || XXH3_128bits_reset(h->state) != XXH_OK) {
+		xxh128_free(h);
+		return NULL;
+	}
+	return h;
+}
+
+void xxh128_update(struct xxh128_state *h, const void *bytes, size_t len)
+{
+	must(XXH3_128bits_update(h->state, bytes, len) == XXH_OK);
+}
+
+void xxh128_final(const struct xxh128_state *h, struct xxh128 *ret)
+{
+	canonical(XXH3_128bits_digest(h->state), ret);
+}
+
+void xxh128_free(struct xxh128_state *h)
+{
+	if (!h)
+		return;
+	XXH3_freeState(h->state);
+	free(h);
+}
+
+void hex_format(const void *bytes, size_t len, char *ret_text)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *p = bytes;
+	for (size_t i = 0; i < len; i++) {
+		ret_text[2 * i] = digits[p[i] >> 4];
+		ret_text[2 * i + 1] = digits[p[i] & 15];
+	}
+	ret_text[2 * len] = '\0';
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+int hex_parse(const char *text, void *ret_bytes, size_t len)
+{
+	unsigned char *out = ret_bytes;
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = high < 0 ? -1 : hex_digit(text[2 * i + 1]);
+		if (low < 0)
+			return -EINVAL;
+		out[i] = (unsigned char)(high << 4 | low);
+	}
+	return text[2 * len] ? -EINVAL : 0;
+}
+
+bool digest_equal(const struct digest *a, const struct digest *b)
+{
+	return memcmp(a->bytes, b->bytes, SHA256_SIZE) == 0;
+}

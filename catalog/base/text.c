@@ -1,0 +1,230 @@
+#include "catalog/base/text.h"
+
+#include "catalog/base/buf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+char *text_format(const char *fmt, ...)
+{
+	struct buf b = BUF_INIT;
+	va_list ap;
+	va_start(ap, fmt);
+	buf_addv(&b, fmt, ap);
+	va_end(ap);
+	return buf_take(&b);
+}
+
+bool text_starts(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool text_ends(const char *text, const char *suffix)
+{
+	size_t n = strlen(text), m = strlen(suffix);
+	return n >= m && memcmp(text + n - m, suffix, m) == 0;
+}
+
+bool text_glob(const char *glob, const char *path)
+{
+	const char *star_glob = NULL, *star_path = NULL;   /* after the last `*` */
+	const char *multi_glob = NULL, *multi_path = NULL; /* after the last `**` */
+	for (;;) {
+		if (glob[0] == '*' && glob[1] == '*') {
+			while (*glob == '*')
+				glob++;
+			if (!*glob)
+				return true;
+			multi_glob = glob;
+			multi_path = path;
+			star_glob = NULL;
+			/* `**` between two slashes also matches no part at all. */
+			if (*glob == '/' && text_glob(glob + 1, path))
+				return true;
+			continue;
+		}
+		if (*glob == '*') {
+			star_glob = ++glob;
+			star_path = path;
+			continue;
+		}
+		if (*path && (*glob == *path || (*glob == '?' && *path != '/'))) {
+			glob++;
+			path++;
+			continue;
+		}
+		if (!*path && !*glob)
+			return true;
+		if (!*path && strcmp(glob, "/**") == 0)
+			return true;
+		if (star_glob && *star_path && *star_path != '/') {
+			path = ++star_path;
+			glob = star_glob;
+			continue;
+		}
+		if (multi_glob && *multi_path) {
+			path = ++multi_path;
+			glob = multi_glob;
+			star_glob = NULL;
+			continue;
+		}
+		return false;
+	}
+}
+
+/* Levenshtein distance, given up (returns `limit` + 1) for words longer than the row. */
+static size_t distance(const char *a, const char *b, size_t limit)
+{
+	enum { LONGEST = 64 };
+	size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
+	if (n > LONGEST || m > LONGEST)
+		return limit + 1;
+	for (size_t j = 0; j <= m; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= n; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= m; j++) {
+			size_t keep = diagonal + (a[i - 1] != b[j - 1]);
+			diagonal = row[j];
+			size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+			row[j] = best < keep ? best : keep;
+		}
+	}
+	return row[m];
+}
+
+const char *text_nearest(const char *word, const char *const *names, size_t count)
+{
+	size_t limit = strlen(word) / 3 + 1, best = 4;
+	if (limit > 3)
+		limit = 3;
+	const char *found = NULL;
+	for (size_t i = 0; i < count; i++) {
+		size_t d = distance(word, names[i], limit);
+		if (d <= limit && d < best) {
+			best = d;
+			found = names[i];
+		}
+	}
+	return found;
+}
+
+void text_size(uint64_t bytes, char ret_text[TEXT_SIZE_MAX])
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	if (bytes < 1024) {
+		snprintf(ret_text, TEXT_SIZE_MAX, "%u B", (unsigned)bytes);
+		return;
+	}
+	double v = (double)bytes;
+	int u = -1;
+	while (v >= 1024 && u < 5) {
+		v /= 1024;
+		u++;
+	}
+	snprintf(ret_text, TEXT_SIZE_MAX, v < 10 ? "%.1f %s" : "%.0f %s", v, units[u]);
+}
+
+int text_parse_size(const char *text, uint64_t *ret_bytes)
+{
+	static const struct {
+		const char *name;
+		uint64_t factor;
+	} units[] = {
+		{ "", 1 }, { "b", 1 }, { "k", 1ULL << 10 }, { "kib", 1ULL << 10 }, { "kb", 1000ULL },
+		{ "m", 1ULL << 20 }, { "mib", 1ULL << 20 }, { "mb", 1000000ULL }, { "g", 1ULL << 30 },
+		{ "gib", 1ULL << 30 }, { "gb", 1000000000ULL }, { "t", 1ULL << 40 }, { "tib", 1ULL << 40 },
+		{ "tb", 1000000000000ULL },
+	};
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	char *end;
+	double v = strtod(text, &end);
+	while (*end == ' ')
+		end++;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+		if (strcasecmp(end, units[i].name) != 0)
+			continue;
+		double bytes = v * (double)units[i].factor;
+		if (!(bytes >= 0) || bytes >= 9.2e18)
+			return -EINVAL;
+		*ret_bytes = (uint64_t)bytes;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int text_parse_duration_ms(const char *text, int64_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		double ms;
+	} units[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60e3 }, { "min", 60e3 }, { "h", 3600e3 }, { "d", 86400e3 } };
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	char *end;
+	double v = strtod(text, &end);
+	while (*end == ' ')
+		end++;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+		if (strcmp(end, units[i].name) != 0)
+			continue;
+		if (!(v >= 0) || v * units[i].ms > 9e15)
+			return -EINVAL;
+		*ret_ms = (int64_t)(v * units[i].ms);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* The length of the well-formed UTF-8 sequence at `p`, or 0.  RFC 3629, table 3-7 of the Unicode standard. */
+static size_t utf8_sequence(const unsigned char *p, size_t left)
+{
+	if (p[0] < 0x80)
+		return 1;
+	size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+	if (!n || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+	    (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+bool text_is_utf8(const char *bytes, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
+	while (p < end) {
+		size_t n = utf8_sequence(p, (size_t)(end - p));
+		if (!n)
+			return false;
+		p += n;
+	}
+	return true;
+}
+
+char *text_printable(const char *bytes, size_t len)
+{
+	struct buf b = BUF_INIT;
+	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
+	while (p < end) {
+		size_t n = utf8_sequence(p, (size_t)(end - p));
+		if (n == 0 || *p < 0x20 || *p == 0x7f) {
+			buf_addf(&b, "\\x%02x", *p);
+			p++;
+		} else {
+			buf_add(&b, p, n);
+			p += n;
+		}
+	}
+	return buf_take(&b);
+}

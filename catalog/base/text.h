@@ -1,0 +1,41 @@
+/*
+ * Small things about text: formatted strings, globs, suggestions, sizes and durations, names of the mesh.
+ * All functions are pure; returned strings are the caller's to free.
+ */
+#ifndef MESHFS_BASE_TEXT_H
+#define MESHFS_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TEXT_SIZE_MAX 24
+
+/* A new string, or NULL when there is no memory. */
+char *text_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+bool text_starts(const char *text, const char *prefix);
+bool text_ends(const char *text, const char *suffix);
+
+/* Glob over '/'-separated paths: `*` any run of bytes but '/', `?` one byte but '/', `**` any run of bytes ('/'
+ * included; a glob that ends in a slash and `**` also matches the folder itself).  No brackets, no escapes.  Linear in practice: backtracks to the last `*` and the last
+ * `**` only. */
+bool text_glob(const char *glob, const char *path);
+
+/* Of `names`, the nearest to `word` (edit distance at most a third of the word's length and 3), or NULL. */
+const char *text_nearest(const char *word, const char *const *names, size_t count);
+
+/* "512 B", "1.4 MiB", "20 GiB". */
+void text_size(uint64_t bytes, char ret_text[TEXT_SIZE_MAX]);
+/* Reads "20GiB", "512 MiB", "64k", "1000000", also KB/MB/GB as powers of 1000.  0 or -EINVAL. */
+int text_parse_size(const char *text, uint64_t *ret_bytes);
+/* Reads "5s", "250ms", "2m", "1h", "7d"; a bare number is seconds.  0 or -EINVAL. */
+int text_parse_duration_ms(const char *text, int64_t *ret_ms);
+
+/* Is it well-formed UTF-8 (no surrogates, no overlong forms)? */
+bool text_is_utf8(const char *bytes, size_t len);
+
+/* A copy that is safe to print: control bytes and malformed UTF-8 as \xHH. */
+char *text_printable(const char *bytes, size_t len);
+
+#endif

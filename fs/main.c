@@ -1,0 +1,102 @@
+/* meshfs: the program.  A table of subcommands, which is also the usage text. */
+#include "catalog/base/log.h"
+#include "catalog/base/text.h"
+#include "fs/commands.h"
+#include "fs/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct command commands[] = {
+#define COMMAND(id, name, usage, summary) { name, usage, summary, cmd_##id },
+#include "fs/commands.def"
+#undef COMMAND
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: meshfs [-m MESH] [-q|-v] COMMAND …\n\ncommands:\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\n'meshfs COMMAND --help' explains one; meshfs(1) is the manual.\n");
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[COMMAND_COUNT];
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		names[i] = commands[i].name;
+	const char *near = text_nearest(word, names, COMMAND_COUNT);
+	if (near)
+		fprintf(stderr, "meshfs: %s: no such command (did you mean '%s'?); see 'meshfs --help'\n", word, near);
+	else
+		fprintf(stderr, "meshfs: %s: no such command; see 'meshfs --help'\n", word);
+	return ERR_PARSE;
+}
+
+/* Standard descriptors that are closed would be given to the first files we open, and our messages written into them. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct invocation inv = { NULL, false, false };
+	open_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	int i = 1;
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		if (!strcmp(argv[i], "-m") && i + 1 < argc) {
+			inv.mesh_path = argv[++i];
+		} else if (!strcmp(argv[i], "-q")) {
+			inv.quiet = true;
+		} else if (!strcmp(argv[i], "-v")) {
+			inv.verbose = true;
+		} else if (!strcmp(argv[i], "--version")) {
+			printf("meshfs %s\n", MESHFS_VERSION);
+			return 0;
+		} else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			usage(stdout);
+			return 0;
+		} else {
+			fprintf(stderr, "meshfs: %s: %s; see 'meshfs --help'\n", argv[i],
+				!strcmp(argv[i], "-m") ? "wants the path of a mesh file" : "unknown option");
+			return ERR_PARSE;
+		}
+	}
+	if (i == argc) {
+		usage(stderr);
+		return ERR_PARSE;
+	}
+	log_set_level(inv.verbose ? LOG_DEBUG : inv.quiet ? LOG_ERROR : LOG_WARN);
+	for (size_t c = 0; c < COMMAND_COUNT; c++) {
+		if (strcmp(commands[c].name, argv[i]) != 0)
+			continue;
+		struct err e = ERR_INIT;
+		int status = -1;
+		int r = commands[c].run(&inv, argc - i, argv + i, &status, &e);
+		if (r && !e.code)
+			err_set(&e, r, "%s: %s", argv[i], strerror(-r));
+		if (r)
+			fprintf(stderr, "meshfs: %s\n", e.text);
+		if (fflush(stdout) && !r && errno != EPIPE) {
+			fprintf(stderr, "meshfs: cannot write the output: %s\n", strerror(errno));
+			return ERR_FAIL;
+		}
+		return status >= 0 ? status : r ? err_exit_status(&e) : 0;
+	}
+	return unknown_command(argv[i]);
+}

@@ -1,0 +1,69 @@
+/*
+ * Capture: every open, served or denied, is on record before it is answered.
+ *
+ * A record is written into a preallocated, mapped journal of fixed, checksummed slots (it survives kill -9 from then on); one
+ * elected writer per lineage database drains journals into SQLite in batches.  Strings are interned: a session registers what repeats
+ * (run, subject, versions, views, paths) once and records carry numbers.
+ *
+ * Thread rules: recorder_open_record and recorder_close_record from any thread, without locks held that the
+ * writer could want; the rest from start and stop.
+ */
+#ifndef MESHFS_FS_RECORDER_H
+#define MESHFS_FS_RECORDER_H
+
+#include "catalog/base/err.h"
+#include "catalog/mesh.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct recorder;
+
+/* Opens the journal and the database's writer for this process; drains journals that dead processes left behind. */
+int recorder_start(const struct mesh_config *mesh, struct recorder **ret, struct err *e);
+/* Drains, then stops.  After it returns everything recorded is in the database. */
+int recorder_stop(struct recorder *r, struct err *e);
+int recorder_drain(struct recorder *r, struct err *e); /* waits until what is recorded now is in the database */
+
+struct run_facts {
+	const char *name;       /* NULL: the session has no name; one is made */
+	const char *user;
+	uid_t uid;
+	const char *purpose;    /* or NULL */
+	const char *command;    /* command line, or NULL */
+	const char *parent;     /* run id of the enclosing run, or NULL */
+	const char *git_commit; /* of the folder it runs in, or NULL */
+	const char *const *params; /* "k=v" */
+	size_t param_count;
+	const char *host;
+	const char *mount;      /* mount point */
+};
+
+#define RUN_ID_SIZE 37 /* a UUID (version 7) as text */
+
+/* A run is in the database when this returns.  Joining: `id` non-empty on entry continues that run (mount inside `meshfs run`). */
+int recorder_begin_run(struct recorder *r, const struct run_facts *facts, char id[RUN_ID_SIZE], struct err *e);
+int recorder_end_run(struct recorder *r, const char *id, int exit_status, struct err *e);
+
+enum read_outcome { READ_SERVED = 1, READ_DENIED = 2 };
+
+struct read_facts {
+	const char *run;      /* id */
+	const char *address;  /* full: sales/orders/1.2.0/part-0.csv */
+	const char *version;  /* sales/orders/1.2.0 */
+	const char *file;     /* part-0.csv */
+	const char *view;     /* hex of the transform's hash, or "" for identity */
+	const char *policy;   /* hex of the policy's hash */
+	const char *rules;    /* that made the decision, or "" */
+	enum read_outcome outcome;
+	pid_t pid;            /* of the caller */
+};
+
+/* In the journal when this returns (0), or -EIO (the journal is full and the database cannot be written: `lineage.on_full`).  `ret_record`
+ * names the record for recorder_close_record. */
+int recorder_open_record(struct recorder *r, const struct read_facts *facts, uint64_t *ret_record);
+/* Adds what is known when the handle closes. */
+void recorder_close_record(struct recorder *r, uint64_t record, uint64_t bytes_fetched);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * A transform: the row filter and the column actions of one view, in canonical form; its hash names the view.
+ *
+ * Built by decisions, applied by the views of each format.  Immutable, reference-counted, any thread.  It holds no key
+ * bytes: masks name their key and its fingerprint; the view loads the key.
+ */
+#ifndef MESHFS_POLICY_TRANSFORM_H
+#define MESHFS_POLICY_TRANSFORM_H
+
+#include "catalog/base/buf.h"
+#include "catalog/base/err.h"
+#include "catalog/base/hash.h"
+#include "catalog/contract.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Strictest first; the numbers order them.  MASK_KEEP is the absence of a mask. */
+enum mask_kind {
+	MASK_DROP,
+	MASK_NULL,
+	MASK_REDACT,
+	MASK_HMAC,
+	MASK_YEAR,
+	MASK_MONTH,
+	MASK_ZIP3,
+	MASK_ROUND,
+	MASK_TOP,
+	MASK_SCRUB,
+	MASK_PARTIAL,
+	MASK_KEEP,
+};
+
+enum scrub_entity {
+	SCRUB_EMAIL_ADDRESS = 1 << 0,
+	SCRUB_PHONE_NUMBER = 1 << 1,
+	SCRUB_US_SSN = 1 << 2,
+	SCRUB_CREDIT_CARD = 1 << 3,
+	SCRUB_IBAN_CODE = 1 << 4,
+	SCRUB_IP_ADDRESS = 1 << 5,
+	SCRUB_URL = 1 << 6,
+	SCRUB_ALL = (1 << 7) - 1,
+};
+
+struct mask {
+	enum mask_kind kind;
+	bool keep_length;      /* redact keep length */
+	bool last;             /* partial last N (else first N) */
+	double number;         /* round N, top N, partial N */
+	unsigned entities;     /* scrub: enum scrub_entity bits */
+	char key[64];          /* hmac: the key's name */
+	unsigned char key_fingerprint[8];
+};
+
+struct column_action {
+	char *column; /* dotted path for nested columns */
+	struct mask mask;
+};
+
+struct expr; /* policy/expr.h: a checked boolean expression over row.<column> */
+
+struct transform {
+	unsigned refs; /* atomic */
+	struct column_action *actions; /* sorted by column; only columns that change */
+	size_t action_count;
+	/* A column that the contract does not name matches every `columns` clause: what happens to it.  MASK_KEEP: no rule. */
+	struct mask unnamed;
+	struct expr *filter; /* NULL: all rows */
+	/* The columns that the contract names for the file, with their types (borrowed from `contract`). */
+	struct contract *contract;
+	const struct contract_object *object;
+	char *text;         /* canonical: the same rules in any order give the same text */
+	struct digest hash; /* SHA-256 of VIEW_CODE_VERSION, text and the keys' fingerprints */
+};
+
+#define VIEW_CODE_VERSION 1
+
+struct transform *transform_ref(struct transform *t);
+void transform_unref(struct transform *t);
+/* One line: what this view drops or masks (the xattr user.mesh.policy): "drops email; masks zip (zip3); rows where …". */
+void transform_summary(const struct transform *t, struct buf *ret);
+
+#endif
