@@ -41,9 +41,13 @@ struct field {
 	const char *const *allowed; /* TEXT: NULL-terminated */
 };
 
+/* Aliases let a small document nest the same maps again and again. */
+#define MAPS_MAX 200000u
+
 struct checker {
 	const struct contract *contract;
 	struct err *err;
+	unsigned maps; /* looked at so far */
 };
 
 struct shape {
@@ -208,6 +212,8 @@ static int check_unknown(struct checker *k, const struct doc_node *n, size_t i, 
 
 static int check_shape(struct checker *k, const struct doc_node *n, const struct shape *shape)
 {
+	if (++k->maps > MAPS_MAX)
+		return bad(k, n, "more than %u maps in a contract", MAPS_MAX);
 	for (const struct field *f = shape->fields; f->name; f++) {
 		const struct doc_node *value = doc_get(n, f->name);
 		if (f->required && (!value || (doc_kind(value) == DOC_NULL && f->type != SCALAR && f->type != ANY)))
@@ -577,6 +583,6 @@ static const struct shape contract_shape = {
 
 int contract_validate(const struct contract *c, struct err *e)
 {
-	struct checker k = { c, e };
+	struct checker k = { c, e, 0 };
 	return check_shape(&k, doc_root(contract_doc(c)), &contract_shape);
 }

@@ -48,7 +48,7 @@ void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
 	gmtime_r(&s, &tm);
 	char day[32];
 	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(ret_text, CLOCK_TEXT_MAX, "%s.%03ldZ", day, ns / 1000000);
+	snprintf(ret_text, CLOCK_TEXT_MAX, "%s.%03uZ", day, (unsigned)(ns / 1000000) % 1000);
 }
 
 void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])

@@ -35,6 +35,7 @@ struct doc {
 
 struct builder {
 	struct doc *doc;
+	struct fy_diag *diag; /* collects the parser's complaints; without it they go to stderr */
 	struct fy_parser *parser;
 	struct err *err;
 	int depth;
@@ -92,17 +93,11 @@ static int out_of_memory(struct builder *b)
 /* The parser's first complaint, with its position. */
 static int parser_error(struct builder *b)
 {
-	struct fy_diag *diag = fy_parser_get_diag(b->parser);
 	void *iter = NULL;
-	struct fy_diag_error *problem = diag ? fy_diag_errors_iterate(diag, &iter) : NULL;
-	int code;
+	struct fy_diag_error *problem = fy_diag_errors_iterate(b->diag, &iter);
 	if (problem)
-		code = err_at(b->err, b->doc->name, problem->line, problem->column, "%s", problem->msg);
-	else
-		code = err_at(b->err, b->doc->name, 0, 0, "not valid YAML");
-	if (diag)
-		fy_diag_unref(diag);
-	return code;
+		return err_at(b->err, b->doc->name, problem->line, problem->column, "%s", problem->msg);
+	return err_at(b->err, b->doc->name, 0, 0, "not valid YAML");
 }
 
 static int parse_scalar(struct builder *b, struct fy_event *event, struct doc_node **ret)
@@ -312,14 +307,23 @@ int doc_parse(const char *name, const char *text, size_t len, struct doc **ret, 
 		doc_free(b.doc);
 		return err_set(e, -ENOMEM, "%s: out of memory", name);
 	}
+	struct fy_diag_cfg diag_config;
+	fy_diag_cfg_default(&diag_config);
+	diag_config.fp = NULL;
+	b.diag = fy_diag_create(&diag_config);
+	if (b.diag)
+		fy_diag_set_collect_errors(b.diag, true);
 	struct fy_parse_cfg config = {
 		.search_path = "",
-		.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_ALLOW_DUPLICATE_KEYS,
+		.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_ALLOW_DUPLICATE_KEYS,
+		.diag = b.diag,
 	};
-	b.parser = fy_parser_create(&config);
+	b.parser = b.diag ? fy_parser_create(&config) : NULL;
 	int r = b.parser && !fy_parser_set_string(b.parser, text, len) ? parse_stream(&b) : out_of_memory(&b);
 	if (b.parser)
 		fy_parser_destroy(b.parser);
+	if (b.diag)
+		fy_diag_destroy(b.diag);
 	if (r) {
 		doc_free(b.doc);
 		return r;

@@ -1,5 +1,6 @@
 #include "test/unit/check.h"
 
+#include "catalog/base/io.h"
 #include "catalog/contract.h"
 
 #include <string.h>
@@ -92,6 +93,46 @@ TEST(refusals_have_positions)
 	refused("kind: DataContract\napiVersion: v3.1.0\nid: x\nversion: 1.0\nstatus: active\n", "contract.yaml:4:10", "put it in quotes");
 	refused("kind: Data\n", "contract.yaml:1:7", "must be DataContract");
 	refused("- a\n", "contract.yaml:1:", "not a data contract");
+}
+
+static void one_broken(char *words, const char *yaml, size_t len)
+{
+	int line = (int)strtol(words, &words, 10);
+	struct err e = ERR_INIT;
+	struct contract *c = NULL;
+	int r = contract_parse("t.yaml", yaml, len, &c, &e);
+	if (!r)
+		r = contract_validate(c, &e);
+	contract_unref(c);
+	char position[32];
+	snprintf(position, sizeof position, "t.yaml:%d:", line);
+	if (!r)
+		CHECK_FAIL("accepted, expected line %d%s:\n%s", line, words, yaml);
+	if (strncmp(e.text, position, strlen(position)) != 0 || !strstr(e.text, words + (*words == ' ')))
+		CHECK_FAIL("error is \"%s\", expected line %d%s", e.text, line, words);
+}
+
+/* test/data/contracts/broken.txt: at least 60 variants, each refused at its line, in its words. */
+TEST(broken_contracts)
+{
+	struct err e = ERR_INIT;
+	struct buf all = BUF_INIT;
+	CHECK_OK(io_read_file("test/data/contracts/broken.txt", 1 << 20, &all, &e), &e);
+	int count = 0;
+	char *at = strstr(all.data, "\n--- ");
+	while (at && !check_failed) {
+		char *words = at + 5, *yaml = strchr(words, '\n');
+		*yaml++ = '\0';
+		char *next = strstr(yaml, "\n--- ");
+		char *end = next ? next + 1 : all.data + all.len;
+		char *copy = strndup(yaml, (size_t)(end - yaml));
+		one_broken(words, copy, strlen(copy));
+		free(copy);
+		count++;
+		at = next;
+	}
+	buf_free(&all);
+	CHECK(check_failed || count >= 60);
 }
 
 CHECK_MAIN()
