@@ -30,13 +30,38 @@ void domain_free(struct domain *d);
 const char *domain_name(const struct domain *d);
 struct store *domain_store(struct domain *d);
 
-/* Looks for a newer generation and loads it.  *ret_changed (may be NULL): something newer is current now.  On failure the last good one
+/* Looks for a newer generation and loads it: one that another process left in the cache folder, then the store's.  A store
+ * that went backwards (restored from an old copy, or forged) is an error; the newest generation ever seen stays current.  *ret_changed (may be NULL): something newer is current now.  On failure the last good one
  * stays current and the error says why the store was not reached or what is wrong with its catalog. */
 int domain_refresh(struct domain *d, bool *ret_changed, struct err *e);
 /* The current snapshot, with a reference for the caller; NULL when the domain was never reached. */
 struct snapshot *domain_snapshot(struct domain *d);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
+
+/*
+ * Changes the catalog: calls `edit` (catalog/snapshot.h) on a copy of the newest generation, writes it as the next one and commits it
+ * (catalog/heads.h).  When another writer was first, `edit` is called again on that writer's generation, so it must look at
+ * snapshot_edit_base each time and may do nothing that cannot be repeated.  `edit` returns 0; a positive number: nothing to change,
+ * domain_commit returns 0 with *ret_generation (may be NULL) the current one; or -errno, which ends the commit.  What the edit refers to
+ * (packs, manifest) must be in the store by then.  -EROFS: a read-only store; -EAGAIN: lost COMMIT_TRIES_MAX races in a row.
+ * On success the new snapshot is current here and mounts of this host are told (domain_watch_folders).
+ */
+#define COMMIT_TRIES_MAX 50
+struct snapshot_edit;
+int domain_commit(struct domain *d, int (*edit)(void *arg, struct snapshot_edit *x, struct err *e), void *arg, uint64_t *ret_generation,
+		  struct err *e);
+/* Is there a catalog in the store?  Writes an empty first generation when there is none and the store is writable, else -ENOENT. */
+int domain_ensure_catalog(struct domain *d, struct err *e);
+
+/* The domain's folder in the cache (0700): scratch files of publishers may go to <folder>/tmp, which exists. */
+const char *domain_cache_folder(const struct domain *d);
+/*
+ * Folders to watch with inotify (IN_MOVED_TO | IN_CREATE) to learn of a new generation at once; call domain_refresh then.  The first
+ * is the cache folder: every process that commits or finds a newer generation replaces `generation` in it.  The second, NULL unless the
+ * store is a local folder that exists, is its .mesh/heads.  Both are borrowed from the domain.
+ */
+void domain_watch_folders(const struct domain *d, const char **ret_cache, const char **ret_heads);
 
 /* One version's manifest: from the cache folder, else fetched from the store, verified, kept.  Concurrent calls for one manifest fetch
  * once.  `ret` is a reference. */
