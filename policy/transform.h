@@ -53,6 +53,14 @@ struct mask {
 	unsigned char key_fingerprint[8];
 };
 
+/* The stricter of two masks, both of which read the raw value; MASK_NULL when they cannot be ordered. */
+void mask_combine(const struct mask *a, const struct mask *b, struct mask *ret);
+bool mask_equal(const struct mask *a, const struct mask *b);
+/* As the language writes it: "hmac key train-1", "partial first 2".  Fingerprints are not part of it. */
+void mask_text(const struct mask *m, struct buf *ret);
+/* "drop", "null", "redact", "hmac", … */
+const char *mask_kind_name(enum mask_kind kind);
+
 struct column_action {
 	char *column; /* dotted path for nested columns */
 	struct mask mask;
@@ -76,6 +84,13 @@ struct transform {
 
 #define VIEW_CODE_VERSION 1
 
+/*
+ * Builds one.  `actions` and `filter` are copied; a filter must be bound (policy/expr.h).  Actions that keep are left out, and so are those
+ * under a column whose parent has an action: that one covers all that stands in it (null or drop; a value mask that meets an object or a
+ * list gives null).  `contract` is referenced.  NULL without memory.
+ */
+struct transform *transform_new(const struct column_action *actions, size_t count, const struct mask *unnamed, const struct expr *filter,
+				struct contract *contract, const struct contract_object *object);
 struct transform *transform_ref(struct transform *t);
 void transform_unref(struct transform *t);
 /* One line: what this view drops or masks (the xattr user.mesh.policy): "drops email; masks zip (zip3); rows where …". */
