@@ -71,6 +71,7 @@ struct manifest_info {
 	char domain[64], product[64], version[36];
 	int64_t created_ns;
 	uint64_t rows, files, bytes;
+	struct digest tree; /* over names, kinds, executable bits, sizes, contents and link targets, not times: equal trees, equal versions */
 };
 
 /* Opens a local copy whose SHA-256 was checked by the caller.  It must belong to domain/product/version.  */
@@ -101,5 +102,15 @@ int manifest_pack(struct manifest *m, uint32_t pack, struct manifest_pack *ret);
 /* Chunks of a pack with slots in [first, first + count), whatever file they belong to (neighbours for one request).  Returns how many
  * are there (≤ count) or -errno; a slot this version does not use is skipped. */
 int manifest_pack_chunks(struct manifest *m, uint32_t pack, uint32_t first, uint32_t count, struct manifest_chunk *ret);
+
+/* Every pack and in-place object, with its number (1 …). */
+int manifest_packs(struct manifest *m, int (*each)(void *arg, uint32_t number, const struct manifest_pack *pack), void *arg);
+/* Every chunk with its id, in id order (for finding chunks that are there already), and one chunk by its id. */
+int manifest_chunks_all(struct manifest *m, int (*each)(void *arg, uint64_t id, const struct manifest_chunk *chunk), void *arg);
+int manifest_chunk_by_id(struct manifest *m, uint64_t id, struct manifest_chunk *ret);
+
+/* May a symlink at `path` within a version point to `target`?  Relative, ".." only in front and never above the version's root, so that
+ * following it (through other such links too) cannot leave the version.  0 or -EXDEV. */
+int symlink_check(const char *path, const char *target, size_t target_len);
 
 #endif
