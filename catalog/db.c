@@ -1,12 +1,16 @@
 #include "catalog/db.h"
 
 #include "catalog/base/buf.h"
+#include "catalog/base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CACHED_MAX 32 /* different literals a connection keeps prepared */
 #define NAME_MAX_SHOWN 256
@@ -119,7 +123,7 @@ int db_open(const char *path, unsigned flags, struct db **ret, struct err *e)
 	if (!r && (flags & DB_WAL))
 		r = db_exec(db, "PRAGMA journal_mode = wal", e);
 	if (!r && (flags & DB_SYNC_NONE))
-		r = db_exec(db, "PRAGMA synchronous = off; PRAGMA locking_mode = exclusive; PRAGMA journal_mode = off", e);
+		r = db_exec(db, "PRAGMA synchronous = off; PRAGMA locking_mode = exclusive; PRAGMA journal_mode = memory", e);
 	else if (!r && (flags & DB_SYNC_FULL))
 		r = db_exec(db, "PRAGMA synchronous = full", e);
 	else if (!r && (flags & DB_WAL))
@@ -267,6 +271,42 @@ int db_open_untrusted(const char *path, const char *name, const char *schema, st
 	}
 	*ret = db;
 	return 0;
+}
+
+/* The file's header: 16 bytes of magic, the user version at 60, the application id at 68, big-endian. */
+#define HEADER_BYTES 100
+
+static uint32_t be32(const unsigned char *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t format, struct err *e)
+{
+	unsigned char header[HEADER_BYTES];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	int r = io_pread_full(fd, header, sizeof header, 0);
+	close(fd);
+	if (r && r != -ENODATA)
+		return err_set(e, r, "%s: %s", path, strerror(-r));
+	if (r || memcmp(header, "SQLite format 3", 16) != 0 || be32(header + 68) != application_id)
+		return err_set(e, -EBADMSG, "%s: not a file of this kind, or broken", name);
+	uint32_t found = be32(header + 60);
+	if (found > format)
+		return err_set(e, -EPROTONOSUPPORT, "%s: written in format %u, and this meshfs reads formats up to %u: use a newer meshfs",
+			       name, found, format);
+	if (found != format)
+		return err_set(e, -EBADMSG, "%s: format %u is not known", name, found);
+	return 0;
+}
+
+int db_set_format(struct db *db, uint32_t application_id, uint32_t format, struct err *e)
+{
+	char sql[96];
+	snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %u", (int)application_id, format);
+	return db_exec(db, sql, e);
 }
 
 int db_check_pages(struct db *db, struct err *e)

@@ -26,7 +26,7 @@ struct db_stmt;
 enum db_flags {
 	DB_CREATE = 1 << 0,    /* make the file if absent (mode 0600) */
 	DB_WAL = 1 << 1,       /* write-ahead log: readers and one writer at once; local disks only */
-	DB_SYNC_NONE = 1 << 2, /* a scratch file whose writer syncs it, or throws it away after a crash: no journal, no fsync */
+	DB_SYNC_NONE = 1 << 2, /* a scratch file whose writer syncs it, or throws it away after a crash: no journal on disk, no fsync */
 	DB_SYNC_FULL = 1 << 3, /* a commit survives a power cut (with DB_WAL the default survives a crash of the process only) */
 	DB_READONLY = 1 << 4,  /* our own file, read only */
 };
@@ -42,6 +42,11 @@ int db_open_memory(struct db **ret, struct err *e);
  * a file whose tables, indexes, views or triggers are not exactly those is refused (-EBADMSG).  `name` stands in errors.
  */
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e);
+/* Reads the header of an untrusted file: -EBADMSG when it is no database with this application id, -EPROTONOSUPPORT when its
+ * format (PRAGMA user_version) is newer than `format`: so that a newer file is told from a broken one before its tables are looked at. */
+int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t format, struct err *e);
+/* Marks a database being written with the ids that db_check_format reads. */
+int db_set_format(struct db *db, uint32_t application_id, uint32_t format, struct err *e);
 void db_close(struct db *db); /* NULL is legal; finalizes what is still prepared */
 
 /* Walks every page and index (PRAGMA quick_check): -EBADMSG when the file is broken.  For small untrusted files. */

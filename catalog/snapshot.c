@@ -1,0 +1,577 @@
+#include "catalog/snapshot.h"
+
+#include "catalog/base/text.h"
+#include "catalog/snapshot_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IDLE_CONNECTIONS 4
+#define HASH_PIECE (1u << 20)
+
+struct snapshot {
+	atomic_uint refs;
+	char domain[NAME_SIZE];
+	char *path, *label;
+	uint64_t generation;
+	int64_t created_ns;
+	struct digest digest;
+	struct db_pool *pool;
+};
+
+/* -- opening ------------------------------------------------------------------------------- */
+
+int digest_of_file(const char *path, struct digest *ret, uint64_t *ret_size, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	struct sha256 *h = sha256_new();
+	char *piece = malloc(HASH_PIECE);
+	int r = h && piece ? 0 : err_set(e, -ENOMEM, "%s: out of memory", path);
+	uint64_t size = 0;
+	while (!r) {
+		ssize_t n = read(fd, piece, HASH_PIECE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = err_set(e, -errno, "%s: %s", path, strerror(errno));
+		if (n <= 0)
+			break;
+		sha256_update(h, piece, (size_t)n);
+		size += (uint64_t)n;
+	}
+	if (!r) {
+		sha256_final(h, ret);
+		*ret_size = size;
+	}
+	sha256_free(h);
+	free(piece);
+	close(fd);
+	return r;
+}
+
+static int broken(const struct snapshot *s, struct err *e, const char *what)
+{
+	return err_set(e, -EBADMSG, "%s: %s", s->label, what);
+}
+
+static int check_meta(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, "SELECT domain, generation, created_ns FROM meta", &q, e);
+	if (r)
+		return r;
+	r = db_step(q, e);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return broken(s, e, "it does not say whose it is");
+	const char *domain = db_text(q, 0);
+	s->generation = (uint64_t)db_int(q, 1);
+	s->created_ns = db_int(q, 2);
+	if (!domain || strcmp(domain, s->domain) != 0)
+		r = err_set(e, -EBADMSG, "%s: it belongs to another domain ('%.64s'); check the store's URL", s->label, domain ? domain : "");
+	else if (db_int(q, 1) < 1)
+		r = broken(s, e, "its generation is not a number of 1 or more");
+	else
+		r = db_step(q, e) == DB_ROW ? broken(s, e, "it says twice whose it is") : 0;
+	db_reset(q);
+	return r;
+}
+
+static int check_products(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, "SELECT name, latest FROM product", &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW) {
+		struct semver v;
+		size_t len;
+		const char *name = db_text_n(q, 0, &len), *latest = db_text(q, 1);
+		if (!name || strlen(name) != len || name_check("product", name, NULL) || (latest && semver_parse(latest, &v))) {
+			r = broken(s, e, "it holds a product with a name or version that is not allowed");
+			break;
+		}
+	}
+	db_reset(q);
+	return r;
+}
+
+static bool in_range(int64_t v, int64_t max)
+{
+	return v >= 0 && v <= max;
+}
+
+static bool blob_is_digest(struct db_stmt *q, int i)
+{
+	size_t len;
+	return db_blob(q, i, &len) && len == SHA256_SIZE;
+}
+
+#define CHECK_VERSIONS_SQL                                                                                                          \
+	"SELECT major, minor, patch, status, manifest, manifest_size, files, bytes, contract, p.id, published_ns"                     \
+	" FROM version v LEFT JOIN product p ON p.id = v.product"
+
+static int check_versions(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, CHECK_VERSIONS_SQL, &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW) {
+		bool ok = in_range(db_int(q, 0), INT32_MAX) && in_range(db_int(q, 1), INT32_MAX) && in_range(db_int(q, 2), INT32_MAX) &&
+			  in_range(db_int(q, 3), VERSION_WITHDRAWN) && blob_is_digest(q, 4) && in_range(db_int(q, 5), INT64_MAX) &&
+			  in_range(db_int(q, 6), INT64_MAX) && in_range(db_int(q, 7), INT64_MAX) &&
+			  (db_is_null(q, 8) || blob_is_digest(q, 8)) && !db_is_null(q, 9) && in_range(db_int(q, 10), INT64_MAX);
+		if (!ok) {
+			r = broken(s, e, "it holds a version that is not well formed");
+			break;
+		}
+	}
+	db_reset(q);
+	return r;
+}
+
+bool policy_name_ok(const char *name)
+{
+	return text_ends(name, ".policy") && strlen(name) < 256 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(name) &&
+	       name[0] != '.' && name[0] != '_' && name[0] != '-';
+}
+
+static int check_policies(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, "SELECT name, length(CAST(text AS BLOB)) FROM policy", &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW) {
+		const char *name = db_text(q, 0);
+		if (!name || !policy_name_ok(name) || db_int(q, 1) > POLICY_BYTES_MAX) {
+			r = broken(s, e, "it holds a policy file that is not allowed");
+			break;
+		}
+	}
+	db_reset(q);
+	return r;
+}
+
+/* gc deletes such keys with the domain's credentials: only what meshfs itself wrote may stand here. */
+static int check_condemned(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, "SELECT key FROM condemned", &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW) {
+		const char *key = db_text(q, 0);
+		if (!key || !condemned_key_ok(key)) {
+			r = broken(s, e, "it condemns a key that is not one of the catalog's");
+			break;
+		}
+	}
+	db_reset(q);
+	return r;
+}
+
+bool condemned_key_ok(const char *key)
+{
+	static const char *const folders[] = { ".mesh/packs/", ".mesh/manifests/", ".mesh/snapshots/", ".mesh/views/" };
+	if (strlen(key) > 500 || strstr(key, "/.") || strstr(key, "//"))
+		return false;
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+		if (text_starts(key, folders[i]) && key[strlen(folders[i])])
+			return true;
+	return false;
+}
+
+static int check_content(struct snapshot *s, struct err *e)
+{
+	struct db *db;
+	int r = db_pool_take(s->pool, &db, e);
+	if (r)
+		return r;
+	r = db_check_pages(db, e);
+	if (!r)
+		r = check_meta(s, db, e);
+	if (!r)
+		r = check_products(s, db, e);
+	if (!r)
+		r = check_versions(s, db, e);
+	if (!r)
+		r = check_policies(s, db, e);
+	if (!r)
+		r = check_condemned(s, db, e);
+	db_pool_give(s->pool, db);
+	return r;
+}
+
+static int open_checked(struct snapshot *s, struct err *e)
+{
+	struct digest found;
+	uint64_t size;
+	int r = digest_of_file(s->path, &found, &size, e);
+	if (r)
+		return r;
+	if (size > SNAPSHOT_BYTES_MAX)
+		return broken(s, e, "it is too large");
+	if (!digest_equal(&found, &s->digest))
+		return broken(s, e, "its bytes do not match its hash");
+	r = db_check_format(s->path, s->label, SNAPSHOT_APPLICATION_ID, SNAPSHOT_FORMAT, e);
+	if (!r)
+		r = db_pool_open(s->path, s->label, SNAPSHOT_SCHEMA, IDLE_CONNECTIONS, &s->pool, e);
+	if (!r)
+		r = check_content(s, e);
+	return r;
+}
+
+int snapshot_open(const char *path, const char *domain, const struct digest *digest, struct snapshot **ret, struct err *e)
+{
+	char hex[SHA256_HEX_SIZE];
+	struct snapshot *s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(e, -ENOMEM, "%s: out of memory", path);
+	hex_format(digest->bytes, SHA256_SIZE, hex);
+	atomic_init(&s->refs, 1);
+	s->digest = *digest;
+	strncpy(s->domain, domain, NAME_SIZE - 1);
+	s->path = strdup(path);
+	s->label = text_format("%s: catalog %.16s", domain, hex);
+	int r = s->path && s->label ? open_checked(s, e) : err_set(e, -ENOMEM, "%s: out of memory", path);
+	if (r) {
+		snapshot_unref(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	if (s)
+		atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	db_pool_close(s->pool);
+	free(s->path);
+	free(s->label);
+	free(s);
+}
+
+struct db_pool *snapshot_pool(struct snapshot *s)
+{
+	return s->pool;
+}
+
+const char *snapshot_domain(const struct snapshot *s)
+{
+	return s->domain;
+}
+
+const char *snapshot_path(const struct snapshot *s)
+{
+	return s->path;
+}
+
+uint64_t snapshot_generation(const struct snapshot *s)
+{
+	return s->generation;
+}
+
+const struct digest *snapshot_digest(const struct snapshot *s)
+{
+	return &s->digest;
+}
+
+int64_t snapshot_time_ns(const struct snapshot *s)
+{
+	return s->created_ns;
+}
+
+/* -- reading ------------------------------------------------------------------------------- */
+
+void version_info_fini(struct version_info *v)
+{
+	free(v->quality_json);
+	free(v->failures_reason);
+	free(v->withdrawn_reason);
+	free(v->publisher);
+	free(v->run);
+	v->quality_json = v->failures_reason = v->withdrawn_reason = v->publisher = v->run = NULL;
+}
+
+void product_info_fini(struct product_info *p)
+{
+	free(p->title);
+	free(p->description);
+	free(p->status);
+	free(p->latest);
+	p->title = p->description = p->status = p->latest = NULL;
+}
+
+/* A column as a new string: NULL for NULL.  Sets *r to -ENOMEM. */
+static char *copy_text(struct db_stmt *q, int i, int *r)
+{
+	const char *text = db_text(q, i);
+	char *copy = text ? strdup(text) : NULL;
+	if (!copy && !db_is_null(q, i))
+		*r = -ENOMEM;
+	return copy;
+}
+
+#define PRODUCT_COLUMNS "name, title, description, status, latest, active"
+
+static int load_product(struct db_stmt *q, struct product_info *p)
+{
+	int r = 0;
+	const char *name = db_text(q, 0);
+	memset(p, 0, sizeof *p);
+	if (!name || strlen(name) >= NAME_SIZE)
+		return -EBADMSG;
+	memcpy(p->name, name, strlen(name) + 1);
+	p->title = copy_text(q, 1, &r);
+	p->description = copy_text(q, 2, &r);
+	p->status = copy_text(q, 3, &r);
+	p->latest = copy_text(q, 4, &r);
+	p->versions = in_range(db_int(q, 5), UINT32_MAX) ? (uint32_t)db_int(q, 5) : 0;
+	if (r)
+		product_info_fini(p);
+	return r;
+}
+
+#define VERSION_COLUMNS                                                                                                             \
+	"major, minor, patch, v.status, manifest, manifest_size, published_ns, files, bytes, contract, quality, failures_reason,"     \
+	" withdrawn_reason, publisher, run"
+
+/* Ranges and lengths were checked when the snapshot was opened; copying stays within bounds all the same. */
+static int load_version(struct db_stmt *q, struct version_info *v)
+{
+	int r = 0;
+	size_t len;
+	memset(v, 0, sizeof *v);
+	v->number = (struct semver){ (uint32_t)db_int(q, 0), (uint32_t)db_int(q, 1), (uint32_t)db_int(q, 2) };
+	semver_format(&v->number, v->version);
+	v->status = db_int(q, 3) == VERSION_ACTIVE ? VERSION_ACTIVE : VERSION_WITHDRAWN;
+	if (!blob_is_digest(q, 4) || (!db_is_null(q, 9) && !blob_is_digest(q, 9)))
+		return -EBADMSG;
+	memcpy(v->manifest.bytes, db_blob(q, 4, &len), SHA256_SIZE);
+	v->manifest_size = (uint64_t)db_int(q, 5);
+	v->published_ns = db_int(q, 6);
+	v->files = (uint64_t)db_int(q, 7);
+	v->bytes = (uint64_t)db_int(q, 8);
+	if (!db_is_null(q, 9))
+		memcpy(v->contract.bytes, db_blob(q, 9, &len), SHA256_SIZE);
+	v->quality_json = copy_text(q, 10, &r);
+	v->failures_reason = copy_text(q, 11, &r);
+	v->withdrawn_reason = copy_text(q, 12, &r);
+	v->publisher = copy_text(q, 13, &r);
+	v->run = copy_text(q, 14, &r);
+	if (r)
+		version_info_fini(v);
+	return r;
+}
+
+/* Takes a connection and the kept statement for `sql` (a literal); end_query gives both back. */
+static int begin_query(struct snapshot *s, const char *sql, struct db **ret_db, struct db_stmt **ret)
+{
+	int r = db_pool_take(s->pool, ret_db, NULL);
+	if (r)
+		return r;
+	r = db_cached(*ret_db, sql, ret, NULL);
+	if (r)
+		db_pool_give(s->pool, *ret_db);
+	return r;
+}
+
+static void end_query(struct snapshot *s, struct db *db, struct db_stmt *q)
+{
+	db_reset(q);
+	db_pool_give(s->pool, db);
+}
+
+int snapshot_products(struct snapshot *s, int (*each)(void *, const struct product_info *), void *arg)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT " PRODUCT_COLUMNS " FROM product ORDER BY name", &db, &q);
+	if (r)
+		return r;
+	while ((r = db_step(q, NULL)) == DB_ROW) {
+		struct product_info p;
+		r = load_product(q, &p);
+		if (r)
+			break;
+		r = each(arg, &p);
+		product_info_fini(&p);
+		if (r)
+			break;
+	}
+	end_query(s, db, q);
+	return r;
+}
+
+int snapshot_product(struct snapshot *s, const char *product, struct product_info *ret)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT " PRODUCT_COLUMNS " FROM product WHERE name = ?", &db, &q);
+	if (r)
+		return r;
+	db_bind_text(q, 1, product);
+	r = db_step(q, NULL);
+	if (r == DB_ROW)
+		r = load_product(q, ret);
+	else if (r == 0)
+		r = -ENOENT;
+	end_query(s, db, q);
+	return r;
+}
+
+#define VERSIONS_SQL                                                                                                                \
+	"SELECT " VERSION_COLUMNS " FROM product p JOIN version v ON v.product = p.id WHERE p.name = ?"                              \
+	" ORDER BY major DESC, minor DESC, patch DESC"
+
+int snapshot_versions(struct snapshot *s, const char *product, int (*each)(void *, const struct version_info *), void *arg)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, VERSIONS_SQL, &db, &q);
+	if (r)
+		return r;
+	db_bind_text(q, 1, product);
+	while ((r = db_step(q, NULL)) == DB_ROW) {
+		struct version_info v;
+		r = load_version(q, &v);
+		if (r)
+			break;
+		r = each(arg, &v);
+		version_info_fini(&v);
+		if (r)
+			break;
+	}
+	end_query(s, db, q);
+	return r;
+}
+
+/* Each bound stands twice: the lowest and the highest number that the selector matches. */
+#define VERSION_SQL                                                                                                                 \
+	"SELECT " VERSION_COLUMNS " FROM product p JOIN version v ON v.product = p.id WHERE p.name = ?1"                              \
+	" AND major BETWEEN ?2 AND ?3 AND minor BETWEEN ?4 AND ?5 AND patch BETWEEN ?6 AND ?7 AND v.status <= ?8"                       \
+	" ORDER BY major DESC, minor DESC, patch DESC LIMIT 1"
+
+static void bind_range(struct db_stmt *q, int i, bool given, uint32_t number)
+{
+	db_bind_int(q, i, given ? number : 0);
+	db_bind_int(q, i + 1, given ? number : INT32_MAX);
+}
+
+int snapshot_version(struct snapshot *s, const char *product, const char *selector, struct version_info *ret)
+{
+	struct version_selector sel;
+	struct db *db;
+	struct db_stmt *q;
+	if (version_selector_parse(selector, &sel))
+		return -ENOENT;
+	int r = begin_query(s, VERSION_SQL, &db, &q);
+	if (r)
+		return r;
+	db_bind_text(q, 1, product);
+	bind_range(q, 2, sel.parts > 0, sel.v.major);
+	bind_range(q, 4, sel.parts > 1, sel.v.minor);
+	bind_range(q, 6, sel.parts > 2, sel.v.patch);
+	db_bind_int(q, 8, sel.parts == 3 ? VERSION_WITHDRAWN : VERSION_ACTIVE);
+	r = db_step(q, NULL);
+	if (r == DB_ROW)
+		r = load_version(q, ret);
+	else if (r == 0)
+		r = -ENOENT;
+	end_query(s, db, q);
+	return r;
+}
+
+int snapshot_contract(struct snapshot *s, const struct digest *digest, struct buf *ret)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT text FROM contract WHERE digest = ?", &db, &q);
+	if (r)
+		return r;
+	db_bind_blob(q, 1, digest->bytes, SHA256_SIZE);
+	r = db_step(q, NULL);
+	if (r == DB_ROW) {
+		size_t len;
+		struct digest found;
+		const char *text = db_text_n(q, 0, &len);
+		sha256_of(text ? text : "", len, &found);
+		r = digest_equal(&found, digest) ? 0 : -EBADMSG;
+		if (!r) {
+			buf_add(ret, text, len);
+			r = buf_check(ret);
+		}
+	} else if (r == 0) {
+		r = -ENOENT;
+	}
+	end_query(s, db, q);
+	return r;
+}
+
+int snapshot_policies(struct snapshot *s, int (*each)(void *, const char *name, const char *text, size_t len), void *arg)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT name, text FROM policy ORDER BY name", &db, &q);
+	if (r)
+		return r;
+	while ((r = db_step(q, NULL)) == DB_ROW) {
+		size_t len;
+		const char *name = db_text(q, 0), *text = db_text_n(q, 1, &len);
+		r = name && text ? each(arg, name, text, len) : -ENOMEM;
+		if (r)
+			break;
+	}
+	end_query(s, db, q);
+	return r;
+}
+
+int snapshot_condemned(struct snapshot *s, int (*each)(void *arg, const struct condemned *c), void *arg)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT key, generation, since_ns FROM condemned ORDER BY key", &db, &q);
+	if (r)
+		return r;
+	while ((r = db_step(q, NULL)) == DB_ROW) {
+		struct condemned c = { db_text(q, 0), (uint64_t)db_int(q, 1), db_int(q, 2) };
+		r = c.key ? each(arg, &c) : -ENOMEM;
+		if (r)
+			break;
+	}
+	end_query(s, db, q);
+	return r;
+}
+
+int snapshot_is_condemned(struct snapshot *s, const char *key, int64_t *ret_since_ns)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_query(s, "SELECT since_ns FROM condemned WHERE key = ?", &db, &q);
+	if (r)
+		return r;
+	db_bind_text(q, 1, key);
+	r = db_step(q, NULL);
+	if (r == DB_ROW && ret_since_ns)
+		*ret_since_ns = db_int(q, 0);
+	r = r == DB_ROW ? 0 : r ? r : -ENOENT;
+	end_query(s, db, q);
+	return r;
+}
