@@ -31,6 +31,12 @@ void sha256_of(const void *bytes, size_t len, struct digest *ret);
 void xxh128_of(const void *bytes, size_t len, struct xxh128 *ret);
 void hmac_sha256_of(const void *key, size_t key_len, const void *bytes, size_t len, struct digest *ret);
 
+/* A key whose first blocks are hashed once: for many short texts under one key.  Immutable, any thread; _free wipes it. */
+struct hmac_key;
+struct hmac_key *hmac_key_new(const void *key, size_t key_len); /* NULL without memory */
+void hmac_key_sign(const struct hmac_key *k, const void *bytes, size_t len, struct digest *ret);
+void hmac_key_free(struct hmac_key *k);
+
 /* Incremental forms.  _new returns NULL without memory; _final may be called once; _free(NULL) is legal. */
 struct sha256 *sha256_new(void);
 void sha256_update(struct sha256 *h, const void *bytes, size_t len);
