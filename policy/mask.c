@@ -266,7 +266,7 @@ static void trim(const char **text, size_t *len)
 		(*len)--;
 }
 
-bool mask_text(const struct mask_run *m, const char *text, size_t len, struct buf *ret)
+bool mask_value(const struct mask_run *m, const char *text, size_t len, struct buf *ret)
 {
 	if (m->mask.kind >= MASK_YEAR && m->mask.kind <= MASK_TOP)
 		trim(&text, &len);

@@ -46,7 +46,7 @@ void mask_fini(struct mask_run *m);
 
 /* Appends the masked text and returns true, or returns false: null.  MASK_DROP and MASK_NULL give null, MASK_KEEP the text.  What is
  * appended under MASK_ROUND and MASK_TOP is again a number. */
-bool mask_text(const struct mask_run *m, const char *text, size_t len, struct buf *ret);
+bool mask_value(const struct mask_run *m, const char *text, size_t len, struct buf *ret);
 
 /* Does the mask give a number for a number (and a text otherwise)? */
 bool mask_keeps_number(const struct mask_run *m);

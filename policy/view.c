@@ -17,19 +17,19 @@ static const struct {
 	{ ".csv", "csv", &view_csv_ops, view_plan_new_lines },
 	{ ".tsv", "tsv", &view_csv_ops, view_plan_new_lines },
 	{ ".psv", "psv", &view_csv_ops, view_plan_new_lines },
-	{ ".jsonl", "jsonl", &view_jsonl_ops, view_plan_new_lines },
-	{ ".ndjson", "jsonl", &view_jsonl_ops, view_plan_new_lines },
-	{ ".csv.gz", "csv.gz", &view_csv_ops, view_plan_new_stream },
-	{ ".tsv.gz", "tsv.gz", &view_csv_ops, view_plan_new_stream },
-	{ ".psv.gz", "psv.gz", &view_csv_ops, view_plan_new_stream },
-	{ ".jsonl.gz", "jsonl.gz", &view_jsonl_ops, view_plan_new_stream },
-	{ ".ndjson.gz", "jsonl.gz", &view_jsonl_ops, view_plan_new_stream },
-	{ ".csv.zst", "csv.zst", &view_csv_ops, view_plan_new_stream },
-	{ ".tsv.zst", "tsv.zst", &view_csv_ops, view_plan_new_stream },
-	{ ".psv.zst", "psv.zst", &view_csv_ops, view_plan_new_stream },
-	{ ".jsonl.zst", "jsonl.zst", &view_jsonl_ops, view_plan_new_stream },
-	{ ".ndjson.zst", "jsonl.zst", &view_jsonl_ops, view_plan_new_stream },
-	{ ".parquet", "parquet", NULL, view_plan_new_parquet },
+	{ ".jsonl", "jsonl", NULL, NULL },
+	{ ".ndjson", "jsonl", NULL, NULL },
+	{ ".csv.gz", "csv.gz", &view_csv_ops, NULL },
+	{ ".tsv.gz", "tsv.gz", &view_csv_ops, NULL },
+	{ ".psv.gz", "psv.gz", &view_csv_ops, NULL },
+	{ ".jsonl.gz", "jsonl.gz", NULL, NULL },
+	{ ".ndjson.gz", "jsonl.gz", NULL, NULL },
+	{ ".csv.zst", "csv.zst", &view_csv_ops, NULL },
+	{ ".tsv.zst", "tsv.zst", &view_csv_ops, NULL },
+	{ ".psv.zst", "psv.zst", &view_csv_ops, NULL },
+	{ ".jsonl.zst", "jsonl.zst", NULL, NULL },
+	{ ".ndjson.zst", "jsonl.zst", NULL, NULL },
+	{ ".parquet", "parquet", NULL, NULL },
 };
 
 /* The index in `formats`, or -1. */
@@ -59,7 +59,7 @@ const struct line_view_ops *view_line_ops(const char *path)
 int view_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, struct view_plan **ret, struct err *e)
 {
 	int i = find_format(source->path);
-	if (i < 0)
+	if (i < 0 || !formats[i].new)
 		return err_set(e, -EACCES, "%s: no view understands this format, and rules concern rows or columns of the file", source->path);
 	return formats[i].new(t, source, keys, ret, e);
 }

@@ -529,7 +529,7 @@ static void add_masked(struct run *r, const struct mask_run *mask, size_t from, 
 		return;
 	}
 	const char *text = field_text(raw, n, scratch, &len);
-	if (!mask_text(mask, text, len, &r->masked))
+	if (!mask_value(mask, text, len, &r->masked))
 		return;
 	if (r->masked.failed)
 		r->out->failed = true;
