@@ -1,0 +1,604 @@
+#include "catalog/lineage.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/io.h"
+#include "catalog/base/text.h"
+#include "catalog/db.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORMAT 1
+
+struct lineage {
+	struct db *db;
+	char *path;
+};
+
+/* Kept to numbers: ten million folded reads have to stay below 2 GiB. */
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS runs(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, user TEXT NOT NULL,"
+	" uid INTEGER NOT NULL, purpose TEXT, command TEXT, parent TEXT, git_commit TEXT, params TEXT NOT NULL DEFAULT '{}',"
+	" host TEXT, mount TEXT, owner TEXT, started_ns INTEGER NOT NULL, ended_ns INTEGER, exit_status INTEGER,"
+	" sealed_parts INTEGER NOT NULL DEFAULT 0, pruned_ns INTEGER);"
+	"CREATE INDEX IF NOT EXISTS runs_by_name ON runs(name);"
+	"CREATE INDEX IF NOT EXISTS runs_open ON runs(id) WHERE ended_ns IS NULL;"
+	"CREATE INDEX IF NOT EXISTS runs_by_parent ON runs(parent) WHERE parent IS NOT NULL;"
+	"CREATE TABLE IF NOT EXISTS versions(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, product TEXT NOT NULL,"
+	" version TEXT NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS files(id INTEGER PRIMARY KEY, version INTEGER NOT NULL, path TEXT NOT NULL, UNIQUE(version, path));"
+	"CREATE TABLE IF NOT EXISTS decisions(id INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, view TEXT NOT NULL, policy TEXT NOT NULL,"
+	" rules TEXT NOT NULL, UNIQUE(outcome, view, policy, rules));"
+	"CREATE TABLE IF NOT EXISTS transforms(view TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS processes(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, pid INTEGER NOT NULL, started_ns INTEGER NOT NULL,"
+	" exe TEXT NOT NULL, command TEXT NOT NULL, UNIQUE(run, pid, started_ns, exe));"
+	"CREATE TABLE IF NOT EXISTS reads(run INTEGER NOT NULL, part INTEGER NOT NULL, file INTEGER NOT NULL, decision INTEGER NOT NULL,"
+	" process INTEGER NOT NULL, opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
+	" PRIMARY KEY(run, part, file, decision)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS reads_by_file ON reads(file);"
+	"CREATE TABLE IF NOT EXISTS inputs(run INTEGER NOT NULL, version INTEGER NOT NULL, decision INTEGER NOT NULL, files INTEGER NOT NULL,"
+	" opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
+	" PRIMARY KEY(run, version, decision)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS inputs_by_version ON inputs(version);"
+	"CREATE TABLE IF NOT EXISTS publications(version INTEGER PRIMARY KEY, run TEXT, published_ns INTEGER NOT NULL, manifest TEXT NOT NULL,"
+	" publisher TEXT, withdrawn INTEGER NOT NULL DEFAULT 0);"
+	"CREATE INDEX IF NOT EXISTS publications_by_run ON publications(run);"
+	"CREATE TABLE IF NOT EXISTS domains(name TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS artifacts(id INTEGER PRIMARY KEY, run TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL,"
+	" size INTEGER NOT NULL, recorded_ns INTEGER NOT NULL, UNIQUE(run, path, sha256));"
+	"CREATE INDEX IF NOT EXISTS artifacts_by_hash ON artifacts(sha256);"
+	"CREATE TABLE IF NOT EXISTS journals(id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS gaps(journal TEXT PRIMARY KEY, lost INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS seals(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT NOT NULL, part INTEGER NOT NULL,"
+	" row_count INTEGER NOT NULL, digest TEXT NOT NULL, chain TEXT NOT NULL, sealed_ns INTEGER NOT NULL, pruned_ns INTEGER);"
+	"CREATE UNIQUE INDEX IF NOT EXISTS seals_by_run ON seals(run, kind, part);";
+
+/* What people query with sqlite3; the manual page lists these columns, and a test compares. */
+static const char views[] =
+	"CREATE VIEW IF NOT EXISTS mesh_runs AS SELECT uuid AS run, name, purpose, user, command, parent, git_commit, params, host, mount,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', started_ns / 1e9, 'unixepoch') AS started,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', ended_ns / 1e9, 'unixepoch') AS ended, exit_status AS exit,"
+	" (SELECT coalesce(sum(opens), 0) FROM inputs WHERE inputs.run = runs.id) AS reads FROM runs;"
+	"CREATE VIEW IF NOT EXISTS mesh_reads AS SELECT r.uuid AS run_id, r.name AS run, r.purpose, r.user, p.pid, p.exe, p.command,"
+	" v.address || '/' || f.path AS address, v.product, v.version, f.path AS file, d.view, d.policy, d.rules,"
+	" CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END AS outcome, x.part, x.opens, x.bytes,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', x.first_ns / 1e9, 'unixepoch') AS first,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', x.last_ns / 1e9, 'unixepoch') AS last"
+	" FROM reads x JOIN runs r ON r.id = x.run JOIN files f ON f.id = x.file JOIN versions v ON v.id = f.version"
+	" JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process;"
+	"CREATE VIEW IF NOT EXISTS mesh_inputs AS SELECT r.uuid AS run_id, r.name AS run, v.address, v.product, v.version, d.view, d.policy, d.rules,"
+	" CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END AS outcome, i.files, i.opens, i.bytes,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', i.first_ns / 1e9, 'unixepoch') AS first,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', i.last_ns / 1e9, 'unixepoch') AS last"
+	" FROM inputs i JOIN runs r ON r.id = i.run JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision;"
+	"CREATE VIEW IF NOT EXISTS mesh_publications AS SELECT v.address, v.product, v.version, p.run AS run_id, p.publisher, p.manifest, p.withdrawn,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', p.published_ns / 1e9, 'unixepoch') AS published FROM publications p JOIN versions v ON v.id = p.version;"
+	"CREATE VIEW IF NOT EXISTS mesh_artifacts AS SELECT a.run AS run_id, r.name AS run, a.path, a.sha256, a.size,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', a.recorded_ns / 1e9, 'unixepoch') AS recorded FROM artifacts a LEFT JOIN runs r ON r.uuid = a.run;"
+	"CREATE VIEW IF NOT EXISTS mesh_gaps AS SELECT journal, lost, strftime('%Y-%m-%dT%H:%M:%fZ', first_ns / 1e9, 'unixepoch') AS first,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', last_ns / 1e9, 'unixepoch') AS last FROM gaps;"
+	"CREATE VIEW IF NOT EXISTS mesh_seals AS SELECT seq, kind, run AS run_id, part, row_count, digest, chain,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', sealed_ns / 1e9, 'unixepoch') AS sealed,"
+	" strftime('%Y-%m-%dT%H:%M:%fZ', pruned_ns / 1e9, 'unixepoch') AS pruned FROM seals;";
+
+static int read_format(struct db *db, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(db, "PRAGMA user_version", &s, e);
+	if (r)
+		return r;
+	r = db_step(s, e);
+	if (r == DB_ROW) {
+		*ret = db_int(s, 0);
+		r = 0;
+	}
+	db_finalize(s);
+	return r;
+}
+
+static int make_schema(struct lineage *l, struct err *e)
+{
+	int64_t format = 0;
+	int r = read_format(l->db, &format, e);
+	if (r || format == FORMAT)
+		return r;
+	if (format > FORMAT)
+		return err_set(e, -EPROTO, "%s: a newer meshfs made this lineage database (format %lld); use that one", l->path,
+			       (long long)format);
+	r = db_begin(l->db, e);
+	if (!r)
+		r = db_exec(l->db, schema, e);
+	if (!r)
+		r = db_exec(l->db, views, e);
+	if (!r)
+		r = db_exec(l->db, "PRAGMA user_version = 1", e);
+	if (!r)
+		r = db_commit(l->db, e);
+	if (r)
+		db_rollback(l->db);
+	return r;
+}
+
+static int refuse_network(const char *path, struct err *e)
+{
+	char *folder = strdup(path);
+	if (!folder)
+		return err_set(e, -ENOMEM, "no memory for a path");
+	char *slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = '\0';
+	int r = io_is_network(slash ? folder : ".");
+	if (r < 0)
+		r = err_set_kind(e, ERR_FAIL, r, "%s: the lineage database's folder cannot be used: %s", path, strerror(-r));
+	else if (r)
+		r = err_set(e, -EOPNOTSUPP, "%s: the lineage database must be on a local disk, this is a network file system; set lineage.db in mesh.yaml",
+			    path);
+	free(folder);
+	return r;
+}
+
+int lineage_open(const char *path, struct lineage **ret, struct err *e)
+{
+	struct lineage *l = calloc(1, sizeof *l);
+	if (!l)
+		return err_set(e, -ENOMEM, "no memory for the lineage database");
+	l->path = strdup(path);
+	int r = l->path ? 0 : err_set(e, -ENOMEM, "no memory for the lineage database");
+	if (!r)
+		r = io_make_parents(path, 0700, e);
+	if (!r)
+		r = refuse_network(path, e);
+	if (!r)
+		r = db_open(path, DB_CREATE | DB_WAL, &l->db, e);
+	if (!r)
+		r = make_schema(l, e);
+	if (r)
+		lineage_close(l);
+	else
+		*ret = l;
+	return r;
+}
+
+void lineage_close(struct lineage *l)
+{
+	if (!l)
+		return;
+	db_close(l->db);
+	free(l->path);
+	free(l);
+}
+
+struct db *lineage_db(struct lineage *l)
+{
+	return l->db;
+}
+
+const char *lineage_path(const struct lineage *l)
+{
+	return l->path;
+}
+
+int lineage_begin(struct lineage *l, struct err *e)
+{
+	return db_begin(l->db, e);
+}
+
+int lineage_commit(struct lineage *l, struct err *e)
+{
+	return db_commit(l->db, e);
+}
+
+void lineage_rollback(struct lineage *l)
+{
+	db_rollback(l->db);
+}
+
+/* -- runs ------------------------------------------------------------------------------------ */
+
+int lineage_run_insert(struct lineage *l, const struct lineage_run *run, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "INSERT INTO runs(uuid, name, user, uid, purpose, command, parent, git_commit, params, host, mount, owner, started_ns)"
+			  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  &s, e);
+	if (r)
+		return r;
+	const char *texts[] = { run->purpose, run->command, run->parent, run->git_commit, run->params ? run->params : "{}",
+				run->host, run->mount, run->owner };
+	db_bind_text(s, 1, run->id);
+	db_bind_text(s, 2, run->name);
+	db_bind_text(s, 3, run->user ? run->user : "");
+	db_bind_int(s, 4, run->uid);
+	for (int i = 0; i < 8; i++)
+		db_bind_text(s, 5 + i, texts[i]);
+	db_bind_int(s, 13, run->started_ns);
+	return db_run(s, e);
+}
+
+int lineage_run_finish(struct lineage *l, const char *id, int exit_status, int64_t ended_ns, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "UPDATE runs SET ended_ns = ?, exit_status = ? WHERE uuid = ? AND ended_ns IS NULL", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, ended_ns);
+	db_bind_int(s, 2, exit_status);
+	db_bind_text(s, 3, id);
+	r = db_run(s, e);
+	if (!r && !db_changes(l->db))
+		r = err_set(e, -ENOENT, "%s: no such run is under way", id);
+	return r;
+}
+
+int lineage_run_open(struct lineage *l, const char *id, char **ret_owner, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT owner, ended_ns IS NULL FROM runs WHERE uuid = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, id);
+	r = db_step(s, e);
+	if (r == 0)
+		r = err_set(e, -ENOENT, "%s: no such run in %s", id, l->path);
+	else if (r == DB_ROW && !db_int(s, 1))
+		r = err_set(e, -ESRCH, "run %s has ended; start a new one", id);
+	else if (r == DB_ROW && ret_owner)
+		r = (*ret_owner = strdup(db_text(s, 0) ? db_text(s, 0) : "")) ? 0 : err_set(e, -ENOMEM, "no memory for a run's owner");
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+static int reap_one(struct lineage *l, int64_t id, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "UPDATE runs SET ended_ns = max(started_ns, coalesce((SELECT max(last_ns) FROM inputs WHERE inputs.run = runs.id), 0))"
+			  " WHERE id = ?",
+			  &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, id);
+	return db_run(s, e);
+}
+
+int lineage_runs_reap(struct lineage *l, bool (*alive)(void *arg, const char *owner), void *arg, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(l->db, "SELECT id, owner FROM runs WHERE ended_ns IS NULL AND owner IS NOT NULL", &s, e);
+	if (r)
+		return r;
+	int64_t *dead = NULL;
+	size_t count = 0;
+	while ((r = db_step(s, e)) == DB_ROW) {
+		if (alive(arg, db_text(s, 1)))
+			continue;
+		int64_t *more = realloc(dead, (count + 1) * sizeof *dead);
+		if (!more) {
+			r = err_set(e, -ENOMEM, "no memory for the list of runs");
+			break;
+		}
+		dead = more;
+		dead[count++] = db_int(s, 0);
+	}
+	db_finalize(s);
+	for (size_t i = 0; i < count && !r; i++)
+		r = reap_one(l, dead[i], e);
+	free(dead);
+	return r;
+}
+
+/* -- reads ----------------------------------------------------------------------------------- */
+
+/* Finds the id that `select` gives for the bound texts, else inserts with `insert` (same parameters). */
+static int text_id(struct lineage *l, const char *select, const char *insert, const char *const *texts, int count, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, select, &s, e);
+	if (r)
+		return r;
+	for (int i = 0; i < count; i++)
+		db_bind_text(s, i + 1, texts[i]);
+	r = db_step(s, e);
+	if (r == DB_ROW)
+		*ret = db_int(s, 0);
+	db_reset(s);
+	if (r)
+		return r < 0 ? r : 0;
+	r = db_cached(l->db, insert, &s, e);
+	if (r)
+		return r;
+	for (int i = 0; i < count; i++)
+		db_bind_text(s, i + 1, texts[i]);
+	r = db_run(s, e);
+	if (!r)
+		*ret = db_last_id(l->db);
+	return r;
+}
+
+/* "sales/orders/1.2.0": up to the last slash, and after it. */
+static const char version_insert[] =
+	"INSERT INTO versions(address, product, version) VALUES(?1, rtrim(rtrim(?1, replace(?1, '/', '')), '/'),"
+	" replace(?1, rtrim(?1, replace(?1, '/', '')), ''))";
+
+/* A journal may name a run that the database does not know (it was replaced meanwhile): the reads are kept all the same. */
+static int run_id(struct lineage *l, const char *uuid, struct lineage_context_ids *ret, struct err *e)
+{
+	int64_t id = 0;
+	int r = text_id(l, "SELECT id FROM runs WHERE uuid = ?1",
+			"INSERT INTO runs(uuid, name, user, uid, started_ns, ended_ns) VALUES(?1, ?1, '', -1, 0, 0)", &uuid, 1, &id, e);
+	if (r)
+		return r;
+	struct db_stmt *s;
+	r = db_cached(l->db, "SELECT started_ns, sealed_parts FROM runs WHERE id = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, id);
+	r = db_step(s, e);
+	ret->run = id;
+	ret->run_started_ns = r == DB_ROW ? db_int(s, 0) : 0;
+	ret->sealed_parts = r == DB_ROW ? db_int(s, 1) : 0;
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int lineage_context_get(struct lineage *l, const struct lineage_context *c, struct lineage_context_ids *ret, struct err *e)
+{
+	struct lineage_context_ids ids = { 0 };
+	int r = run_id(l, c->run, &ids, e);
+	if (!r)
+		r = text_id(l, "SELECT id FROM versions WHERE address = ?1", version_insert, &c->version, 1,
+			    &ids.version, e);
+	const char *decision[] = { c->outcome == LINEAGE_SERVED ? "1" : "2", c->view, c->policy, c->rules };
+	if (!r)
+		r = text_id(l, "SELECT id FROM decisions WHERE outcome = CAST(?1 AS INTEGER) AND view = ?2 AND policy = ?3 AND rules = ?4",
+			    "INSERT INTO decisions(outcome, view, policy, rules) VALUES(CAST(?1 AS INTEGER), ?2, ?3, ?4)", decision, 4,
+			    &ids.decision, e);
+	if (!r)
+		*ret = ids;
+	return r;
+}
+
+int lineage_view_add(struct lineage *l, const char *view, const char *text, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "INSERT OR IGNORE INTO transforms(view, text) VALUES(?, ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, view);
+	db_bind_text(s, 2, text);
+	return db_run(s, e);
+}
+
+int lineage_process_get(struct lineage *l, int64_t run, const struct lineage_process *p, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT id FROM processes WHERE run = ? AND pid = ? AND started_ns = ? AND exe = ?", &s, e);
+	for (int pass = 0; pass < 2 && !r; pass++) {
+		db_bind_int(s, 1, run);
+		db_bind_int(s, 2, p->pid);
+		db_bind_int(s, 3, p->started_ns);
+		db_bind_text(s, 4, p->exe);
+		if (pass) {
+			db_bind_text(s, 5, p->command);
+			r = db_run(s, e);
+			if (!r)
+				*ret = db_last_id(l->db);
+			break;
+		}
+		r = db_step(s, e);
+		if (r == DB_ROW)
+			*ret = db_int(s, 0);
+		db_reset(s);
+		if (r)
+			return r < 0 ? r : 0;
+		r = db_cached(l->db, "INSERT INTO processes(run, pid, started_ns, exe, command) VALUES(?, ?, ?, ?, ?)", &s, e);
+	}
+	return r;
+}
+
+static int file_id(struct lineage *l, int64_t version, const char *path, size_t len, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT id FROM files WHERE version = ? AND path = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, version);
+	db_bind_text_n(s, 2, path, len);
+	r = db_step(s, e);
+	if (r == DB_ROW)
+		*ret = db_int(s, 0);
+	db_reset(s);
+	if (r)
+		return r < 0 ? r : 0;
+	r = db_cached(l->db, "INSERT INTO files(version, path) VALUES(?, ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, version);
+	db_bind_text_n(s, 2, path, len);
+	r = db_run(s, e);
+	if (!r)
+		*ret = db_last_id(l->db);
+	return r;
+}
+
+/* The day of the run; a late record of a sealed day goes to the first open one. */
+static int64_t part_of(const struct lineage_context_ids *c, int64_t when_ns)
+{
+	int64_t part = when_ns > c->run_started_ns && c->run_started_ns ? (when_ns - c->run_started_ns) / LINEAGE_PART_NS : 0;
+	return part > c->sealed_parts ? part : c->sealed_parts;
+}
+
+/* Adds to the row that is there: 1, or 0 when there is none. */
+static int fold_read(struct lineage *l, const struct lineage_read *read, int64_t part, int64_t file, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "UPDATE reads SET opens = opens + ?1, bytes = bytes + ?2, first_ns = min(first_ns, ?3), last_ns = max(last_ns, ?4)"
+			  " WHERE run = ?5 AND part = ?6 AND file = ?7 AND decision = ?8",
+			  &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, read->opens);
+	db_bind_int(s, 2, read->bytes);
+	db_bind_int(s, 3, read->opens ? read->first_ns : INT64_MAX);
+	db_bind_int(s, 4, read->opens ? read->last_ns : 0);
+	db_bind_int(s, 5, read->context.run);
+	db_bind_int(s, 6, part);
+	db_bind_int(s, 7, file);
+	db_bind_int(s, 8, read->context.decision);
+	r = db_run(s, e);
+	return r ? r : db_changes(l->db) > 0;
+}
+
+static int insert_read(struct lineage *l, const struct lineage_read *read, int64_t part, int64_t file, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "INSERT INTO reads(run, part, file, decision, process, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  &s, e);
+	if (r)
+		return r;
+	const int64_t values[] = { read->context.run, part, file, read->context.decision, read->process,
+				   read->opens, read->bytes, read->first_ns, read->last_ns };
+	for (int i = 0; i < 9; i++)
+		db_bind_int(s, i + 1, values[i]);
+	return db_run(s, e);
+}
+
+static int add_input(struct lineage *l, const struct lineage_read *read, int new_files, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "INSERT INTO inputs(run, version, decision, files, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+			  " ON CONFLICT DO UPDATE SET files = files + excluded.files, opens = opens + excluded.opens, bytes = bytes + excluded.bytes,"
+			  " first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
+			  &s, e);
+	if (r)
+		return r;
+	const int64_t values[] = { read->context.run, read->context.version, read->context.decision, new_files,
+				   read->opens, read->bytes, read->first_ns, read->last_ns };
+	for (int i = 0; i < 8; i++)
+		db_bind_int(s, i + 1, values[i]);
+	return db_run(s, e);
+}
+
+int lineage_read_add(struct lineage *l, const struct lineage_read *read, struct err *e)
+{
+	int64_t file = 0, part = part_of(&read->context, read->first_ns);
+	int r = file_id(l, read->context.version, read->path, read->path_len, &file, e);
+	if (r)
+		return r;
+	int folded = fold_read(l, read, part, file, e);
+	if (folded < 0)
+		return folded;
+	if (!folded)
+		r = insert_read(l, read, part, file, e);
+	return r ? r : add_input(l, read, !folded && part == 0, e);
+}
+
+/* -- journals -------------------------------------------------------------------------------- */
+
+int lineage_journal_position(struct lineage *l, const char *journal, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT position FROM journals WHERE id = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, journal);
+	r = db_step(s, e);
+	*ret = r == DB_ROW ? db_int(s, 0) : 0;
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int lineage_journal_advance(struct lineage *l, const char *journal, int64_t position, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "INSERT INTO journals(id, position) VALUES(?, ?) ON CONFLICT DO UPDATE SET position = excluded.position", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, journal);
+	db_bind_int(s, 2, position);
+	return db_run(s, e);
+}
+
+int lineage_journal_forget(struct lineage *l, const char *journal, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "DELETE FROM journals WHERE id = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, journal);
+	return db_run(s, e);
+}
+
+int lineage_journals_tidy(struct lineage *l, bool (*exists)(void *arg, const char *journal), void *arg, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(l->db, "SELECT id FROM journals", &s, e);
+	if (r)
+		return r;
+	char (*gone)[64] = NULL;
+	size_t count = 0;
+	while ((r = db_step(s, e)) == DB_ROW) {
+		const char *id = db_text(s, 0);
+		if (!id || exists(arg, id))
+			continue;
+		char (*more)[64] = realloc(gone, (count + 1) * sizeof *gone);
+		if (!more)
+			break; /* the next one tidies */
+		gone = more;
+		snprintf(gone[count++], sizeof *gone, "%s", id);
+	}
+	db_finalize(s);
+	for (size_t i = 0; i < count && !r; i++)
+		r = lineage_journal_forget(l, gone[i], e);
+	free(gone);
+	return r;
+}
+
+int lineage_damage_add(struct lineage *l, const char *journal, int64_t lost, int64_t when_ns, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db,
+			  "INSERT INTO gaps(journal, lost, first_ns, last_ns) VALUES(? || ':damaged', ?, ?3, ?3)"
+			  " ON CONFLICT DO UPDATE SET lost = lost + excluded.lost, last_ns = excluded.last_ns",
+			  &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, journal);
+	db_bind_int(s, 2, lost);
+	db_bind_int(s, 3, when_ns);
+	return db_run(s, e);
+}
+
+int lineage_gap_set(struct lineage *l, const char *journal, int64_t lost, int64_t first_ns, int64_t last_ns, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "INSERT OR REPLACE INTO gaps(journal, lost, first_ns, last_ns) VALUES(?, ?, ?, ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, journal);
+	db_bind_int(s, 2, lost);
+	db_bind_int(s, 3, first_ns);
+	db_bind_int(s, 4, last_ns);
+	return db_run(s, e);
+}
+
+int lineage_artifact_add(struct lineage *l, const char *run, const char *path, const char *sha256, int64_t size, int64_t when_ns, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "INSERT OR IGNORE INTO artifacts(run, path, sha256, size, recorded_ns) VALUES(?, ?, ?, ?, ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, run);
+	db_bind_text(s, 2, path);
+	db_bind_text(s, 3, sha256);
+	db_bind_int(s, 4, size);
+	db_bind_int(s, 5, when_ns);
+	return db_run(s, e);
+}
