@@ -115,7 +115,7 @@ static bool blob_is_digest(struct db_stmt *q, int i)
 }
 
 #define CHECK_VERSIONS_SQL                                                                                                          \
-	"SELECT major, minor, patch, status, manifest, manifest_size, files, bytes, contract, p.id, published_ns"                     \
+	"SELECT major, minor, patch, v.status, manifest, manifest_size, files, bytes, contract, p.id, published_ns"                     \
 	" FROM version v LEFT JOIN product p ON p.id = v.product"
 
 static int check_versions(struct snapshot *s, struct db *db, struct err *e)
