@@ -1,0 +1,939 @@
+#include "fs/reader_internal.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/log.h"
+#include "catalog/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARED_CHUNKS_MAX 4096    /* files of more chunks do not share their blob between versions: see name_blob */
+#define PARKED_MAX 64             /* reads that may wait for a store … */
+#define STALLED_MS 5000           /* … that gave nothing for this long */
+#define TRIES_MAX 3               /* a read that finds its chunk missing this often without getting on fails */
+
+/* -- chunks --------------------------------------------------------------------------------- */
+
+/* A manifest is input from a store: chunks must follow each other without gaps and end with the file. */
+static int check_page(const struct content *c, uint32_t first, const struct chunk_page *p)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct manifest_chunk *k = &p->chunk[i];
+		uint64_t end = k->file_offset + k->length;
+		if (!k->length || k->length > CHUNK_BYTES_MAX || end < k->file_offset || end > c->entry.size)
+			return -EBADMSG;
+		if (first + i == 0 && k->file_offset != 0)
+			return -EBADMSG;
+		if (first + i + 1 == c->entry.chunk_count ? end != c->entry.size : i + 1 < p->count && end != k[1].file_offset)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+static int load_page(struct content *c, uint32_t number, struct chunk_page **ret)
+{
+	uint32_t first = number * CHUNK_PAGE, count = c->entry.chunk_count - first;
+	if (count > CHUNK_PAGE)
+		count = CHUNK_PAGE;
+	struct chunk_page *p = malloc(sizeof *p + count * sizeof p->chunk[0]), *other = NULL;
+	if (!p)
+		return -ENOMEM;
+	p->count = count;
+	int r = manifest_chunks(c->manifest, c->entry.row, first, count, p->chunk);
+	if (!r)
+		r = check_page(c, first, p);
+	if (r) {
+		free(p);
+		return r;
+	}
+	if (!atomic_compare_exchange_strong(&c->pages[number], &other, p)) {
+		free(p);
+		p = other;
+	}
+	*ret = p;
+	return 0;
+}
+
+static int get_page(struct content *c, uint32_t number, struct chunk_page **ret)
+{
+	struct chunk_page *p = atomic_load_explicit(&c->pages[number], memory_order_acquire);
+	if (!p)
+		return load_page(c, number, ret);
+	*ret = p;
+	return 0;
+}
+
+int content_chunk(struct content *c, uint32_t index, const struct manifest_chunk **ret)
+{
+	struct chunk_page *p;
+	if (index >= c->entry.chunk_count)
+		return -EBADMSG;
+	int r = get_page(c, index / CHUNK_PAGE, &p);
+	if (!r)
+		*ret = &p->chunk[index % CHUNK_PAGE];
+	return r;
+}
+
+/* The chunk of a loaded page that holds the offset. */
+static bool find_in_page(const struct chunk_page *p, uint32_t number, uint64_t offset, uint32_t *ret)
+{
+	uint32_t low = 0, high = p->count - 1;
+	if (offset < p->chunk[0].file_offset || offset >= p->chunk[high].file_offset + p->chunk[high].length)
+		return false;
+	while (low < high) {
+		uint32_t middle = low + (high - low + 1) / 2;
+		if (p->chunk[middle].file_offset <= offset)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	*ret = number * CHUNK_PAGE + low;
+	return true;
+}
+
+int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret)
+{
+	/* Chunks are of about equal size, so a proportional guess or its neighbour is nearly always the page. */
+	uint32_t guess = (uint32_t)((double)offset / (double)c->entry.size * c->page_count);
+	for (uint32_t n = guess ? guess - 1 : 0; n <= guess + 1 && n < c->page_count; n++) {
+		const struct chunk_page *p = atomic_load_explicit(&c->pages[n], memory_order_acquire);
+		if (p && find_in_page(p, n, offset, ret))
+			return 0;
+	}
+	uint32_t index;
+	struct chunk_page *p;
+	int r = c->page_count == 1 ? 0 : manifest_chunk_at(c->manifest, c->entry.row, offset, &index);
+	if (c->page_count == 1)
+		index = 0;
+	if (!r && index >= c->entry.chunk_count)
+		r = -EBADMSG;
+	if (!r)
+		r = get_page(c, index / CHUNK_PAGE, &p);
+	if (r)
+		return r;
+	return find_in_page(p, index / CHUNK_PAGE, offset, ret) ? 0 : -EBADMSG;
+}
+
+uint32_t content_slot(const struct content *c, const struct manifest_chunk *k, uint32_t index)
+{
+	return c->shape == SHAPE_SMALL ? k->slot : index;
+}
+
+uint64_t content_image_offset(const struct content *c, const struct manifest_chunk *k)
+{
+	return c->shape == SHAPE_SMALL ? k->raw_offset : k->file_offset;
+}
+
+int content_pack(struct content *c, uint32_t pack, struct manifest_pack *ret)
+{
+	pthread_mutex_lock(&c->lock);
+	bool known = c->pack.key[0] && c->pack_number == pack;
+	if (known)
+		*ret = c->pack;
+	pthread_mutex_unlock(&c->lock);
+	if (known)
+		return 0;
+	int r = manifest_pack(c->manifest, pack, ret);
+	if (!r && (!ret->key[0] || ret->key[0] == '/'))
+		r = -EBADMSG;
+	if (r)
+		return r;
+	pthread_mutex_lock(&c->lock);
+	c->pack = *ret;
+	c->pack_number = pack;
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+/* -- getting a content ---------------------------------------------------------------------- */
+
+static struct reader_domain *find_domain(struct reader *r, struct domain *d)
+{
+	pthread_mutex_lock(&r->lock);
+	struct reader_domain *x = r->domains;
+	while (x && x->domain != d)
+		x = x->next;
+	if (!x && (x = calloc(1, sizeof *x))) {
+		x->domain = d;
+		x->store = domain_store(d);
+		strncpy(x->name, domain_name(d), sizeof x->name - 1);
+		x->next = r->domains;
+		r->domains = x;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return x;
+}
+
+/* The digest that names the content must be that of its chunks, as blobs are shared by it.  Very long files would need all their
+ * chunks read for that: their blobs are their version's own. */
+static int name_blob(struct content *c, const struct manifest_pack *in_place, struct digest *ret)
+{
+	const struct manifest_entry *f = &c->entry;
+	struct sha256 *h = sha256_new();
+	if (!h)
+		return -ENOMEM;
+	int r = 0;
+	if (f->chunk_count <= SHARED_CHUNKS_MAX) {
+		const struct manifest_chunk *k;
+		for (uint32_t i = 0; i < f->chunk_count && !r; i++) {
+			r = content_chunk(c, i, &k);
+			if (!r)
+				sha256_update(h, k->digest.bytes, SHA256_SIZE);
+		}
+		if (!r) {
+			sha256_final(h, ret);
+			r = digest_equal(ret, &f->content) ? 0 : -EBADMSG;
+		}
+		sha256_free(h);
+		h = in_place ? sha256_new() : NULL;
+	} else {
+		const struct manifest_info *info = manifest_info(c->manifest);
+		sha256_update(h, info->product, strlen(info->product) + 1);
+		sha256_update(h, info->version, strlen(info->version) + 1);
+	}
+	if (h && !r) {
+		sha256_update(h, f->content.bytes, SHA256_SIZE);
+		if (in_place) {
+			sha256_update(h, in_place->key, strlen(in_place->key) + 1);
+			sha256_update(h, in_place->etag, strlen(in_place->etag) + 1);
+		}
+		sha256_final(h, ret);
+	}
+	sha256_free(h);
+	return r;
+}
+
+static int attach_image(struct content *c)
+{
+	const struct manifest_chunk *k;
+	struct manifest_pack pack;
+	struct digest name;
+	int r = content_chunk(c, 0, &k);
+	if (!r)
+		r = content_pack(c, k->pack, &pack);
+	if (r)
+		return r;
+	if (c->entry.size < FILE_BLOB_MIN && !pack.in_place && pack.slots && pack.raw_size) {
+		c->shape = SHAPE_SMALL;
+		for (uint32_t i = 1; i < c->entry.chunk_count && c->shape == SHAPE_SMALL; i++) {
+			const struct manifest_chunk *other;
+			r = content_chunk(c, i, &other);
+			if (r)
+				return r;
+			if (other->pack != k->pack) /* spread over packs: cached as a file */
+				c->shape = SHAPE_FILE;
+		}
+	} else {
+		c->shape = SHAPE_FILE;
+	}
+	r = name_blob(c, pack.in_place ? &pack : NULL, &name);
+	if (r)
+		return r;
+	if (c->shape == SHAPE_FILE)
+		return image_get(c->reader, c->domain, BLOB_FILE, &name, c->entry.size, c->entry.chunk_count, &c->image);
+	sha256_of(pack.key, strlen(pack.key), &name);
+	return image_get(c->reader, c->domain, BLOB_PACK, &name, pack.raw_size, pack.slots, &c->image);
+}
+
+static void unwatch(struct content *c);
+
+static void content_free(struct content *c)
+{
+	if (!c)
+		return;
+	unwatch(c);
+	view_content_fini(c);
+	image_unref(c->image);
+	for (uint32_t i = 0; c->pages && i < c->page_count; i++)
+		free(atomic_load(&c->pages[i]));
+	free(c->pages);
+	manifest_unref(c->manifest);
+	pthread_mutex_destroy(&c->lock);
+	free(c->path);
+	free(c);
+}
+
+static int content_init(struct content *c, struct domain *d, struct transform *view, struct err *e)
+{
+	if (view)
+		return view_content_init(c, d, view, e);
+	if (!c->entry.size) {
+		c->shape = SHAPE_EMPTY;
+		return 0;
+	}
+	if (!c->entry.chunk_count)
+		return err_set(e, -EBADMSG, "%s: the manifest gives a size and no chunks", c->path);
+	c->page_count = (c->entry.chunk_count - 1) / CHUNK_PAGE + 1;
+	c->pages = calloc(c->page_count, sizeof *c->pages);
+	int r = c->pages ? attach_image(c) : -ENOMEM;
+	if (r == -EBADMSG)
+		return err_set(e, r, "%s: the manifest contradicts itself about its chunks", c->path);
+	return r ? err_set(e, r, "%s: %s", c->path, strerror(-r)) : 0;
+}
+
+/* Two contents are one when domain, content, view and, for in-place files, the object are the same. */
+static void make_key(struct content *c, const struct transform *view)
+{
+	size_t n = 0;
+	memcpy(c->key + n, &c->domain, sizeof c->domain);
+	n += sizeof c->domain;
+	memcpy(c->key + n, c->entry.content.bytes, SHA256_SIZE);
+	n += SHA256_SIZE;
+	if (view) {
+		memcpy(c->key + n, view->hash.bytes, SHA256_SIZE);
+		n += SHA256_SIZE;
+	}
+	if (view || (c->image && c->image->kind == BLOB_FILE)) {
+		/* A view's plan rests on the file's name (its format), too. */
+		struct digest d = { { 0 } };
+		if (view)
+			sha256_of(c->path, strlen(c->path), &d);
+		else
+			d = c->image->name;
+		memcpy(c->key + n, d.bytes, SHA256_SIZE);
+		n += SHA256_SIZE;
+	}
+	c->key_len = n;
+}
+
+int content_get(struct reader *r, struct domain *d, struct manifest *m, const struct manifest_entry *entry, const char *path,
+		struct transform *view, struct content **ret, struct err *e)
+{
+	if (entry->kind != ENTRY_FILE)
+		return err_set(e, -EINVAL, "%s: not a file", path);
+	struct content *c = calloc(1, sizeof *c), *other;
+	if (!c)
+		return err_set(e, -ENOMEM, "%s: out of memory", path);
+	atomic_init(&c->refs, 1);
+	pthread_mutex_init(&c->lock, NULL);
+	c->reader = r;
+	c->entry = *entry;
+	c->manifest = manifest_ref(m);
+	c->path = strdup(path);
+	c->domain = find_domain(r, d);
+	int code = c->path && c->domain ? content_init(c, d, view, e) : err_set(e, -ENOMEM, "%s: out of memory", path);
+	if (code) {
+		content_free(c);
+		return code;
+	}
+	make_key(c, view);
+	pthread_mutex_lock(&r->lock);
+	other = map_get(r->contents, c->key, c->key_len);
+	if (other)
+		atomic_fetch_add(&other->refs, 1);
+	else
+		code = map_set(r->contents, c->key, c->key_len, c, NULL);
+	pthread_mutex_unlock(&r->lock);
+	if (other || code)
+		content_free(c);
+	if (code)
+		return err_set(e, code, "%s: out of memory", path);
+	*ret = other ? other : c;
+	return 0;
+}
+
+struct content *content_ref(struct content *c)
+{
+	atomic_fetch_add(&c->refs, 1);
+	return c;
+}
+
+void content_unref(struct content *c)
+{
+	if (!c)
+		return;
+	int refs = atomic_load(&c->refs);
+	while (refs > 1)
+		if (atomic_compare_exchange_weak(&c->refs, &refs, refs - 1))
+			return;
+	/* The last reference is dropped under the map's lock, where content_get could take a new one. */
+	struct reader *r = c->reader;
+	pthread_mutex_lock(&r->lock);
+	bool last = atomic_fetch_sub(&c->refs, 1) == 1;
+	if (last && c->key_len && map_get(r->contents, c->key, c->key_len) == c)
+		map_remove(r->contents, c->key, c->key_len);
+	pthread_mutex_unlock(&r->lock);
+	if (last)
+		content_free(c);
+}
+
+/* -- serving -------------------------------------------------------------------------------- */
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+struct thread_buffer {
+	size_t size;
+	unsigned char bytes[];
+};
+
+static void make_buffer_key(void)
+{
+	pthread_key_create(&buffer_key, free);
+}
+
+/* A buffer of this thread's, kept for its next read. */
+static unsigned char *thread_buffer(size_t size)
+{
+	pthread_once(&buffer_once, make_buffer_key);
+	struct thread_buffer *b = pthread_getspecific(buffer_key);
+	if (b && b->size >= size)
+		return b->bytes;
+	pthread_setspecific(buffer_key, NULL);
+	free(b);
+	size_t room = size < (256u << 10) ? (256u << 10) : size;
+	b = malloc(sizeof *b + room);
+	if (!b)
+		return NULL;
+	b->size = room;
+	pthread_setspecific(buffer_key, b);
+	return b->bytes;
+}
+
+/* The ready span that holds the slot, with a reference. */
+static struct span *ready_span(struct image *i, uint32_t slot)
+{
+	if (!atomic_load_explicit(&i->resident, memory_order_relaxed) || slot >= i->slots)
+		return NULL;
+	pthread_mutex_lock(&i->lock);
+	struct span *s = i->spans[slot];
+	if (s && s->state == SPAN_READY)
+		span_ref(s);
+	else
+		s = NULL;
+	pthread_mutex_unlock(&i->lock);
+	return s;
+}
+
+static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t len)
+{
+	atomic_store_explicit(&s->touched, true, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->served, (uint32_t)len, memory_order_relaxed);
+	return s->bytes + (offset - s->base);
+}
+
+/* After a reboot a slot's bytes are checked once before they are believed. */
+static enum slot_state confirm(struct blob *b, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+{
+	enum slot_state state = blob_state(b, slot);
+	if (state != SLOT_UNVERIFIED)
+		return state;
+	unsigned char *bytes = thread_buffer(k->length);
+	struct xxh128 hash;
+	if (bytes && !blob_read(b, bytes, k->length, offset)) {
+		xxh128_of(bytes, k->length, &hash);
+		if (!memcmp(hash.bytes, k->hash.bytes, XXH128_SIZE)) {
+			blob_mark(b, slot, offset, k->length, &k->hash);
+			return SLOT_PRESENT;
+		}
+	}
+	log_info("a cached chunk did not survive the last reboot: fetched again");
+	blob_drop(b, slot);
+	return SLOT_ABSENT;
+}
+
+/* Chunk numbers of [offset, offset + len). */
+static int chunk_span(struct content *c, uint64_t offset, size_t len, uint32_t *ret_first, uint32_t *ret_last)
+{
+	int r = content_chunk_index(c, offset, ret_first);
+	const struct manifest_chunk *k;
+	*ret_last = *ret_first;
+	if (!r)
+		r = content_chunk(c, *ret_first, &k);
+	if (!r && offset + len > k->file_offset + k->length)
+		r = content_chunk_index(c, offset + len - 1, ret_last);
+	return r;
+}
+
+/* Are chunks first … last on disk, one after the other?  Then where. */
+static bool on_disk(struct content *c, struct blob *b, uint32_t first, uint32_t last, uint64_t *ret_delta)
+{
+	for (uint32_t i = first; i <= last; i++) {
+		const struct manifest_chunk *k;
+		if (content_chunk(c, i, &k))
+			return false;
+		uint64_t offset = content_image_offset(c, k), delta = offset - k->file_offset; /* may wrap; added back, it is exact */
+		if (confirm(b, k, content_slot(c, k, i), offset) != SLOT_PRESENT || (i > first && delta != *ret_delta))
+			return false;
+		*ret_delta = delta;
+	}
+	return true;
+}
+
+static bool serve_disk(struct blob *b, uint64_t offset, size_t len, content_bytes done, void *arg)
+{
+	unsigned char *bytes = thread_buffer(len);
+	if (!bytes || blob_read(b, bytes, len, offset))
+		return false;
+	done(arg, 0, bytes, len);
+	return true;
+}
+
+/* Serves at once from memory or disk, when all of it is there. */
+static bool serve_now(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg)
+{
+	uint32_t first, last;
+	uint64_t delta = 0;
+	bool served = false;
+	if (atomic_load_explicit(&c->whole, memory_order_acquire)) {
+		struct blob *b = image_blob(c->image);
+		served = b && blob_whole(b) && serve_disk(b, offset, len, done, arg);
+		blob_close(b);
+		if (served)
+			return true;
+		atomic_store(&c->whole, false); /* it was evicted */
+	}
+	if (chunk_span(c, offset, len, &first, &last))
+		return false;
+	const struct manifest_chunk *k;
+	if (first == last && !content_chunk(c, first, &k)) {
+		struct span *s = ready_span(c->image, content_slot(c, k, first));
+		if (s) {
+			done(arg, 0, span_bytes(s, content_image_offset(c, k) + (offset - k->file_offset), len), len);
+			span_unref(s);
+			return true;
+		}
+	}
+	struct blob *b = image_blob(c->image);
+	if (b && on_disk(c, b, first, last, &delta))
+		served = serve_disk(b, offset + delta, len, done, arg);
+	blob_close(b);
+	return served;
+}
+
+/* -- reads that wait ------------------------------------------------------------------------ */
+
+static void op_destroy(struct wait *w)
+{
+	struct read_op *op = (struct read_op *)w;
+	content_unref(op->content);
+	free(op->buffer);
+	free(op);
+}
+
+static void op_uncount(struct read_op *op)
+{
+	if (op->counted)
+		atomic_fetch_sub(&op->content->domain->parked, 1);
+	op->counted = false;
+}
+
+static void op_fail(struct wait *w, int code)
+{
+	struct read_op *op = (struct read_op *)w;
+	op_uncount(op);
+	op->done(op->arg, code, NULL, 0);
+}
+
+static void op_finish(struct read_op *op, int code, const void *bytes)
+{
+	wait_end(op->content->reader->waits, &op->wait);
+	op_uncount(op);
+	op->done(op->arg, code, code ? NULL : bytes, code ? 0 : op->len);
+	wait_unref(&op->wait);
+}
+
+/* Copies bytes of the read at its position; the first copy makes the buffer. */
+static bool op_copy(struct read_op *op, struct span *s, struct blob *b, uint64_t offset, size_t n)
+{
+	if (!op->buffer && !(op->buffer = malloc(op->len)))
+		return false;
+	if (s)
+		memcpy(op->buffer + op->pos, span_bytes(s, offset, n), n);
+	else if (blob_read(b, op->buffer + op->pos, n, offset))
+		return false;
+	op->pos += n;
+	return true;
+}
+
+enum look { LOOK_READY, LOOK_PARKED, LOOK_ABSENT };
+
+/* What memory has of a slot.  LOOK_PARKED: the read waits for it now and may already be continued by another thread. */
+static enum look look(struct read_op *op, struct image *i, uint32_t slot, struct span **ret)
+{
+	enum look found = LOOK_ABSENT;
+	struct range *raise = NULL;
+	if (slot >= i->slots)
+		return found;
+	pthread_mutex_lock(&i->lock);
+	struct span *s = i->spans[slot];
+	if (s && s->state == SPAN_READY) {
+		span_ref(*ret = s);
+		found = LOOK_READY;
+	} else if (s && op->planned) {
+		if (s->range && atomic_load(&s->range->priority) != FETCH_DEMAND)
+			atomic_fetch_add(&(raise = s->range)->refs, 1);
+		wait_ref(&op->wait);
+		op->wait.next = s->waiters;
+		s->waiters = &op->wait;
+		wait_park(&op->wait);
+		found = LOOK_PARKED;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (raise) {
+		range_raise(raise);
+		range_unref(raise);
+	}
+	return found;
+}
+
+/* A store that hangs must not collect readers without end. */
+static bool store_stalled(struct reader_domain *d)
+{
+	return atomic_load(&d->parked) >= PARKED_MAX && clock_mono_ms() - atomic_load(&d->progress_ms) > STALLED_MS;
+}
+
+static int op_plan(struct read_op *op)
+{
+	struct content *c = op->content;
+	uint32_t first, last;
+	int r = chunk_span(c, op->offset + op->pos, op->len - op->pos, &first, &last);
+	if (r)
+		return r;
+	if (store_stalled(c->domain))
+		return -EIO;
+	if (!op->counted) {
+		op->counted = true;
+		if (atomic_fetch_add(&c->domain->parked, 1) == 0)
+			atomic_store(&c->domain->progress_ms, clock_mono_ms());
+		atomic_fetch_add_explicit(&c->reader->misses, 1, memory_order_relaxed);
+	}
+	op->planned = true;
+	return c->shape == SHAPE_SMALL ? fetch_small(c, first, last, FETCH_DEMAND) : fetch_chunks(c, first, last, FETCH_DEMAND);
+}
+
+/* One chunk's worth of progress.  1: parked (the read may be gone); 0: go on; -errno. */
+static int op_advance(struct read_op *op, unsigned *tries)
+{
+	struct content *c = op->content;
+	uint64_t at = op->offset + op->pos;
+	uint32_t index;
+	const struct manifest_chunk *k;
+	struct span *s = NULL;
+	int r = content_chunk_index(c, at, &index);
+	if (!r)
+		r = content_chunk(c, index, &k);
+	if (r)
+		return r == -EBADMSG ? -EIO : r;
+	uint32_t slot = content_slot(c, k, index);
+	uint64_t offset = content_image_offset(c, k), from = offset + (at - k->file_offset);
+	size_t left = (size_t)(k->file_offset + k->length - at), n = left < op->len - op->pos ? left : op->len - op->pos;
+	struct reader *reader = c->reader;
+	enum look found = look(op, c->image, slot, &s);
+	if (found == LOOK_PARKED)
+		return 1;
+	if (found == LOOK_READY) {
+		if (n == op->len) {
+			op_finish(op, 0, span_bytes(s, from, n));
+			span_unref(s);
+			return 1;
+		}
+		r = op_copy(op, s, NULL, from, n) ? 0 : -ENOMEM;
+		span_unref(s);
+		*tries = 0;
+		return r;
+	}
+	struct blob *b = image_blob(c->image);
+	bool copied = b && confirm(b, k, slot, offset) == SLOT_PRESENT && op_copy(op, NULL, b, from, n);
+	blob_close(b);
+	if (copied) {
+		*tries = 0;
+		return 0;
+	}
+	if (atomic_load(&reader->stopping) || ++*tries > TRIES_MAX)
+		return -EIO;
+	return op_plan(op);
+}
+
+/* Goes on with a read until it is done, failed or parked. */
+static void op_step(struct read_op *op)
+{
+	struct waits *ws = op->content->reader->waits;
+	unsigned tries = 0;
+	int r = 0;
+	wait_ref(&op->wait);
+	while (!r && op->pos < op->len)
+		r = op_advance(op, &tries);
+	if (r == 1)
+		wait_check(ws, &op->wait);
+	else
+		op_finish(op, r == -EBADMSG ? -EIO : r, op->buffer);
+	wait_unref(&op->wait);
+}
+
+void content_resume(struct reader *r, struct wait *waiters, int code)
+{
+	while (waiters) {
+		struct wait *w = waiters;
+		waiters = w->next;
+		w->next = NULL;
+		if (wait_resume(w)) {
+			if (code)
+				op_finish((struct read_op *)w, code, NULL);
+			else
+				op_step((struct read_op *)w);
+		}
+		wait_unref(w);
+	}
+	(void)r;
+}
+
+/* After each read: what to bring next. */
+static void look_ahead(struct content *c, uint64_t offset, size_t len)
+{
+	if (c->shape == SHAPE_SMALL) {
+		const struct manifest_chunk *k;
+		if (!content_chunk(c, 0, &k))
+			fetch_advance(c, k->slot);
+		return;
+	}
+	uint64_t from, to, max = budget_limit(c->reader->budget) / 4;
+	if (atomic_load_explicit(&c->whole, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&c->lock);
+	readahead_note(&c->readahead, offset, len, c->entry.size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
+	pthread_mutex_unlock(&c->lock);
+	uint32_t first, last;
+	if (from == to || content_chunk_index(c, from, &first) || content_chunk_index(c, to - 1, &last) || !store_healthy(c->domain->store))
+		return;
+	fetch_chunks(c, first, last, FETCH_READAHEAD);
+}
+
+static void read_slowly(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	struct read_op *op = calloc(1, sizeof *op);
+	struct reader *r = c->reader;
+	if (!op) {
+		done(arg, -ENOMEM, NULL, 0);
+		return;
+	}
+	wait_init(&op->wait, op_fail, op_destroy);
+	op->content = content_ref(c);
+	op->offset = offset;
+	op->len = len;
+	op->done = done;
+	op->arg = arg;
+	if (waits_add(r->waits, &op->wait, clock_mono_ms() + r->deadline_ms)) {
+		op_finish(op, -ENOMEM, NULL);
+		return;
+	}
+	if (ret_token)
+		*ret_token = op->wait.token;
+	op_step(op);
+}
+
+void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	if (ret_token)
+		*ret_token = 0;
+	if (c->shape == SHAPE_VIEW) {
+		view_content_read(c, offset, len, done, arg, ret_token);
+		return;
+	}
+	if (offset >= c->entry.size || !len) {
+		done(arg, 0, "", 0);
+		return;
+	}
+	if (len > c->entry.size - offset)
+		len = (size_t)(c->entry.size - offset);
+	content_ref(c); /* the callback may drop the caller's */
+	atomic_fetch_add_explicit(&c->reader->served_bytes, len, memory_order_relaxed);
+	if (serve_now(c, offset, len, done, arg))
+		atomic_fetch_add_explicit(&c->reader->hits, 1, memory_order_relaxed);
+	else
+		read_slowly(c, offset, len, done, arg, ret_token);
+	look_ahead(c, offset, len);
+	content_unref(c);
+}
+
+void content_cancel(struct reader *r, uint64_t token)
+{
+	if (token)
+		waits_cancel(r->waits, token, -EINTR);
+}
+
+/* -- blocking reads ------------------------------------------------------------------------- */
+
+struct blocking {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	void *bytes;
+	size_t len;
+	int code;
+	bool finished;
+};
+
+static void blocking_done(void *arg, int code, const void *bytes, size_t len)
+{
+	struct blocking *b = arg;
+	pthread_mutex_lock(&b->lock);
+	if (!code && b->bytes && len == b->len)
+		memcpy(b->bytes, bytes, len);
+	b->code = !code && len != b->len ? -EIO : code;
+	b->finished = true;
+	pthread_cond_signal(&b->done);
+	pthread_mutex_unlock(&b->lock);
+}
+
+int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e)
+{
+	struct blocking b = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .bytes = bytes, .len = len };
+	content_read(c, offset, len, blocking_done, &b, NULL);
+	pthread_mutex_lock(&b.lock);
+	while (!b.finished)
+		pthread_cond_wait(&b.done, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+	if (b.code)
+		return err_set(e, b.code, "%s: cannot read: %s", c->path, strerror(-b.code));
+	return 0;
+}
+
+int content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_warm(c, progress, arg, e);
+	for (uint64_t at = 0; at < c->entry.size;) {
+		uint64_t left = c->entry.size - at;
+		size_t n = left < (1u << 20) ? (size_t)left : (1u << 20);
+		int r = content_read_wait(c, at, NULL, n, e);
+		if (r)
+			return r;
+		at += n;
+		if (progress)
+			progress(arg, n);
+	}
+	return 0;
+}
+
+/* -- what is known -------------------------------------------------------------------------- */
+
+int content_prepare(struct content *c, int64_t deadline_ms, content_ready done, void *arg, uint64_t *ret_token)
+{
+	if (ret_token)
+		*ret_token = 0;
+	if (c->shape == SHAPE_VIEW)
+		return view_content_prepare(c, deadline_ms, done, arg, ret_token);
+	done(arg, 0, NULL);
+	return 0;
+}
+
+int content_size(const struct content *c, uint64_t *ret_size)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_size(c, ret_size);
+	*ret_size = c->entry.size;
+	return 0;
+}
+
+int content_hash(const struct content *c, struct xxh128 *ret)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_hash(c, ret);
+	*ret = c->entry.hash;
+	return 0;
+}
+
+uint64_t content_fetched_bytes(const struct content *c)
+{
+	return c->shape == SHAPE_VIEW ? view_content_fetched(c) : atomic_load(&c->fetched);
+}
+
+int content_whole_fd(struct content *c, int *ret_fd)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_whole_fd(c, ret_fd);
+	if (c->shape != SHAPE_FILE)
+		return -EAGAIN;
+	struct blob *b = image_blob(c->image);
+	int r = b && blob_whole(b) ? blob_reopen(b, ret_fd) : -EAGAIN;
+	if (!r)
+		atomic_store(&c->whole, true);
+	blob_close(b);
+	return r;
+}
+
+/* Calls back once; the caller has a reference on the content, which is dropped. */
+static void tell(struct content *c)
+{
+	pthread_mutex_lock(&c->lock);
+	void (*notify)(void *) = c->notify;
+	void *arg = c->notify_arg;
+	c->notify = NULL;
+	pthread_mutex_unlock(&c->lock);
+	atomic_store(&c->whole, true);
+	if (notify)
+		notify(arg);
+	content_unref(c);
+}
+
+/* Watchers are not references: a content whose last one is gone (only ever under reader.lock) is skipped and unlinks itself. */
+void content_tell_whole(struct image *i)
+{
+	struct content *told = NULL;
+	pthread_mutex_lock(&i->reader->lock);
+	pthread_mutex_lock(&i->lock);
+	struct content **at = &i->watchers;
+	while (*at) {
+		struct content *c = *at;
+		if (!atomic_load(&c->refs)) {
+			at = &c->next_watcher;
+			continue;
+		}
+		*at = c->next_watcher;
+		atomic_fetch_add(&c->refs, 1);
+		c->watching = false;
+		c->next_watcher = told;
+		told = c;
+	}
+	pthread_mutex_unlock(&i->lock);
+	pthread_mutex_unlock(&i->reader->lock);
+	while (told) {
+		struct content *c = told;
+		told = c->next_watcher;
+		tell(c);
+	}
+}
+
+void content_watch(struct content *c)
+{
+	struct image *i = c->image;
+	pthread_mutex_lock(&i->lock);
+	if (!c->watching) {
+		c->watching = true;
+		c->next_watcher = i->watchers;
+		i->watchers = c;
+	}
+	pthread_mutex_unlock(&i->lock);
+	struct blob *b = image_blob(i);
+	if (b && blob_whole(b)) /* it became whole before it was watched */
+		content_tell_whole(i);
+	blob_close(b);
+}
+
+static void unwatch(struct content *c)
+{
+	struct image *i = c->image;
+	if (!i)
+		return;
+	pthread_mutex_lock(&i->lock);
+	for (struct content **at = &i->watchers; *at; at = &(*at)->next_watcher) {
+		if (*at == c) {
+			*at = c->next_watcher;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&i->lock);
+}
+
+void content_on_whole(struct content *c, void (*notify)(void *arg), void *arg)
+{
+	if (c->shape != SHAPE_FILE && c->shape != SHAPE_VIEW)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->notify = notify;
+	c->notify_arg = arg;
+	pthread_mutex_unlock(&c->lock);
+	if (c->image)
+		content_watch(c);
+}

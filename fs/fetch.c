@@ -1,0 +1,627 @@
+/* Planning what to ask of stores: which chunks, in which requests, and the bytes as they arrive. */
+#include "fs/reader_internal.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/log.h"
+#include "catalog/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READAHEAD_SHARE 192       /* of 256 of the memory budget: the rest is for demand */
+#define PACK_WINDOW_MIN (64u << 10)
+#define PACK_WINDOW_FIRST (512u << 10)
+#define PACK_WINDOW_MAX (4u << 20)
+#define NEIGHBOURS_MAX 4096
+#define NEIGHBOUR_BYTES_MAX (512u << 10) /* a larger chunk belongs to a large file: not brought along */
+#define UNHEALTHY_TRY_MS 1000     /* a store that is down is asked this often */
+#define LOG_INTERVAL_MS 5000
+
+/* -- building spans ------------------------------------------------------------------------- */
+
+/* A plan: spans that are in the image's table and on no request yet, in order of their place in one pack. */
+struct plan {
+	struct content *content;
+	enum fetch_priority priority;
+	struct manifest_pack pack;
+	uint32_t pack_number;
+	struct span *first, **last;
+	uint64_t bytes; /* stored */
+	uint64_t end;   /* pack offset after the last span */
+	struct span *open; /* the last span, while it may grow */
+	uint32_t open_cap;
+	int code; /* of the last submit */
+};
+
+static uint64_t span_cost(const struct span *s)
+{
+	return (uint64_t)s->length + (s->raw ? 0 : s->stored_length) + sizeof *s;
+}
+
+static struct span *span_new(struct content *c, struct image *i, uint32_t cap)
+{
+	struct span *s = calloc(1, sizeof *s + cap * sizeof s->chunk[0]);
+	if (!s)
+		return NULL;
+	atomic_init(&s->refs, 1); /* the table's */
+	s->image = image_ref(i);
+	s->content = content_ref(c);
+	s->state = SPAN_COMING;
+	s->raw = true;
+	return s;
+}
+
+/* A manifest is input from a store: every number is checked before memory or offsets rest on it. */
+static bool chunk_is_sound(const struct manifest_chunk *k, const struct manifest_pack *p, const struct image *i, uint32_t slot,
+			   uint64_t offset)
+{
+	return k->length && k->length <= CHUNK_BYTES_MAX && k->stored_length && k->stored_length <= CHUNK_BYTES_MAX &&
+	       (k->codec == CODEC_ZSTD || (k->codec == CODEC_RAW && k->stored_length == k->length)) && slot < i->slots &&
+	       offset <= i->size && k->length <= i->size - offset && k->pack_offset <= p->size &&
+	       k->stored_length <= p->size - k->pack_offset;
+}
+
+static void fill_chunk(struct span *s, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+{
+	if (!s->count) {
+		s->base = offset;
+		s->pack_offset = k->pack_offset;
+	}
+	s->chunk[s->count++] = (struct span_chunk){
+		.slot = slot,
+		.length = k->length,
+		.stored_length = k->stored_length,
+		.stored_skip = s->stored_length,
+		.codec = k->codec,
+		.offset = offset,
+		.digest = k->digest,
+		.hash = k->hash,
+	};
+	s->length += k->length;
+	s->stored_length += k->stored_length;
+	s->raw = s->raw && k->codec == CODEC_RAW;
+}
+
+static void submit(struct plan *p);
+
+/* Adds one chunk that is missing; image.lock is held. */
+static int plan_add_locked(struct plan *p, struct image *i, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+{
+	struct span *s = p->open;
+	bool grows = s && s->count < p->open_cap && s->pack_offset + s->stored_length == k->pack_offset && s->base + s->length == offset &&
+		     s->length + k->length <= SPAN_BYTES_MAX;
+	if (!grows) {
+		uint32_t cap = k->length >= SPAN_BYTES_MAX / 2 ? 1 : SPAN_BYTES_MAX / k->length;
+		p->open_cap = cap > 256 ? 256 : cap;
+		s = span_new(p->content, i, p->open_cap);
+		if (!s)
+			return -ENOMEM;
+		*p->last = s;
+		p->last = &s->next;
+		p->open = s;
+	}
+	fill_chunk(s, k, slot, offset);
+	i->spans[slot] = s;
+	atomic_fetch_add(&i->resident, 1);
+	p->bytes += k->stored_length;
+	p->end = k->pack_offset + k->stored_length;
+	return 0;
+}
+
+static bool fits_plan(const struct plan *p, const struct manifest_chunk *k)
+{
+	return p->first && p->pack_number == k->pack && k->pack_offset >= p->end && k->pack_offset - p->end <= GAP_BYTES_MAX &&
+	       p->bytes + k->stored_length <= RANGE_BYTES_MAX;
+}
+
+/* Adds a chunk unless it is here or on its way; submits what was planned when the chunk does not fit that request. */
+static int plan_chunk(struct plan *p, struct image *i, struct blob *b, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+{
+	if (b && blob_state(b, slot) != SLOT_ABSENT)
+		return 0;
+	if (!fits_plan(p, k)) {
+		submit(p);
+		if (p->pack_number != k->pack || !p->pack.key[0]) {
+			int r = content_pack(p->content, k->pack, &p->pack);
+			if (r)
+				return r;
+			p->pack_number = k->pack;
+		}
+	}
+	if (!chunk_is_sound(k, &p->pack, i, slot, offset))
+		return -EBADMSG;
+	struct range *raise = NULL;
+	int r = 0;
+	pthread_mutex_lock(&i->lock);
+	struct span *s = i->spans[slot];
+	if (!s)
+		r = plan_add_locked(p, i, k, slot, offset);
+	else if (p->priority == FETCH_DEMAND && s->range && atomic_load(&s->range->priority) > FETCH_DEMAND)
+		atomic_fetch_add(&(raise = s->range)->refs, 1);
+	pthread_mutex_unlock(&i->lock);
+	if (raise) {
+		range_raise(raise);
+		range_unref(raise);
+	}
+	return r;
+}
+
+/* -- ranges --------------------------------------------------------------------------------- */
+
+void range_unref(struct range *g)
+{
+	if (!g || atomic_fetch_sub(&g->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}
+
+/* A span is complete or failed: it no longer needs its request. */
+static void leave_range(struct span *s)
+{
+	pthread_mutex_lock(&s->image->lock);
+	struct range *g = s->range;
+	s->range = NULL;
+	pthread_mutex_unlock(&s->image->lock);
+	range_unref(g);
+}
+
+/* Fails every span that is not complete. */
+static void range_fail(struct range *g, int code)
+{
+	struct span *s = g->current;
+	g->current = NULL;
+	while (s) {
+		struct span *next = s->next;
+		s->next = NULL;
+		leave_range(s);
+		span_fail(s, code);
+		s = next;
+	}
+}
+
+static int span_buffers(struct span *s)
+{
+	struct budget *b = s->image->reader->budget;
+	if (s->stored)
+		return 0;
+	s->stored = budget_buffer(b, s->stored_length);
+	if (s->stored && s->raw)
+		s->bytes = s->stored;
+	return s->stored ? 0 : -ENOMEM;
+}
+
+static int on_data(void *arg, const void *bytes, size_t len)
+{
+	struct range *g = arg;
+	struct reader *r = g->reader;
+	const unsigned char *p = bytes;
+	struct span *complete = NULL, **last = &complete;
+	size_t count = 0;
+	int code = 0;
+	if (atomic_load(&r->stopping))
+		return -ECANCELED;
+	atomic_store_explicit(&g->domain->progress_ms, clock_mono_ms(), memory_order_relaxed);
+	atomic_fetch_add_explicit(&r->fetched_bytes, len, memory_order_relaxed);
+	while (len) {
+		struct span *s = g->current;
+		uint64_t at = g->offset + g->got;
+		if (!s || (code = span_buffers(s))) {
+			code = s ? code : -EBADMSG; /* more than was asked for */
+			break;
+		}
+		size_t n;
+		if (at < s->pack_offset) {
+			n = s->pack_offset - at < len ? (size_t)(s->pack_offset - at) : len;
+		} else {
+			n = s->stored_length - s->arrived < len ? s->stored_length - s->arrived : len;
+			memcpy(s->stored + s->arrived, p, n);
+			s->arrived += (uint32_t)n;
+		}
+		p += n;
+		len -= n;
+		g->got += n;
+		if (s->arrived < s->stored_length)
+			continue;
+		g->current = s->next;
+		s->next = NULL;
+		leave_range(s);
+		*last = s;
+		last = &s->next;
+		count++;
+	}
+	if (count)
+		verify_push(r, complete, last, count);
+	return code;
+}
+
+static void log_failure(struct range *g, int code, const struct err *e)
+{
+	int64_t now = clock_mono_ms(), last = atomic_load(&g->domain->logged_ms);
+	if (code == -ECANCELED || (last && now - last < LOG_INTERVAL_MS) || !atomic_compare_exchange_strong(&g->domain->logged_ms, &last, now))
+		return;
+	log_error("%s: %s: %s", g->domain->name, g->pack.key, e && e->text[0] ? e->text : strerror(-code));
+}
+
+static int reader_code(const struct range *g, int code)
+{
+	if (code == -ESTALE || (g->pack.in_place && code == -ENOENT))
+		return -ESTALE;
+	return code == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+static void on_done(void *arg, int code, const struct err *e)
+{
+	struct range *g = arg;
+	struct reader *r = g->reader;
+	pthread_mutex_lock(&g->lock);
+	g->finished = true;
+	g->fetch = NULL;
+	pthread_mutex_unlock(&g->lock);
+	if (!code && g->current)
+		code = -EBADMSG; /* fewer bytes than were asked for */
+	if (code) {
+		atomic_fetch_add(&r->fetch_errors, 1);
+		log_failure(g, code, e);
+		range_fail(g, reader_code(g, code));
+	}
+	pthread_mutex_lock(&r->pending_lock);
+	*g->active_at = g->active_next;
+	if (g->active_next)
+		g->active_next->active_at = g->active_at;
+	pthread_mutex_unlock(&r->pending_lock);
+	range_unref(g);
+	atomic_fetch_sub(&r->ranges, 1);
+}
+
+/* Hands a request to the store; the reference passes to on_done. */
+static void range_start(struct range *g)
+{
+	struct reader *r = g->reader;
+	struct err e = ERR_INIT;
+	struct fetch_request q = {
+		.key = g->pack.key,
+		.offset = g->offset,
+		.length = g->length,
+		.if_match = g->pack.in_place && g->pack.etag[0] ? g->pack.etag : NULL,
+		.priority = (enum fetch_priority)atomic_load(&g->priority),
+		.deadline_ms = r->deadline_ms,
+		.on_data = on_data,
+		.on_done = on_done,
+		.arg = g,
+	};
+	struct fetch *fetch = NULL;
+	atomic_fetch_add(&r->ranges, 1);
+	atomic_fetch_add(&g->refs, 1);
+	pthread_mutex_lock(&r->pending_lock);
+	g->active_next = r->active;
+	g->active_at = &r->active;
+	if (r->active)
+		r->active->active_at = &g->active_next;
+	r->active = g;
+	pthread_mutex_unlock(&r->pending_lock);
+	int code = atomic_load(&r->stopping) ? -ECANCELED : store_fetch(g->domain->store, &q, &fetch, &e);
+	if (code) {
+		on_done(g, code, &e);
+	} else {
+		pthread_mutex_lock(&g->lock);
+		if (!g->finished)
+			g->fetch = fetch;
+		if (g->fetch && (enum fetch_priority)atomic_load(&g->priority) < q.priority)
+			fetch_raise(g->fetch, FETCH_DEMAND);
+		pthread_mutex_unlock(&g->lock);
+	}
+	range_unref(g);
+}
+
+static void enqueue(struct range *g)
+{
+	struct reader *r = g->reader;
+	pthread_mutex_lock(&r->pending_lock);
+	struct range **at = &r->pending[atomic_load(&g->priority)];
+	while (*at)
+		at = &(*at)->next;
+	*at = g;
+	atomic_fetch_add(&r->pending_count, 1);
+	pthread_mutex_unlock(&r->pending_lock);
+}
+
+static struct range *dequeue(struct reader *r, struct range *which)
+{
+	struct range *g = NULL;
+	pthread_mutex_lock(&r->pending_lock);
+	for (int p = 0; p < 3 && !g; p++) {
+		struct range **at = &r->pending[p];
+		while (*at && which && *at != which)
+			at = &(*at)->next;
+		if (!*at)
+			continue;
+		g = *at;
+		*at = g->next;
+		g->next = NULL;
+		atomic_fetch_sub(&r->pending_count, 1);
+	}
+	pthread_mutex_unlock(&r->pending_lock);
+	return g;
+}
+
+static bool take_memory(struct reader *r, uint64_t bytes, enum fetch_priority priority)
+{
+	unsigned share = priority == FETCH_DEMAND ? 256 : READAHEAD_SHARE;
+	if (budget_take(r->budget, bytes, share))
+		return true;
+	hot_evict(r, bytes);
+	return budget_take(r->budget, bytes, share);
+}
+
+void fetch_pump(struct reader *r)
+{
+	while (atomic_load(&r->pending_count)) {
+		struct range *g = dequeue(r, NULL);
+		if (!g)
+			return;
+		if (!atomic_load(&r->stopping) && !take_memory(r, g->cost, (enum fetch_priority)atomic_load(&g->priority))) {
+			enqueue(g); /* goes to the end of its queue: fair enough among those that wait for memory */
+			return;
+		}
+		range_start(g);
+	}
+}
+
+/* At the end: reader.stopping is set, so that what is started from now on fails at once. */
+void fetch_cancel_all(struct reader *r)
+{
+	struct range *g;
+	while ((g = dequeue(r, NULL))) {
+		budget_take(r->budget, g->cost, 256 * 256); /* its spans give it back */
+		range_start(g);
+	}
+	pthread_mutex_lock(&r->pending_lock);
+	for (g = r->active; g; g = g->active_next) {
+		pthread_mutex_lock(&g->lock);
+		if (g->fetch)
+			fetch_cancel(g->fetch);
+		pthread_mutex_unlock(&g->lock);
+	}
+	pthread_mutex_unlock(&r->pending_lock);
+}
+
+void range_raise(struct range *g)
+{
+	atomic_store(&g->priority, FETCH_DEMAND);
+	struct range *pending = dequeue(g->reader, g);
+	if (pending) {
+		enqueue(pending);
+		fetch_pump(g->reader);
+		return;
+	}
+	pthread_mutex_lock(&g->lock);
+	if (g->fetch)
+		fetch_raise(g->fetch, FETCH_DEMAND);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void plan_reset(struct plan *p)
+{
+	p->first = p->open = NULL;
+	p->last = &p->first;
+	p->bytes = p->end = 0;
+}
+
+static void fail_plan(struct plan *p, int code)
+{
+	struct span *s = p->first;
+	plan_reset(p);
+	while (s) {
+		struct span *next = s->next;
+		s->next = NULL;
+		span_fail(s, code);
+		s = next;
+	}
+}
+
+/* Is it worth asking the store?  One that is down is asked now and then, so that it is noticed when it comes back. */
+static bool may_ask(struct reader_domain *d)
+{
+	if (store_healthy(d->store))
+		return true;
+	int64_t now = clock_mono_ms(), last = atomic_load(&d->try_ms);
+	return now - last >= UNHEALTHY_TRY_MS && atomic_compare_exchange_strong(&d->try_ms, &last, now);
+}
+
+/* Makes a request of the planned spans. */
+static void submit(struct plan *p)
+{
+	if (!p->first)
+		return;
+	struct content *c = p->content;
+	struct reader *r = c->reader;
+	struct range *g = NULL;
+	p->code = may_ask(c->domain) ? 0 : -EIO;
+	if (!p->code && !(g = calloc(1, sizeof *g)))
+		p->code = -ENOMEM;
+	if (p->code) {
+		fail_plan(p, p->code);
+		return;
+	}
+	pthread_mutex_init(&g->lock, NULL);
+	atomic_init(&g->refs, 1);
+	g->reader = r;
+	g->domain = c->domain;
+	g->pack = p->pack;
+	g->current = p->first;
+	g->offset = p->first->pack_offset;
+	g->length = p->end - g->offset;
+	atomic_init(&g->priority, (int)p->priority);
+	for (struct span *s = p->first; s; s = s->next) {
+		s->cost = span_cost(s);
+		g->cost += s->cost;
+		atomic_fetch_add(&g->refs, 1);
+		pthread_mutex_lock(&s->image->lock);
+		s->range = g;
+		pthread_mutex_unlock(&s->image->lock);
+		atomic_fetch_add_explicit(&c->fetched, s->stored_length, memory_order_relaxed);
+	}
+	plan_reset(p);
+	if (!atomic_load(&r->pending_count) && take_memory(r, g->cost, p->priority))
+		range_start(g);
+	else {
+		enqueue(g);
+		fetch_pump(r);
+	}
+}
+
+/* -- what to bring -------------------------------------------------------------------------- */
+
+int fetch_chunks(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority)
+{
+	struct plan p = { .content = c, .priority = priority };
+	plan_reset(&p);
+	struct blob *b = image_blob(c->image);
+	int r = 0;
+	for (uint32_t i = first; i <= last && !r; i++) {
+		/* Read-ahead takes what memory there is; a reader that comes to the rest asks again. */
+		if (priority != FETCH_DEMAND && !p.first && budget_used(c->reader->budget) > budget_limit(c->reader->budget) / 256 * READAHEAD_SHARE)
+			hot_evict(c->reader, RANGE_BYTES_MAX);
+		const struct manifest_chunk *k;
+		r = content_chunk(c, i, &k);
+		if (!r)
+			r = plan_chunk(&p, c->image, b, k, content_slot(c, k, i), content_image_offset(c, k));
+	}
+	submit(&p);
+	blob_close(b);
+	return r ? r : p.code;
+}
+
+/* The window follows what it brings: hits on neighbours widen it, fetches that brought nothing useful narrow it. */
+static uint64_t pack_window(struct image *i)
+{
+	pthread_mutex_lock(&i->lock);
+	if (!i->window)
+		i->window = PACK_WINDOW_FIRST;
+	else if (i->hits >= 4)
+		i->window = i->window * 2 > PACK_WINDOW_MAX ? PACK_WINDOW_MAX : i->window * 2;
+	else if (!i->hits && i->window > PACK_WINDOW_MIN)
+		i->window /= 2;
+	i->hits = 0;
+	uint64_t window = i->window;
+	pthread_mutex_unlock(&i->lock);
+	return window;
+}
+
+/* Adds chunks of the pack from `slot` on, `window` bytes of them, and notes how far it got. */
+static int plan_neighbours(struct plan *p, struct blob *b, uint32_t pack, uint32_t slot, uint64_t window)
+{
+	struct image *i = p->content->image;
+	uint64_t average = i->slots ? i->size / i->slots + 1 : 1;
+	uint64_t want = window / average + 1;
+	uint32_t count = want > NEIGHBOURS_MAX ? NEIGHBOURS_MAX : (uint32_t)want;
+	if (slot >= i->slots)
+		return 0;
+	if (count > i->slots - slot)
+		count = i->slots - slot;
+	struct manifest_chunk *k = calloc(count, sizeof *k);
+	if (!k)
+		return -ENOMEM;
+	int found = manifest_pack_chunks(p->content->manifest, pack, slot, count, k), r = found < 0 ? found : 0;
+	for (int n = 0; n < found && !r; n++)
+		if (k[n].length <= NEIGHBOUR_BYTES_MAX)
+			r = plan_chunk(p, i, b, &k[n], k[n].slot, k[n].raw_offset);
+	free(k);
+	pthread_mutex_lock(&i->lock);
+	i->frontier = slot + count;
+	pthread_mutex_unlock(&i->lock);
+	return r;
+}
+
+int fetch_small(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority)
+{
+	struct plan p = { .content = c, .priority = priority };
+	plan_reset(&p);
+	struct blob *b = image_blob(c->image);
+	const struct manifest_chunk *k = NULL;
+	int r = 0;
+	for (uint32_t i = first; i <= last && !r; i++) {
+		r = content_chunk(c, i, &k);
+		if (!r)
+			r = plan_chunk(&p, c->image, b, k, k->slot, k->raw_offset);
+	}
+	p.open = NULL; /* what is waited for must not wait for its neighbours */
+	if (!r && k && p.first && k->length <= NEIGHBOUR_BYTES_MAX)
+		plan_neighbours(&p, b, k->pack, k->slot + 1, pack_window(c->image)); /* only a convenience: what fails here fails when asked for */
+	submit(&p);
+	blob_close(b);
+	return r ? r : p.code;
+}
+
+void fetch_advance(struct content *c, uint32_t slot)
+{
+	struct image *i = c->image;
+	uint64_t window = 0;
+	uint32_t from = 0;
+	pthread_mutex_lock(&i->lock);
+	i->hits++;
+	uint64_t average = i->slots ? i->size / i->slots + 1 : 1;
+	if (!i->advancing && i->frontier > slot && i->frontier < i->slots && i->hits >= 4 && (i->frontier - slot) * average < i->window / 2) {
+		window = i->window = i->window * 2 > PACK_WINDOW_MAX ? PACK_WINDOW_MAX : i->window * 2;
+		from = i->frontier;
+		i->hits = 0;
+		i->advancing = true;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (!window)
+		return;
+	const struct manifest_chunk *k;
+	if (!content_chunk(c, 0, &k)) {
+		struct plan p = { .content = c, .priority = FETCH_READAHEAD };
+		plan_reset(&p);
+		struct blob *b = image_blob(i);
+		plan_neighbours(&p, b, k->pack, from, window);
+		submit(&p);
+		blob_close(b);
+	}
+	pthread_mutex_lock(&i->lock);
+	i->advancing = false;
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* The pack of one chunk of a span: the content's own chunks know it. */
+static int pack_of(struct content *c, const struct span_chunk *chunk, struct manifest_chunk *ret)
+{
+	struct image *i = c->image;
+	const struct manifest_chunk *k;
+	if (c->shape == SHAPE_SMALL) {
+		int r = content_chunk(c, 0, &k);
+		if (r)
+			return r;
+		r = manifest_pack_chunks(c->manifest, k->pack, chunk->slot, 1, ret);
+		return r == 1 ? 0 : r < 0 ? r : -EBADMSG;
+	}
+	int r = chunk->slot < i->slots ? content_chunk(c, chunk->slot, &k) : -EBADMSG;
+	if (!r)
+		*ret = *k;
+	return r;
+}
+
+int fetch_again(struct span *failed, const struct span_chunk *chunk)
+{
+	struct content *c = failed->content;
+	struct plan p = { .content = c, .priority = FETCH_DEMAND };
+	struct manifest_chunk k;
+	plan_reset(&p);
+	int r = pack_of(c, chunk, &k);
+	if (!r)
+		r = content_pack(c, k.pack, &p.pack);
+	if (r)
+		return r;
+	p.pack_number = k.pack;
+	pthread_mutex_lock(&failed->image->lock);
+	r = failed->image->spans[chunk->slot] ? -EEXIST : plan_add_locked(&p, failed->image, &k, chunk->slot, chunk->offset);
+	pthread_mutex_unlock(&failed->image->lock);
+	if (r)
+		return r == -EEXIST ? 0 : r;
+	p.first->retried = true;
+	submit(&p);
+	return p.code;
+}

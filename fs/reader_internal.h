@@ -1,0 +1,273 @@
+/*
+ * What the files of the read path share: reader.c, image.c, fetch.c, verify.c, content*.c.
+ *
+ *   content ──> image ──> blob (disk, cache.h)
+ *                 └─────> spans: bytes in memory or on their way
+ *
+ * A `struct image` is the bytes of one blob wherever they are.  A `struct span` is a run of neighbouring chunks of an image: the
+ * unit that arrives, is verified, is written and is kept hot.  A `struct range` is one request to a store; it fills spans in order.
+ *
+ * Locks, in order: reader.lock → content.lock → image.lock → leaves (range.lock, the verify queue's, the hot list's, the pending
+ * queue's, the budget's, the registry's).  None is held across a callback, a store call or a manifest query.
+ */
+#ifndef MESHFS_FS_READER_INTERNAL_H
+#define MESHFS_FS_READER_INTERNAL_H
+
+#include "catalog/base/map.h"
+#include "catalog/base/pool.h"
+#include "fs/budget.h"
+#include "fs/cache.h"
+#include "fs/content.h"
+#include "fs/readahead.h"
+#include "fs/wait.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RANGE_BYTES_MAX (8u << 20)   /* one request to a store */
+#define SPAN_BYTES_MAX (256u << 10)  /* small chunks are grouped up to this; a larger chunk is a span of its own */
+#define GAP_BYTES_MAX (128u << 10)   /* stored bytes that nobody wants: read over rather than asked around */
+#define CHUNK_BYTES_MAX (256u << 20) /* a manifest that claims more is refused */
+#define WINDOW_BYTES_MAX (32u << 20) /* read-ahead of one stream */
+#define FILE_BLOB_MIN (1u << 20)     /* smaller files are cached with their pack */
+
+/* A domain as the read path sees it; lives as long as the reader. */
+struct reader_domain {
+	char name[64];
+	struct domain *domain;
+	struct store *store;
+	_Atomic int64_t progress_ms; /* when its store last gave bytes */
+	_Atomic int64_t try_ms;      /* when it was last asked while unhealthy */
+	_Atomic unsigned parked;     /* reads that wait for it */
+	_Atomic int64_t logged_ms;   /* when a failure was last logged */
+	struct reader_domain *next;
+};
+
+struct span_chunk {
+	uint32_t slot, length, stored_length, stored_skip; /* stored_skip: from the span's first stored byte */
+	enum chunk_codec codec;
+	uint64_t offset; /* in the image */
+	struct digest digest;
+	struct xxh128 hash;
+};
+
+enum span_state { SPAN_COMING, SPAN_READY, SPAN_FAILED };
+
+struct span {
+	_Atomic int refs; /* the image's table counts as one, the hot list as one */
+	struct image *image;
+	enum span_state state; /* image.lock */
+	bool retried;          /* it is a second try after a digest did not match */
+	bool raw;              /* all chunks are raw: what arrives is what is served */
+	uint64_t base;         /* the image's offset of bytes[0] */
+	uint32_t length, stored_length;
+	uint64_t pack_offset;
+	unsigned char *bytes, *stored;
+	uint32_t arrived; /* of stored; the range's */
+	uint64_t cost;    /* taken from the budget */
+	struct range *range;  /* image.lock; NULL once all has arrived */
+	struct wait *waiters; /* image.lock */
+	struct span *next;    /* in its range, then in the verify queue */
+	struct span *hot_next;
+	_Atomic bool touched, written;
+	_Atomic uint32_t served;
+	struct content *content; /* a reference: whose read asked for it, for messages and accounting */
+	uint32_t count;
+	struct span_chunk chunk[];
+};
+
+struct range {
+	_Atomic int refs;
+	struct reader *reader;
+	struct reader_domain *domain;
+	struct manifest_pack pack;
+	uint64_t offset, length, got;
+	struct span *current, *last; /* spans that are not complete; the transfer's */
+	_Atomic int priority;        /* enum fetch_priority */
+	uint64_t cost;
+	pthread_mutex_t lock; /* guards fetch, started: a leaf */
+	struct fetch *fetch;
+	bool finished;
+	struct range *next; /* pending */
+	struct range *active_next, **active_at; /* in the store's hands; pending_lock */
+};
+
+struct image {
+	_Atomic int refs; /* the reader's map counts as one */
+	struct reader *reader;
+	struct reader_domain *domain;
+	enum blob_kind kind;
+	struct digest name;
+	uint64_t size;
+	uint32_t slots;
+	_Atomic int64_t used_ms;
+	_Atomic unsigned resident; /* slots in `spans` */
+	pthread_mutex_t lock;      /* guards what follows */
+	struct blob *blob;         /* NULL: not open, or no cache */
+	int64_t blob_retry_ms;
+	struct span **spans; /* by slot */
+	struct content *watchers; /* contents with an on_whole; not references */
+	/* Packs: how much to bring with a small file (fetch.c). */
+	uint64_t window;
+	uint32_t frontier, hits;
+	bool advancing;
+};
+
+struct hot_list {
+	pthread_mutex_t lock;
+	struct span *first, **last;
+	uint64_t bytes, max_bytes;
+};
+
+struct verify_queue {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct span *first, **last;
+	size_t queued;
+	unsigned idle, threads;
+	bool stopping;
+	pthread_t *ids;
+};
+
+struct reader {
+	struct cache *cache; /* NULL: none could be opened */
+	struct budget *budget;
+	struct waits *waits;
+	struct pool *views;
+	unsigned workers;
+	int64_t deadline_ms;
+	struct view_keys keys;
+	pthread_mutex_t lock; /* guards the maps and the list of domains */
+	struct map *contents, *images;
+	struct reader_domain *domains;
+	struct hot_list hot;
+	struct verify_queue verify;
+	pthread_mutex_t pending_lock; /* guards pending */
+	struct range *pending[3];     /* by priority; waiting for memory */
+	struct range *active;         /* in the store's hands; pending_lock too */
+	_Atomic unsigned pending_count, ranges; /* ranges: how many are active */
+	_Atomic bool stopping;
+	pthread_t timer;
+	pthread_mutex_t timer_lock;
+	pthread_cond_t timer_wake;
+	bool timer_stop, timer_running;
+	unsigned blob_max;
+	_Atomic unsigned blobs_open;
+	_Atomic uint64_t hits, misses, fetched_bytes, served_bytes, integrity_errors, fetch_errors;
+	struct cache_counters counted; /* what cache_count was told; the timer's */
+};
+
+/* -- image.c -------------------------------------------------------------------------------- */
+int image_get(struct reader *r, struct reader_domain *d, enum blob_kind kind, const struct digest *name, uint64_t size, uint32_t slots,
+	      struct image **ret);
+struct image *image_ref(struct image *i);
+void image_unref(struct image *i);
+/* The blob with a reference, opened if need be; NULL when it cannot be. */
+struct blob *image_blob(struct image *i);
+/* Closes evicted and idle blobs, forgets images that nobody uses: the timer's. */
+void images_tend(struct reader *r, bool all);
+
+void span_ref(struct span *s);
+void span_unref(struct span *s);
+/* Takes the span's slots out of the table (image.lock held); the caller drops the table's reference after unlocking. */
+bool span_detach_locked(struct span *s);
+
+void hot_add(struct reader *r, struct span *s);
+/* Lets go of hot bytes until at least `bytes` are free or none is left. */
+void hot_evict(struct reader *r, uint64_t bytes);
+void hot_clear(struct reader *r);
+
+/* -- fetch.c -------------------------------------------------------------------------------- */
+/* Brings chunks [first, last] of an identity content, those that are neither here nor on their way. */
+int fetch_chunks(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority);
+/* The same for a small file, with its neighbours in the pack. */
+int fetch_small(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority);
+void fetch_advance(struct content *c, uint32_t slot); /* after a hit: the next window of the pack, when near its end */
+int fetch_again(struct span *s, const struct span_chunk *chunk); /* one chunk, after a mismatch */
+void fetch_pump(struct reader *r); /* starts what waited for memory */
+void fetch_cancel_all(struct reader *r);
+void range_unref(struct range *g);
+/* Read-ahead that became demand. */
+void range_raise(struct range *g);
+
+/* -- verify.c ------------------------------------------------------------------------------- */
+int verify_start(struct reader *r, unsigned threads);
+void verify_stop(struct reader *r);
+void verify_push(struct reader *r, struct span *first, struct span **last, size_t count);
+void span_fail(struct span *s, int code);
+
+/* -- content.c ------------------------------------------------------------------------------ */
+enum content_shape { SHAPE_EMPTY, SHAPE_FILE, SHAPE_SMALL, SHAPE_VIEW };
+
+#define CHUNK_PAGE 256
+
+struct chunk_page {
+	uint32_t count;
+	struct manifest_chunk chunk[];
+};
+
+struct view_state; /* content_view.c */
+
+struct content {
+	_Atomic int refs;
+	struct reader *reader;
+	struct reader_domain *domain;
+	struct manifest *manifest;
+	struct manifest_entry entry;
+	char *path;
+	unsigned char key[112];
+	size_t key_len;
+	enum content_shape shape;
+	struct image *image;
+	struct manifest_pack pack; /* the one looked up last; content.lock */
+	uint32_t pack_number;
+	_Atomic(struct chunk_page *) *pages;
+	uint32_t page_count;
+	pthread_mutex_t lock; /* guards readahead, pack, notify */
+	struct readahead readahead;
+	_Atomic bool whole;
+	_Atomic uint64_t fetched;
+	void (*notify)(void *arg);
+	void *notify_arg;
+	struct content *next_watcher; /* image.lock, like watching: it stands in the image's list */
+	bool watching;
+	struct view_state *view;
+};
+
+struct read_op {
+	struct wait wait;
+	struct content *content;
+	uint64_t offset;
+	size_t len, pos;
+	unsigned char *buffer;
+	content_bytes done;
+	void *arg;
+	bool counted, planned;
+};
+
+int content_chunk(struct content *c, uint32_t index, const struct manifest_chunk **ret);
+int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret);
+/* Where a chunk stands in the content's image. */
+uint32_t content_slot(const struct content *c, const struct manifest_chunk *k, uint32_t index);
+uint64_t content_image_offset(const struct content *c, const struct manifest_chunk *k);
+int content_pack(struct content *c, uint32_t pack, struct manifest_pack *ret);
+/* Continues parked reads after their span is ready (code 0) or failed. */
+void content_resume(struct reader *r, struct wait *waiters, int code);
+/* Tells the watchers of an image that has become whole. */
+void content_tell_whole(struct image *i);
+void content_watch(struct content *c); /* its image is there */
+/* Blocking read of an identity content, for views. */
+int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e);
+
+/* -- content_view.c ------------------------------------------------------------------------- */
+int view_content_init(struct content *c, struct domain *d, struct transform *view, struct err *e);
+void view_content_fini(struct content *c);
+int view_content_size(const struct content *c, uint64_t *ret_size);
+int view_content_hash(const struct content *c, struct xxh128 *ret);
+int view_content_prepare(struct content *c, int64_t deadline_ms, content_ready done, void *arg, uint64_t *ret_token);
+void view_content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
+int view_content_whole_fd(struct content *c, int *ret_fd);
+uint64_t view_content_fetched(const struct content *c);
+int view_content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,287 @@
+/* From stored bytes to served ones: decompress, check every chunk against its digest, answer who waits, write the cache. */
+#include "fs/reader_internal.h"
+
+#include "catalog/base/hash.h"
+#include "catalog/base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define BATCH_SPANS 16
+
+void verify_push(struct reader *r, struct span *first, struct span **last, size_t count)
+{
+	struct verify_queue *q = &r->verify;
+	pthread_mutex_lock(&q->lock);
+	*q->last = first;
+	q->last = last;
+	q->queued += count;
+	bool wake = q->idle > 0;
+	pthread_mutex_unlock(&q->lock);
+	if (wake)
+		pthread_cond_signal(&q->work);
+}
+
+/* One span, or several small ones: the cost of a hand-off is paid a batch. */
+static struct span *pop(struct verify_queue *q)
+{
+	struct span *s = q->first, *end = s;
+	uint64_t bytes = s->length;
+	size_t n = 1;
+	while (end->next && n < BATCH_SPANS && bytes + end->next->length <= SPAN_BYTES_MAX * 2) {
+		end = end->next;
+		bytes += end->length;
+		n++;
+	}
+	q->first = end->next;
+	if (!q->first)
+		q->last = &q->first;
+	end->next = NULL;
+	q->queued -= n;
+	return s;
+}
+
+/* Takes the span out of the table with its waiters.  `code` 0: it stays in the table, ready. */
+static struct wait *settle(struct span *s, int code, bool *ret_detached)
+{
+	pthread_mutex_lock(&s->image->lock);
+	s->state = code ? SPAN_FAILED : SPAN_READY;
+	struct wait *waiters = s->waiters;
+	s->waiters = NULL;
+	*ret_detached = code && span_detach_locked(s);
+	pthread_mutex_unlock(&s->image->lock);
+	return waiters;
+}
+
+void span_fail(struct span *s, int code)
+{
+	bool detached;
+	struct reader *r = s->image->reader;
+	span_ref(s);
+	struct wait *waiters = settle(s, code, &detached);
+	if (detached)
+		span_unref(s);
+	content_resume(r, waiters, code);
+	span_unref(s);
+}
+
+static int decompress(struct span *s)
+{
+	if (s->raw)
+		return 0;
+	s->bytes = budget_buffer(s->image->reader->budget, s->length);
+	if (!s->bytes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->count; i++) {
+		const struct span_chunk *k = &s->chunk[i];
+		unsigned char *to = s->bytes + (k->offset - s->base);
+		const unsigned char *from = s->stored + k->stored_skip;
+		if (k->codec == CODEC_RAW) {
+			memcpy(to, from, k->length);
+			continue;
+		}
+		size_t n = ZSTD_decompress(to, k->length, from, k->stored_length);
+		if (n != k->length)
+			memset(to, 0, k->length); /* cannot match its digest, except if it should be zeros, and then it is right */
+	}
+	return 0;
+}
+
+/* Which chunks are good?  Two are hashed at once where there are two: see sha256_pair. */
+static uint32_t check(struct span *s, bool *bad)
+{
+	uint32_t count = 0;
+	struct digest d[2];
+	for (uint32_t i = 0; i < s->count; i += 2) {
+		const struct span_chunk *k = &s->chunk[i];
+		sha256_of(s->bytes + (k[0].offset - s->base), k[0].length, &d[0]);
+		if (i + 1 < s->count)
+			sha256_of(s->bytes + (k[1].offset - s->base), k[1].length, &d[1]);
+		for (uint32_t j = 0; j < 2 && i + j < s->count; j++) {
+			bad[i + j] = !digest_equal(&d[j], &k[j].digest);
+			count += bad[i + j];
+		}
+	}
+	return count;
+}
+
+/* Neighbouring good chunks are written with one call; only then are they marked. */
+static void write_cache(struct span *s, const bool *bad)
+{
+	struct blob *b = image_blob(s->image);
+	bool all = b != NULL;
+	for (uint32_t i = 0, end; b && i < s->count; i = end) {
+		end = i + 1;
+		if (bad && bad[i])
+			continue;
+		while (end < s->count && !(bad && bad[end]))
+			end++;
+		uint64_t from = s->chunk[i].offset, to = s->chunk[end - 1].offset + s->chunk[end - 1].length;
+		if (blob_write(b, s->bytes + (from - s->base), (size_t)(to - from), from)) {
+			all = false;
+			continue;
+		}
+		for (uint32_t j = i; j < end; j++)
+			blob_mark(b, s->chunk[j].slot, s->chunk[j].offset, s->chunk[j].length, &s->chunk[j].hash);
+	}
+	atomic_store(&s->written, all);
+	bool whole = all && s->image->kind != BLOB_PACK && blob_whole(b);
+	blob_close(b);
+	if (whole)
+		content_tell_whole(s->image);
+}
+
+static void report_bad(struct span *s, const struct span_chunk *k)
+{
+	struct content *c = s->content;
+	char hex[SHA256_HEX_SIZE];
+	const struct manifest_info *info = manifest_info(c->manifest);
+	hex_format(k->digest.bytes, SHA256_SIZE, hex);
+	log_error("%s/%s/%s/%s: chunk %u (%s): the store's bytes do not match their hash, twice; run 'meshfs verify'", c->domain->name,
+		  info->product, info->version, c->path, k->slot, hex);
+}
+
+/* The chunks that did not match are asked for once more, each as a span of its own; a second mismatch is the end. */
+static void handle_bad(struct span *s, const bool *bad)
+{
+	struct reader *r = s->image->reader;
+	for (uint32_t i = 0; i < s->count; i++) {
+		if (!bad[i])
+			continue;
+		const struct span_chunk *k = &s->chunk[i];
+		if (s->retried) {
+			atomic_fetch_add(&r->integrity_errors, 1);
+			report_bad(s, k);
+			continue;
+		}
+		pthread_mutex_lock(&s->image->lock);
+		if (s->image->spans[k->slot] == s) {
+			s->image->spans[k->slot] = NULL;
+			atomic_fetch_sub(&s->image->resident, 1);
+		}
+		pthread_mutex_unlock(&s->image->lock);
+		fetch_again(s, k);
+	}
+}
+
+static bool in_table(struct span *s)
+{
+	bool any = false;
+	pthread_mutex_lock(&s->image->lock);
+	for (uint32_t i = 0; i < s->count && !any; i++)
+		any = s->image->spans[s->chunk[i].slot] == s;
+	pthread_mutex_unlock(&s->image->lock);
+	return any;
+}
+
+static void finish_bad(struct reader *r, struct span *s, const bool *bad, uint32_t bad_count)
+{
+	handle_bad(s, bad);
+	if (s->retried) {
+		span_fail(s, -EIO);
+		return;
+	}
+	bool detached;
+	span_ref(s);
+	bool table = in_table(s);
+	struct wait *waiters = settle(s, 0, &detached);
+	content_resume(r, waiters, 0); /* those of a bad chunk find its second try */
+	if (bad_count < s->count) {
+		write_cache(s, bad);
+		hot_add(r, s);
+	}
+	if (!table)
+		span_unref(s);
+	span_unref(s);
+}
+
+static void finish(struct reader *r, struct span *s)
+{
+	bool bad[256] = { false };
+	int code = decompress(s);
+	if (code) {
+		span_fail(s, code);
+		return;
+	}
+	if (s->stored != s->bytes) {
+		budget_release(r->budget, s->stored, s->stored_length);
+		s->stored = NULL;
+		s->cost -= s->stored_length;
+		budget_give(r->budget, s->stored_length);
+	}
+	uint32_t bad_count = check(s, bad);
+	if (bad_count) {
+		finish_bad(r, s, bad, bad_count);
+		return;
+	}
+	bool detached;
+	span_ref(s);
+	struct wait *waiters = settle(s, 0, &detached);
+	content_resume(r, waiters, 0);
+	content_unref(s->content); /* a hot span must not keep contents open */
+	s->content = NULL;
+	write_cache(s, NULL);
+	hot_add(r, s);
+	span_unref(s);
+}
+
+static void *work(void *arg)
+{
+	struct reader *r = arg;
+	struct verify_queue *q = &r->verify;
+	pthread_mutex_lock(&q->lock);
+	for (;;) {
+		while (!q->first && !q->stopping) {
+			q->idle++;
+			pthread_cond_wait(&q->work, &q->lock);
+			q->idle--;
+		}
+		if (!q->first)
+			break;
+		struct span *s = pop(q);
+		bool more = q->first && q->idle;
+		pthread_mutex_unlock(&q->lock);
+		if (more)
+			pthread_cond_signal(&q->work);
+		while (s) {
+			struct span *next = s->next;
+			s->next = NULL;
+			finish(r, s);
+			s = next;
+		}
+		fetch_pump(r);
+		pthread_mutex_lock(&q->lock);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return NULL;
+}
+
+int verify_start(struct reader *r, unsigned threads)
+{
+	struct verify_queue *q = &r->verify;
+	q->ids = calloc(threads, sizeof *q->ids);
+	if (!q->ids)
+		return -ENOMEM;
+	for (; q->threads < threads; q->threads++) {
+		int code = thread_start(&q->ids[q->threads], "mesh-verify", work, r);
+		if (code)
+			return code;
+	}
+	return 0;
+}
+
+void verify_stop(struct reader *r)
+{
+	struct verify_queue *q = &r->verify;
+	pthread_mutex_lock(&q->lock);
+	q->stopping = true;
+	pthread_mutex_unlock(&q->lock);
+	pthread_cond_broadcast(&q->work);
+	for (unsigned i = 0; i < q->threads; i++)
+		pthread_join(q->ids[i], NULL);
+	free(q->ids);
+	q->ids = NULL;
+	q->threads = 0;
+}
