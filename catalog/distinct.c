@@ -1,0 +1,176 @@
+#include "catalog/distinct.h"
+
+#include "catalog/base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PARTITIONS 256
+#define BLOCK 4096 /* items written to the file at a time and partition */
+
+struct item {
+	struct xxh128 hash;
+	uint64_t place;
+};
+
+struct partition {
+	struct item *items;
+	size_t count, capacity;
+	uint64_t *blocks; /* file offsets of spilled blocks of BLOCK items */
+	size_t block_count;
+};
+
+struct distinct {
+	pthread_mutex_t lock; /* a leaf; guards everything */
+	struct partition partitions[PARTITIONS];
+	size_t memory, limit;
+	int fd; /* -1 until something is spilled */
+	uint64_t file_size;
+};
+
+struct distinct *distinct_new(size_t memory_limit_bytes)
+{
+	struct distinct *d = calloc(1, sizeof *d);
+	if (!d)
+		return NULL;
+	pthread_mutex_init(&d->lock, NULL);
+	d->limit = memory_limit_bytes;
+	d->fd = -1;
+	return d;
+}
+
+void distinct_free(struct distinct *d)
+{
+	if (!d)
+		return;
+	for (int i = 0; i < PARTITIONS; i++) {
+		free(d->partitions[i].items);
+		free(d->partitions[i].blocks);
+	}
+	if (d->fd >= 0)
+		close(d->fd);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+static int spill(struct distinct *d, struct partition *p)
+{
+	if (d->fd < 0) {
+		const char *folder = getenv("TMPDIR");
+		d->fd = open(folder && *folder ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (d->fd < 0)
+			return -errno;
+	}
+	uint64_t *blocks = realloc(p->blocks, (p->block_count + 1) * sizeof *blocks);
+	if (!blocks)
+		return -ENOMEM;
+	p->blocks = blocks;
+	int r = io_pwrite_full(d->fd, p->items + p->count - BLOCK, BLOCK * sizeof(struct item), d->file_size);
+	if (r)
+		return -EIO;
+	p->blocks[p->block_count++] = d->file_size;
+	d->file_size += BLOCK * sizeof(struct item);
+	p->count -= BLOCK;
+	return 0;
+}
+
+static int add_locked(struct distinct *d, const struct xxh128 *hash, uint64_t place)
+{
+	struct partition *p = &d->partitions[hash->bytes[0]];
+	if (p->count == p->capacity) {
+		size_t capacity = p->capacity ? p->capacity * 2 : 64;
+		if (capacity > BLOCK && d->memory + (capacity - p->capacity) * sizeof(struct item) > d->limit && p->count >= BLOCK) {
+			int r = spill(d, p);
+			if (r)
+				return r;
+		} else {
+			struct item *items = realloc(p->items, capacity * sizeof *items);
+			if (!items)
+				return -ENOMEM;
+			d->memory += (capacity - p->capacity) * sizeof *items;
+			p->items = items;
+			p->capacity = capacity;
+		}
+	}
+	p->items[p->count].hash = *hash;
+	p->items[p->count++].place = place;
+	return 0;
+}
+
+int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place)
+{
+	pthread_mutex_lock(&d->lock);
+	int r = add_locked(d, hash, place);
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+static int by_hash_then_place(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+	int order = memcmp(x->hash.bytes, y->hash.bytes, XXH128_SIZE);
+	return order ? order : x->place < y->place ? -1 : x->place > y->place;
+}
+
+/* Keeps the `max` lowest places, sorted. */
+static void keep_place(uint64_t *places, size_t max, size_t *count, uint64_t place)
+{
+	size_t at = *count;
+	if (at == max) {
+		if (!max || places[max - 1] <= place)
+			return;
+		at = max - 1;
+	} else {
+		(*count)++;
+	}
+	for (; at > 0 && places[at - 1] > place; at--)
+		places[at] = places[at - 1];
+	places[at] = place;
+}
+
+static int load(struct distinct *d, struct partition *p, struct item **ret, size_t *ret_count)
+{
+	size_t total = p->count + p->block_count * BLOCK;
+	struct item *all = malloc((total ? total : 1) * sizeof *all);
+	if (!all)
+		return -ENOMEM;
+	if (p->count)
+		memcpy(all, p->items, p->count * sizeof *all);
+	for (size_t b = 0; b < p->block_count; b++) {
+		int r = io_pread_full(d->fd, all + p->count + b * BLOCK, BLOCK * sizeof *all, p->blocks[b]);
+		if (r) {
+			free(all);
+			return -EIO;
+		}
+	}
+	*ret = all;
+	*ret_count = total;
+	return 0;
+}
+
+int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_places, size_t max, size_t *ret_place_count)
+{
+	uint64_t duplicates = 0;
+	*ret_place_count = 0;
+	for (int i = 0; i < PARTITIONS; i++) {
+		struct item *all;
+		size_t count;
+		int r = load(d, &d->partitions[i], &all, &count);
+		if (r)
+			return r;
+		qsort(all, count, sizeof *all, by_hash_then_place);
+		for (size_t k = 1; k < count; k++) {
+			if (memcmp(all[k].hash.bytes, all[k - 1].hash.bytes, XXH128_SIZE) != 0)
+				continue;
+			duplicates++;
+			keep_place(ret_places, max, ret_place_count, all[k].place);
+		}
+		free(all);
+	}
+	*ret_duplicates = duplicates;
+	return 0;
+}

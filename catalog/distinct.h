@@ -1,0 +1,27 @@
+/*
+ * Counting values that occur twice, in bounded memory.
+ *
+ * Hashes (XXH3-128) of values are collected by partition; beyond the memory limit they go to a temporary file, which has no name, and are
+ * sorted partition by partition at the end.  Equal hashes count as equal values: the chance of a wrong answer over 10^12 values is below
+ * 10^-14.
+ *
+ * Thread rules: distinct_add from any thread; distinct_finish from one, after all adds.
+ */
+#ifndef MESHFS_CATALOG_DISTINCT_H
+#define MESHFS_CATALOG_DISTINCT_H
+
+#include "catalog/base/hash.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct distinct;
+
+struct distinct *distinct_new(size_t memory_limit_bytes); /* NULL without memory */
+void distinct_free(struct distinct *d);
+/* `place` names where the value stands (the caller's numbering).  0, -ENOMEM or -EIO (no room to spill). */
+int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place);
+/* How many values repeat an earlier one, and the first `max` places (lowest first) of such. */
+int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_places, size_t max, size_t *ret_place_count);
+
+#endif

@@ -1,0 +1,458 @@
+#include "catalog/quality.h"
+
+#include "catalog/base/hash.h"
+#include "catalog/base/text.h"
+#include "catalog/quality_check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLACE_ROW_BITS 40 /* a place is (file number << 40) + row */
+
+/* The checks of one column, so that a value meets only its own. */
+struct column_checks {
+	size_t *checks; /* indices into the list */
+	size_t count;
+	const struct doc_node *missing; /* texts that mean a missing value */
+	bool in_key; /* its hash is kept for the record: part of a key of several columns */
+};
+
+struct object_checks {
+	struct column_checks *columns;
+	size_t column_count;
+	size_t *whole; /* checks of records and files */
+	size_t whole_count;
+	bool header;
+	atomic_ullong rows, files;
+};
+
+struct quality {
+	struct contract *contract;
+	struct check_list list;
+	struct object_checks *objects;
+	size_t object_count;
+	pthread_mutex_t lock; /* guards the file names and the unclaimed; a leaf */
+	char **files;
+	size_t file_count;
+	struct buf unreadable, unclaimed;
+};
+
+struct quality_file {
+	struct quality *q;
+	struct object_checks *object;
+	const struct contract_object *contract_object;
+	char *path;
+	uint64_t file_number;
+	struct records *records;
+	uint64_t row;	       /* under way */
+	unsigned char *seen;   /* by column: the record has a value that is not null */
+	struct xxh128 *hashes; /* by column: of the record's value, where in_key */
+	struct tally {
+		uint64_t examined, wrong;
+	} *tallies; /* by check: of this file */
+	size_t undeclared;
+};
+
+/* -- setting up ----------------------------------------------------------------------- */
+
+static int index_add(size_t **list, size_t *count, size_t value)
+{
+	size_t *more = realloc(*list, (*count + 1) * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[(*count)++] = value;
+	return 0;
+}
+
+/* Columns of a key over several: those the check names, or the primary key. */
+static bool key_holds(const struct check *c, const struct contract_column *col)
+{
+	if (!c->columns)
+		return col->primary_key;
+	return check_listed(c->columns, col->name, strlen(col->name));
+}
+
+static int index_check(struct quality *q, const struct contract_object *o, size_t i)
+{
+	struct check *c = q->list.items[i];
+	struct object_checks *to = &q->objects[c->object];
+	if (c->column < 0) {
+		for (size_t k = 0; c->kind == CHECK_DISTINCT && k < o->column_count; k++)
+			to->columns[k].in_key |= key_holds(c, &o->columns[k]);
+		return index_add(&to->whole, &to->whole_count, i);
+	}
+	struct column_checks *column = &to->columns[c->column];
+	if (c->kind == CHECK_MISSING)
+		column->missing = c->values;
+	return index_add(&column->checks, &column->count, i);
+}
+
+static bool has_header(const struct contract_object *o)
+{
+	const struct doc_node *custom = doc_get(o->node, "customProperties");
+	for (size_t i = 0; i < doc_count(custom); i++) {
+		const char *name = doc_get_text(doc_item(custom, i), "property");
+		bool header;
+		if (name && !strcmp(name, "header") && !doc_bool(doc_get(doc_item(custom, i), "value"), &header))
+			return header;
+	}
+	return true;
+}
+
+static int build_index(struct quality *q)
+{
+	const struct contract_object *objects;
+	q->object_count = contract_objects(q->contract, &objects);
+	q->objects = calloc(q->object_count ? q->object_count : 1, sizeof *q->objects);
+	if (!q->objects)
+		return -ENOMEM;
+	for (size_t i = 0; i < q->object_count; i++) {
+		struct object_checks *o = &q->objects[i];
+		o->header = has_header(&objects[i]);
+		o->column_count = objects[i].column_count;
+		o->columns = calloc(o->column_count ? o->column_count : 1, sizeof *o->columns);
+		if (!o->columns)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < q->list.count; i++) {
+		int r = index_check(q, &objects[q->list.items[i]->object], i);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int quality_new(struct contract *contract, struct quality **ret, struct err *e)
+{
+	struct quality *q = calloc(1, sizeof *q);
+	if (!q)
+		return err_set(e, -ENOMEM, "out of memory");
+	pthread_mutex_init(&q->lock, NULL);
+	q->contract = contract_ref(contract);
+	int r = contract ? quality_compile(contract, &q->list, e) : 0;
+	if (!r && contract && build_index(q))
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r) {
+		quality_free(q);
+		return r;
+	}
+	*ret = q;
+	return 0;
+}
+
+void quality_free(struct quality *q)
+{
+	if (!q)
+		return;
+	for (size_t i = 0; i < q->list.count; i++)
+		check_free(q->list.items[i]);
+	free(q->list.items);
+	for (size_t i = 0; q->objects && i < q->object_count; i++) {
+		for (size_t k = 0; q->objects[i].columns && k < q->objects[i].column_count; k++)
+			free(q->objects[i].columns[k].checks);
+		free(q->objects[i].columns);
+		free(q->objects[i].whole);
+	}
+	free(q->objects);
+	for (size_t i = 0; i < q->file_count; i++)
+		free(q->files[i]);
+	free(q->files);
+	buf_free(&q->unreadable);
+	buf_free(&q->unclaimed);
+	contract_unref(q->contract);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
+
+/* -- one file -------------------------------------------------------------------------- */
+
+static void wrong(struct quality_file *f, size_t check)
+{
+	if (f->tallies[check].wrong++ < QUALITY_OFFENDERS_MAX)
+		check_offender(f->q->list.items[check], f->path, f->row);
+}
+
+static uint64_t place(const struct quality_file *f)
+{
+	return f->file_number << PLACE_ROW_BITS | (f->row & ((1ull << PLACE_ROW_BITS) - 1));
+}
+
+static int on_column(void *arg, uint32_t column, const char *name, size_t len)
+{
+	struct quality_file *f = arg;
+	(void)column;
+	for (size_t i = 0; i < f->object->whole_count; i++) {
+		size_t at = f->object->whole[i];
+		if (f->q->list.items[at]->kind != CHECK_UNKNOWN)
+			continue;
+		f->tallies[at].wrong++;
+		if (!f->undeclared++)
+			check_offender(f->q->list.items[at], f->path, 0);
+		check_name(f->q->list.items[at], name, len);
+	}
+	return 0;
+}
+
+static int one_value(struct quality_file *f, size_t at, enum value_kind kind, const char *text, size_t len)
+{
+	struct check *c = f->q->list.items[at];
+	switch (c->kind) {
+	case CHECK_NULL:
+	case CHECK_MISSING:
+	case CHECK_NEVER:
+	case CHECK_SQL:
+		return 0;
+	case CHECK_DISTINCT: {
+		struct xxh128 hash;
+		xxh128_of(text, len, &hash);
+		f->tallies[at].examined++;
+		return distinct_add(c->distinct, &hash, place(f));
+	}
+	default:
+		f->tallies[at].examined++;
+		if (!check_value(c, kind, text, len))
+			wrong(f, at);
+		return 0;
+	}
+}
+
+static int on_value(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
+	struct quality_file *f = arg;
+	if (column >= f->object->column_count || kind == VALUE_NULL)
+		return 0;
+	const struct column_checks *cc = &f->object->columns[column];
+	f->seen[column] = 1;
+	if (cc->missing && text && check_listed(cc->missing, text, len)) {
+		f->seen[column] = 2;
+		return 0;
+	}
+	if (cc->in_key)
+		xxh128_of(text ? text : "", len, &f->hashes[column]);
+	for (size_t i = 0; i < cc->count; i++) {
+		int r = one_value(f, cc->checks[i], kind, text ? text : "", len);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* A nested column is null only where its parent is there. */
+static bool parent_seen(const struct quality_file *f, size_t column)
+{
+	const struct contract_object *o = f->contract_object;
+	const char *dot = strrchr(o->columns[column].name, '.');
+	if (!dot)
+		return true;
+	const struct contract_column *parent = contract_column_find(o, o->columns[column].name, (size_t)(dot - o->columns[column].name));
+	return parent && f->seen[parent - o->columns];
+}
+
+static int key_of_record(struct quality_file *f, size_t at)
+{
+	struct check *c = f->q->list.items[at];
+	struct xxh128 all, parts[64];
+	size_t n = 0;
+	for (size_t k = 0; k < f->object->column_count && n < 64; k++)
+		if (key_holds(c, &f->contract_object->columns[k])) {
+			if (!f->seen[k])
+				return 0; /* a null is equal to nothing */
+			parts[n++] = f->hashes[k];
+		}
+	if (!n)
+		return 0;
+	xxh128_of(parts, n * sizeof *parts, &all);
+	f->tallies[at].examined++;
+	return distinct_add(c->distinct, &all, place(f));
+}
+
+static int on_record(void *arg, uint64_t number, uint64_t line, const char *broken)
+{
+	struct quality_file *f = arg;
+	int r = 0;
+	(void)line;
+	for (size_t i = 0; i < f->object->whole_count && !r; i++) {
+		size_t at = f->object->whole[i];
+		struct check *c = f->q->list.items[at];
+		if (c->kind == CHECK_BROKEN) {
+			f->tallies[at].examined++;
+			if (broken) {
+				wrong(f, at);
+				check_name(c, broken, strlen(broken));
+			}
+		} else if (c->kind == CHECK_DISTINCT && !broken) {
+			r = key_of_record(f, at);
+		}
+	}
+	for (size_t k = 0; k < f->object->column_count && !broken; k++) {
+		const struct column_checks *cc = &f->object->columns[k];
+		for (size_t i = 0; i < cc->count; i++) {
+			enum check_kind kind = f->q->list.items[cc->checks[i]]->kind;
+			if ((kind != CHECK_NULL && kind != CHECK_MISSING) || !parent_seen(f, k))
+				continue;
+			f->tallies[cc->checks[i]].examined++;
+			if (!f->seen[k] || (kind == CHECK_MISSING && f->seen[k] == 2))
+				wrong(f, cc->checks[i]);
+		}
+	}
+	memset(f->seen, 0, f->object->column_count);
+	f->row = number + 1;
+	return r;
+}
+
+static int file_number(struct quality *q, const char *path, uint64_t *ret)
+{
+	pthread_mutex_lock(&q->lock);
+	char **files = realloc(q->files, (q->file_count + 1) * sizeof *files);
+	char *copy = strdup(path);
+	int r = files && copy ? 0 : -ENOMEM;
+	if (files)
+		q->files = files;
+	if (!r) {
+		*ret = q->file_count;
+		files[q->file_count++] = copy;
+	} else {
+		free(copy);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return r;
+}
+
+static void note(struct quality *q, struct buf *list, const char *path)
+{
+	char *safe = text_printable(path, strlen(path));
+	pthread_mutex_lock(&q->lock);
+	if (safe && list->len < 300)
+		buf_addf(list, "%s%s", list->len ? ", " : "", safe);
+	pthread_mutex_unlock(&q->lock);
+	free(safe);
+}
+
+static void file_free(struct quality_file *f)
+{
+	records_free(f->records);
+	free(f->seen);
+	free(f->hashes);
+	free(f->tallies);
+	free(f->path);
+	free(f);
+}
+
+int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret)
+{
+	*ret = NULL;
+	if (!q->contract)
+		return 0;
+	const struct contract_object *objects, *o = contract_object_for(q->contract, path);
+	contract_objects(q->contract, &objects);
+	if (!o && path_is_tabular(path))
+		note(q, &q->unclaimed, path);
+	if (!o || o->document)
+		return 0;
+	enum record_format format;
+	char separator;
+	struct object_checks *oc = &q->objects[o - objects];
+	atomic_fetch_add(&oc->files, 1);
+	if (records_format(path, &format, &separator)) {
+		note(q, &q->unreadable, path);
+		return 0;
+	}
+	struct quality_file *f = calloc(1, sizeof *f);
+	if (!f)
+		return -ENOMEM;
+	f->q = q;
+	f->object = oc;
+	f->contract_object = o;
+	f->row = 1;
+	size_t columns = oc->column_count ? oc->column_count : 1;
+	f->path = strdup(path);
+	f->seen = calloc(columns, 1);
+	f->hashes = calloc(columns, sizeof *f->hashes);
+	f->tallies = calloc(q->list.count ? q->list.count : 1, sizeof *f->tallies);
+	struct records_callbacks call = { on_column, on_value, on_record, f };
+	int r = f->path && f->seen && f->hashes && f->tallies ? file_number(q, path, &f->file_number) : -ENOMEM;
+	if (!r)
+		r = records_new(format, separator, oc->header, o, &call, &f->records);
+	if (r) {
+		file_free(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
+{
+	return f ? records_feed(f->records, bytes, len) : 0;
+}
+
+/* Columns of the contract that the file's head does not name. */
+static void absent_columns(struct quality_file *f, size_t at)
+{
+	for (uint32_t k = 0; k < f->object->column_count; k++) {
+		const char *name = f->contract_object->columns[k].name;
+		if (records_has_column(f->records, k) || strchr(name, '.'))
+			continue;
+		f->row = 0;
+		wrong(f, at);
+		check_name(f->q->list.items[at], name, strlen(name));
+	}
+}
+
+int quality_file_end(struct quality_file *f)
+{
+	if (!f)
+		return 0;
+	int r = records_end(f->records);
+	if (!r)
+		atomic_fetch_add(&f->object->rows, f->row - 1);
+	for (size_t i = 0; i < f->object->whole_count; i++)
+		if (f->q->list.items[f->object->whole[i]]->kind == CHECK_ABSENT)
+			absent_columns(f, f->object->whole[i]);
+	for (size_t i = 0; i < f->q->list.count; i++) {
+		atomic_fetch_add(&f->q->list.items[i]->examined, f->tallies[i].examined);
+		atomic_fetch_add(&f->q->list.items[i]->wrong, f->tallies[i].wrong);
+	}
+	file_free(f);
+	return r;
+}
+
+/* -- results: quality_report.c ------------------------------------------------------------ */
+
+struct contract *quality_contract(struct quality *q)
+{
+	return q->contract;
+}
+
+struct check_list *quality_checks(struct quality *q)
+{
+	return &q->list;
+}
+
+uint64_t quality_rows(struct quality *q, size_t object)
+{
+	return atomic_load(&q->objects[object].rows);
+}
+
+size_t quality_object_count(struct quality *q)
+{
+	return q->object_count;
+}
+
+const char *quality_unreadable(struct quality *q)
+{
+	return q->unreadable.len ? q->unreadable.data : NULL;
+}
+
+const char *quality_unclaimed(struct quality *q)
+{
+	return q->unclaimed.len ? q->unclaimed.data : NULL;
+}
+
+const char *quality_place(struct quality *q, uint64_t where, uint64_t *ret_row)
+{
+	*ret_row = where & ((1ull << PLACE_ROW_BITS) - 1);
+	return q->files[where >> PLACE_ROW_BITS];
+}

@@ -1,0 +1,75 @@
+/*
+ * The checks of a contract, run over the data in one pass while a version is published.
+ *
+ * What is checked: that the data has the declared columns and types; required, unique, primaryKey; logicalTypeOptions (lengths,
+ * patterns, formats, ranges); ODCS library metrics with their operators, in rows or percent; sql checks through an engine.
+ * A check that cannot run is a failed check, never a skipped one; `text` entries are documentation, not checks.  Severity: `warning`
+ * (or `info`) warns, anything else is an error.
+ *
+ * Missing values: what a column's `missingValues` check lists (NA, n/a …) counts as missing, and no other check looks at it.
+ *
+ * No value of the data is kept or reported: offenders are named by file, row and column.
+ *
+ * Thread rules: files may be checked in parallel, each by one thread at a time; finish after all files ended.
+ */
+#ifndef MESHFS_CATALOG_QUALITY_H
+#define MESHFS_CATALOG_QUALITY_H
+
+#include "catalog/base/buf.h"
+#include "catalog/base/err.h"
+#include "catalog/contract.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define QUALITY_OFFENDERS_MAX 10
+
+struct quality;
+struct quality_file;
+struct quality_report;
+
+/* Compiles the checks.  `contract` NULL: none but personal data.  -EINVAL with a position: a check that cannot be understood. */
+int quality_new(struct contract *contract, struct quality **ret, struct err *e);
+void quality_free(struct quality *q);
+
+/* One file of the version, fed in order.  Files that no check concerns cost nothing.  `ret` is freed by _end. */
+int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret);
+int quality_file_feed(struct quality_file *f, const void *bytes, size_t len);
+int quality_file_end(struct quality_file *f);
+
+/* How sql checks (and checks of Parquet) reach an engine: one number for a query, or -errno and why. */
+struct quality_engine {
+	int (*number)(void *arg, const char *query, double *ret, struct err *e);
+	void *arg;
+};
+
+/* The results.  `engine` NULL: there is none, and what needs it fails. */
+int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e);
+void quality_report_free(struct quality_report *r);
+
+struct quality_result {
+	const char *check;     /* "required", "nullValues mustBe 0", the contract's name for it … */
+	const char *object, *column; /* NULL when it is of the whole object or version */
+	const char *dimension; /* or NULL */
+	bool error;            /* severity */
+	bool passed;
+	double measured;       /* what was counted */
+	const char *expected;  /* in words */
+	const char *detail;    /* why it could not run, or NULL */
+	struct {
+		const char *file;
+		uint64_t row;      /* from 1, the head not counted; 0: the file as a whole */
+	} offenders[QUALITY_OFFENDERS_MAX];
+	size_t offender_count;
+};
+
+size_t quality_report_results(const struct quality_report *r, const struct quality_result **ret);
+uint64_t quality_report_rows(const struct quality_report *r);
+int64_t quality_report_failed_errors(const struct quality_report *r);
+int64_t quality_report_failed_warnings(const struct quality_report *r);
+double quality_report_score(const struct quality_report *r); /* share of checks that passed, 1 when there are none */
+void quality_report_json(const struct quality_report *r, struct buf *out); /* quality.json */
+void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out); /* lines for people */
+
+#endif

@@ -1,0 +1,348 @@
+/* From a contract to a list of checks. */
+#include "catalog/quality_check.h"
+
+#include "catalog/base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DISTINCT_MEMORY_BYTES (64u << 20) /* of one check of uniqueness */
+
+struct compiler {
+	const struct contract *contract;
+	struct check_list *list;
+	size_t object;
+	struct err *err;
+};
+
+void check_free(struct check *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->offender_count; i++)
+		free(c->offenders[i].file);
+	pattern_free(c->pattern);
+	distinct_free(c->distinct);
+	buf_free(&c->names);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+/* A check that counts what is wrong and wants none of it. */
+static struct check *add(struct compiler *k, enum check_kind kind, int64_t column, const char *name, const char *dimension)
+{
+	struct check *c = calloc(1, sizeof *c);
+	struct check **items = realloc(k->list->items, (k->list->count + 1) * sizeof *items);
+	if (items)
+		k->list->items = items;
+	if (!c || !items) {
+		free(c);
+		err_set(k->err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	c->kind = kind;
+	c->object = k->object;
+	c->column = column;
+	c->name = name;
+	c->dimension = dimension;
+	c->error = true;
+	c->comparison = MUST_BE;
+	items[k->list->count++] = c;
+	return c;
+}
+
+static int add_distinct(struct compiler *k, int64_t column, const char *name, struct check **ret)
+{
+	struct check *c = add(k, CHECK_DISTINCT, column, name, "uniqueness");
+	if (!c)
+		return -ENOMEM;
+	c->distinct = distinct_new(DISTINCT_MEMORY_BYTES);
+	if (ret)
+		*ret = c;
+	return c->distinct ? 0 : err_set(k->err, -ENOMEM, "out of memory");
+}
+
+static int bad(struct compiler *k, const struct doc_node *n, const char *text)
+{
+	return doc_err(contract_doc(k->contract), n, k->err, "%s", text);
+}
+
+/* -- logicalTypeOptions ------------------------------------------------------------- */
+
+static int bound(struct compiler *k, const struct doc_node *options, const char *name, enum logical_type type, bool *ret_has, double *ret,
+		 int64_t *ret_ns)
+{
+	const struct doc_node *n = doc_get(options, name);
+	if (doc_kind(n) == DOC_NULL)
+		return 0;
+	if (type == TYPE_DATE || type == TYPE_TIMESTAMP) {
+		if (!doc_text(n) || clock_parse(doc_text(n), ret_ns))
+			return bad(k, n, "a bound must be a date such as 2026-11-22");
+	} else if (doc_double(n, ret)) {
+		return bad(k, n, "a bound must be a number");
+	}
+	*ret_has = true;
+	return 0;
+}
+
+static int add_range(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
+{
+	bool low = false, high = false, above = false, below = false;
+	struct check probe;
+	memset(&probe, 0, sizeof probe);
+	int r = bound(k, options, "minimum", col->type, &low, &probe.low, &probe.low_ns);
+	if (!r)
+		r = bound(k, options, "maximum", col->type, &high, &probe.high, &probe.high_ns);
+	if (!r)
+		r = bound(k, options, "exclusiveMinimum", col->type, &above, &probe.low, &probe.low_ns);
+	if (!r)
+		r = bound(k, options, "exclusiveMaximum", col->type, &below, &probe.high, &probe.high_ns);
+	if (r || !(low || high || above || below))
+		return r;
+	struct check *c = add(k, CHECK_RANGE, column, "range", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	c->low = probe.low;
+	c->high = probe.high;
+	c->low_ns = probe.low_ns;
+	c->high_ns = probe.high_ns;
+	c->has_low = low || above;
+	c->has_high = high || below;
+	c->low_exclusive = above;
+	c->high_exclusive = below;
+	return 0;
+}
+
+static int never(struct compiler *k, int64_t column, const char *name, const char *why)
+{
+	struct check *c = add(k, CHECK_NEVER, column, name, NULL);
+	if (!c)
+		return -ENOMEM;
+	c->detail = why;
+	return 0;
+}
+
+static int add_text_options(struct compiler *k, int64_t column, const struct doc_node *options)
+{
+	static const char *const known[] = { "email", "uuid", "ipv4", "ipv6", "hostname", "uri" };
+	static const char *const hints[] = { "password", "byte", "binary" }; /* say how to show a text, not what it is */
+	int64_t low, high;
+	bool has_low = !doc_int(doc_get(options, "minLength"), &low), has_high = !doc_int(doc_get(options, "maxLength"), &high);
+	if (has_low || has_high) {
+		struct check *c = add(k, CHECK_LENGTH, column, "length", "conformity");
+		if (!c)
+			return -ENOMEM;
+		c->has_low = has_low;
+		c->has_high = has_high;
+		c->low = has_low ? (double)low : 0;
+		c->high = has_high ? (double)high : 0;
+	}
+	const struct doc_node *pattern = doc_get(options, "pattern");
+	if (doc_text(pattern)) {
+		struct check *c = add(k, CHECK_PATTERN, column, "pattern", "conformity");
+		if (!c)
+			return -ENOMEM;
+		struct err why = ERR_INIT;
+		if (pattern_new(doc_text(pattern), &c->pattern, &why))
+			return bad(k, pattern, why.text);
+	}
+	const char *format = doc_get_text(options, "format");
+	if (!format)
+		return 0;
+	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+		if (!strcmp(format, hints[i]))
+			return 0;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (!strcmp(format, known[i])) {
+			struct check *c = add(k, CHECK_FORMAT, column, "format", "conformity");
+			if (!c)
+				return -ENOMEM;
+			c->format = known[i];
+			return 0;
+		}
+	return never(k, column, "format", "no check knows this format");
+}
+
+static int add_options(struct compiler *k, int64_t column, const struct contract_column *col)
+{
+	const struct doc_node *options = doc_get(col->node, "logicalTypeOptions");
+	if (doc_kind(options) != DOC_MAP)
+		return 0;
+	if (col->type == TYPE_STRING)
+		return add_text_options(k, column, options);
+	if (col->type == TYPE_OBJECT || col->type == TYPE_ARRAY)
+		return doc_count(options) ? never(k, column, "logicalTypeOptions", "options of objects and arrays are not checked yet") : 0;
+	int r = col->type == TYPE_TIME ? 0 : add_range(k, column, col, options);
+	double step;
+	if (!r && !doc_double(doc_get(options, "multipleOf"), &step) && step > 0) {
+		struct check *c = add(k, CHECK_MULTIPLE, column, "multipleOf", "conformity");
+		if (!c)
+			return -ENOMEM;
+		c->low = step;
+	}
+	return r;
+}
+
+/* -- quality entries ------------------------------------------------------------------- */
+
+static int read_operator(struct compiler *k, const struct doc_node *n, struct check *c)
+{
+	static const char *const names[] = { "mustBe",	       "mustNotBe",	      "mustBeGreaterThan", "mustBeGreaterOrEqualTo",
+					     "mustBeLessThan", "mustBeLessOrEqualTo", "mustBeBetween",	   "mustNotBeBetween" };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const struct doc_node *v = doc_get(n, names[i]);
+		if (!v)
+			continue;
+		c->comparison = (enum comparison)i;
+		bool pair = i >= MUST_LIE_BETWEEN;
+		if (doc_double(pair ? doc_item(v, 0) : v, &c->wanted) || (pair && doc_double(doc_item(v, 1), &c->wanted_high)))
+			return bad(k, v, "an operator wants a number (between: two)");
+		return 0;
+	}
+	return bad(k, n, "a check must have an operator (mustBe…)");
+}
+
+static void read_common(const struct doc_node *n, struct check *c)
+{
+	const char *severity = doc_get_text(n, "severity"), *unit = doc_get_text(n, "unit");
+	c->error = !(severity && (!strcasecmp(severity, "warning") || !strcasecmp(severity, "info")));
+	c->percent = unit && (!strcasecmp(unit, "percent") || !strcmp(unit, "%"));
+	if (doc_get_text(n, "name"))
+		c->name = doc_get_text(n, "name");
+	if (doc_get_text(n, "dimension"))
+		c->dimension = doc_get_text(n, "dimension");
+}
+
+static int add_metric(struct compiler *k, const struct doc_node *n, int64_t column, const char *metric, struct check **ret)
+{
+	const struct doc_node *arguments = doc_get(n, "arguments");
+	struct check *c;
+	if (!strcmp(metric, "duplicateValues")) {
+		int r = add_distinct(k, column, "duplicateValues", &c);
+		if (r)
+			return r;
+		c->columns = doc_get(arguments, "properties");
+		if (column < 0 && !doc_count(c->columns))
+			return bad(k, n, "duplicateValues of an object wants arguments.properties");
+	} else if (!strcmp(metric, "rowCount")) {
+		c = add(k, CHECK_ROWS, -1, "rowCount", "completeness");
+	} else if (column < 0) {
+		return bad(k, n, "this metric is of a column: put it below a property");
+	} else if (!strcmp(metric, "nullValues")) {
+		c = add(k, CHECK_NULL, column, "nullValues", "completeness");
+	} else if (!strcmp(metric, "missingValues")) {
+		c = add(k, CHECK_MISSING, column, "missingValues", "completeness");
+		if (c)
+			c->values = doc_get(arguments, "missingValues");
+	} else if (!strcmp(metric, "invalidValues")) {
+		const char *pattern = doc_get_text(arguments, "pattern");
+		c = add(k, pattern ? CHECK_PATTERN : CHECK_VALUES, column, "invalidValues", "conformity");
+		struct err why = ERR_INIT;
+		if (c && pattern && pattern_new(pattern, &c->pattern, &why))
+			return bad(k, doc_get(arguments, "pattern"), why.text);
+		if (c && !pattern && !doc_count(c->values = doc_get(arguments, "validValues")))
+			return bad(k, n, "invalidValues wants arguments.validValues or arguments.pattern");
+	} else {
+		return bad(k, n, "an unknown metric");
+	}
+	*ret = c;
+	return c ? 0 : -ENOMEM;
+}
+
+static int add_quality(struct compiler *k, const struct doc_node *n, int64_t column)
+{
+	const char *type = doc_get_text(n, "type"), *metric = doc_get_text(n, "metric");
+	struct check *c = NULL;
+	int r;
+	if (type && !strcmp(type, "text"))
+		return 0;
+	if (metric) {
+		r = add_metric(k, n, column, metric, &c);
+		return r ? r : (read_common(n, c), read_operator(k, n, c));
+	}
+	if (type && !strcmp(type, "sql")) {
+		c = add(k, CHECK_SQL, column, "sql", NULL);
+		if (!c)
+			return -ENOMEM;
+		c->query = doc_get_text(n, "query");
+		if (!c->query)
+			return bad(k, n, "an sql check must have 'query'");
+		return read_common(n, c), read_operator(k, n, c);
+	}
+	r = never(k, column, type ? type : "quality", type && !strcmp(type, "custom") ? "custom checks have no engine here"
+										       : "neither a metric nor an sql query");
+	if (!r)
+		read_common(n, k->list->items[k->list->count - 1]);
+	return r;
+}
+
+static int add_qualities(struct compiler *k, const struct doc_node *of, int64_t column)
+{
+	const struct doc_node *list = doc_get(of, "quality");
+	for (size_t i = 0; i < doc_count(list); i++) {
+		int r = add_quality(k, doc_item(list, i), column);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* -- columns and objects --------------------------------------------------------------- */
+
+static int add_column(struct compiler *k, int64_t column, const struct contract_column *col)
+{
+	if (col->type != TYPE_NONE) {
+		struct check *c = add(k, CHECK_TYPE, column, "logicalType", "conformity");
+		if (!c)
+			return -ENOMEM;
+		c->type = col->type;
+		if (col->type == TYPE_DATE || col->type == TYPE_TIMESTAMP || col->type == TYPE_TIME)
+			c->format = doc_text(doc_path(col->node, "logicalTypeOptions.format"));
+	}
+	if ((col->required || col->primary_key) && !add(k, CHECK_NULL, column, "required", "completeness"))
+		return -ENOMEM;
+	int r = 0;
+	if (col->unique)
+		r = add_distinct(k, column, "unique", NULL);
+	if (!r)
+		r = add_options(k, column, col);
+	return r ? r : add_qualities(k, col->node, column);
+}
+
+static int add_object(struct compiler *k, const struct contract_object *o)
+{
+	if (o->document)
+		return 0;
+	struct check *unknown;
+	if (!add(k, CHECK_BROKEN, -1, "records", "conformity") || !add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
+	    !(unknown = add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
+		return -ENOMEM;
+	unknown->error = false; /* policy treats such a column as the most sensitive there is */
+	size_t keys = 0;
+	for (size_t i = 0; i < o->column_count; i++) {
+		keys += o->columns[i].primary_key;
+		int r = add_column(k, (int64_t)i, &o->columns[i]);
+		if (r)
+			return r;
+	}
+	int r = 0;
+	if (keys)
+		r = add_distinct(k, -1, "primaryKey", NULL);
+	return r ? r : add_qualities(k, o->node, -1);
+}
+
+int quality_compile(const struct contract *contract, struct check_list *ret, struct err *e)
+{
+	const struct contract_object *objects;
+	size_t count = contract_objects(contract, &objects);
+	struct compiler k = { contract, ret, 0, e };
+	for (k.object = 0; k.object < count; k.object++) {
+		int r = add_object(&k, &objects[k.object]);
+		if (r)
+			return r;
+	}
+	return 0;
+}

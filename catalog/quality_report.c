@@ -1,0 +1,262 @@
+/* From counts to results, and their forms: JSON (quality.json) and lines for people. */
+#include "catalog/quality.h"
+
+#include "catalog/base/json.h"
+#include "catalog/base/text.h"
+#include "catalog/quality_check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct quality_report {
+	struct quality_result *results;
+	size_t count;
+	uint64_t rows;
+	int64_t failed_errors, failed_warnings;
+};
+
+static int result_add(struct quality_report *r, struct quality_result **ret)
+{
+	struct quality_result *more = realloc(r->results, (r->count + 1) * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	r->results = more;
+	*ret = &more[r->count++];
+	memset(*ret, 0, sizeof **ret);
+	return 0;
+}
+
+static char *copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static void describe(struct quality *q, const struct check *c, struct quality_result *r)
+{
+	const struct contract_object *objects;
+	contract_objects(quality_contract(q), &objects);
+	const struct contract_object *o = &objects[c->object];
+	struct buf expected = BUF_INIT;
+	check_expected(c, &expected);
+	r->check = copy(c->name);
+	r->object = copy(o->name);
+	r->column = c->column >= 0 ? copy(o->columns[c->column].name) : NULL;
+	r->dimension = copy(c->dimension);
+	r->error = c->error;
+	r->expected = buf_take(&expected);
+}
+
+static int add_offender(struct quality_result *r, const char *file, uint64_t row)
+{
+	if (r->offender_count == QUALITY_OFFENDERS_MAX)
+		return 0;
+	r->offenders[r->offender_count].file = strdup(file);
+	if (!r->offenders[r->offender_count].file)
+		return -ENOMEM;
+	r->offenders[r->offender_count++].row = row;
+	return 0;
+}
+
+/* What the check counted, into *ret; not zero: it could not run, `why` says the reason. */
+static int measure(struct quality *q, struct check *c, const struct quality_engine *engine, struct quality_result *r, double *ret,
+		   struct err *why)
+{
+	uint64_t places[QUALITY_OFFENDERS_MAX], duplicates;
+	size_t place_count = 0;
+	if (c->kind == CHECK_NEVER)
+		return err_set(why, -EOPNOTSUPP, "%s", c->detail);
+	if (c->kind == CHECK_SQL) {
+		if (!engine)
+			return err_set(why, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
+		return engine->number(engine->arg, c->query, ret, why);
+	}
+	if (quality_unreadable(q) && c->kind != CHECK_ABSENT && c->kind != CHECK_UNKNOWN)
+		return err_set(why, -EOPNOTSUPP, "not checked in %s", quality_unreadable(q));
+	double count = (double)atomic_load(&c->wrong), examined = (double)atomic_load(&c->examined);
+	if (c->kind == CHECK_ROWS)
+		count = (double)quality_rows(q, c->object);
+	if (c->kind == CHECK_DISTINCT) {
+		int code = distinct_finish(c->distinct, &duplicates, places, QUALITY_OFFENDERS_MAX, &place_count);
+		if (code)
+			return err_set(why, code, "the values could not be compared: %s", strerror(-code));
+		count = (double)duplicates;
+	}
+	for (size_t i = 0; i < place_count; i++) {
+		uint64_t row;
+		const char *file = quality_place(q, places[i], &row);
+		if (add_offender(r, file, row))
+			return err_set(why, -ENOMEM, "out of memory");
+	}
+	*ret = c->percent ? (examined > 0 ? 100 * count / examined : 0) : count;
+	return 0;
+}
+
+static int judge(struct quality *q, struct check *c, const struct quality_engine *engine, struct quality_report *report)
+{
+	struct quality_result *r;
+	if (result_add(report, &r))
+		return -ENOMEM;
+	describe(q, c, r);
+	struct err why = ERR_INIT;
+	int code = measure(q, c, engine, r, &r->measured, &why);
+	if (code == -ENOMEM)
+		return code;
+	r->passed = !code && check_compare(c, r->measured);
+	if (code)
+		r->detail = strdup(why.text);
+	else if (c->names.len)
+		r->detail = strdup(c->names.data);
+	for (size_t i = 0; !r->passed && !code && i < c->offender_count; i++)
+		if (add_offender(r, c->offenders[i].file, c->offenders[i].row))
+			return -ENOMEM;
+	if (r->passed)
+		return 0;
+	report->failed_errors += r->error;
+	report->failed_warnings += !r->error;
+	return 0;
+}
+
+/* Files with columns that no object claims: nothing was checked there, and policy denies them under any column rule. */
+static int add_unclaimed(struct quality *q, struct quality_report *report)
+{
+	struct quality_result *r;
+	if (!quality_unclaimed(q))
+		return 0;
+	if (result_add(report, &r))
+		return -ENOMEM;
+	r->check = strdup("unclaimed files");
+	r->expected = strdup("every tabular file belongs to an object of the contract");
+	r->detail = strdup(quality_unclaimed(q));
+	report->failed_warnings++;
+	return 0;
+}
+
+int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e)
+{
+	struct quality_report *report = calloc(1, sizeof *report);
+	int r = report ? 0 : -ENOMEM;
+	struct check_list *list = quality_checks(q);
+	for (size_t i = 0; i < list->count && !r; i++)
+		r = judge(q, list->items[i], engine, report);
+	for (size_t i = 0; i < quality_object_count(q) && !r; i++)
+		report->rows += quality_rows(q, i);
+	if (!r)
+		r = add_unclaimed(q, report);
+	if (r) {
+		quality_report_free(report);
+		return err_set(e, r, "the checks could not be completed: %s", strerror(-r));
+	}
+	*ret = report;
+	return 0;
+}
+
+void quality_report_free(struct quality_report *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->count; i++) {
+		struct quality_result *x = &r->results[i];
+		for (size_t k = 0; k < x->offender_count; k++)
+			free((char *)x->offenders[k].file);
+		free((char *)x->check);
+		free((char *)x->object);
+		free((char *)x->column);
+		free((char *)x->dimension);
+		free((char *)x->expected);
+		free((char *)x->detail);
+	}
+	free(r->results);
+	free(r);
+}
+
+size_t quality_report_results(const struct quality_report *r, const struct quality_result **ret)
+{
+	*ret = r->results;
+	return r->count;
+}
+
+uint64_t quality_report_rows(const struct quality_report *r)
+{
+	return r->rows;
+}
+
+int64_t quality_report_failed_errors(const struct quality_report *r)
+{
+	return r->failed_errors;
+}
+
+int64_t quality_report_failed_warnings(const struct quality_report *r)
+{
+	return r->failed_warnings;
+}
+
+double quality_report_score(const struct quality_report *r)
+{
+	return r->count ? 1 - (double)(r->failed_errors + r->failed_warnings) / (double)r->count : 1;
+}
+
+static void result_json(struct json *j, const struct quality_result *x)
+{
+	json_open(j, '{');
+	json_field_text(j, "check", x->check);
+	json_field_text(j, "object", x->object);
+	json_field_text(j, "column", x->column);
+	json_field_text(j, "dimension", x->dimension);
+	json_field_text(j, "severity", x->error ? "error" : "warning");
+	json_field_bool(j, "passed", x->passed);
+	json_field_double(j, "measured", x->measured);
+	json_field_text(j, "expected", x->expected);
+	json_field_text(j, "detail", x->detail);
+	json_key(j, "offenders");
+	json_open(j, '[');
+	for (size_t i = 0; i < x->offender_count; i++) {
+		json_open(j, '{');
+		json_field_text(j, "file", x->offenders[i].file);
+		if (x->offenders[i].row)
+			json_field_int(j, "row", (int64_t)x->offenders[i].row);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+void quality_report_json(const struct quality_report *r, struct buf *out)
+{
+	struct json j;
+	json_start(&j, out);
+	json_open(&j, '{');
+	json_field_int(&j, "rows", (int64_t)r->rows);
+	json_field_double(&j, "score", quality_report_score(r));
+	json_field_int(&j, "failed_errors", r->failed_errors);
+	json_field_int(&j, "failed_warnings", r->failed_warnings);
+	json_key(&j, "checks");
+	json_open(&j, '[');
+	for (size_t i = 0; i < r->count; i++)
+		result_json(&j, &r->results[i]);
+	json_close(&j, ']');
+	json_close(&j, '}');
+}
+
+void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		const struct quality_result *x = &r->results[i];
+		if (x->passed && failures_only)
+			continue;
+		buf_addf(out, "%s: %s%s%s%s%s: %s", x->passed ? "ok" : x->error ? "error" : "warning", x->object ? x->object : "",
+			 x->column ? "." : "", x->column ? x->column : "", x->object ? " " : "", x->check, x->expected);
+		if (!x->passed && !(x->detail && !x->measured))
+			buf_addf(out, ", is %g", x->measured);
+		if (x->detail)
+			buf_addf(out, " (%s)", x->detail);
+		for (size_t k = 0; k < x->offender_count && k < 3 && !x->passed; k++) {
+			char *safe = text_printable(x->offenders[k].file, strlen(x->offenders[k].file));
+			buf_addf(out, "%s %s", k ? "," : "; first:", safe ? safe : "?");
+			if (x->offenders[k].row)
+				buf_addf(out, " row %llu", (unsigned long long)x->offenders[k].row);
+			free(safe);
+		}
+		buf_addc(out, '\n');
+	}
+}

@@ -1,0 +1,331 @@
+/* Single values against logicalType and logicalTypeOptions; counts against operators. */
+#include "catalog/quality_check.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/text.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_integer(const char *t, size_t n)
+{
+	size_t i = n && (*t == '-' || *t == '+');
+	if (i == n)
+		return false;
+	for (; i < n; i++)
+		if (!isdigit((unsigned char)t[i]))
+			return false;
+	return true;
+}
+
+/* [+-]digits[.digits][e[+-]digits], with digits on one side of the point at least. */
+static bool is_number(const char *t, size_t n)
+{
+	size_t i = n && (*t == '-' || *t == '+'), digits = 0;
+	for (; i < n && isdigit((unsigned char)t[i]); i++)
+		digits++;
+	if (i < n && t[i] == '.')
+		for (i++; i < n && isdigit((unsigned char)t[i]); i++)
+			digits++;
+	if (!digits)
+		return false;
+	if (i < n && (t[i] == 'e' || t[i] == 'E')) {
+		size_t start = ++i;
+		i += i < n && (t[i] == '-' || t[i] == '+');
+		start = i;
+		while (i < n && isdigit((unsigned char)t[i]))
+			i++;
+		if (i == start)
+			return false;
+	}
+	return i == n;
+}
+
+static bool to_number(const char *t, size_t n, double *ret)
+{
+	char copy[400];
+	if (!is_number(t, n) || n >= sizeof copy)
+		return false;
+	memcpy(copy, t, n);
+	copy[n] = '\0';
+	*ret = strtod(copy, NULL);
+	return isfinite(*ret);
+}
+
+static bool to_moment(const char *t, size_t n, int64_t *ret)
+{
+	char copy[64];
+	if (n >= sizeof copy)
+		return false;
+	memcpy(copy, t, n);
+	copy[n] = '\0';
+	return clock_parse(copy, ret) == 0;
+}
+
+static bool is_time(const char *t, size_t n)
+{
+	int64_t ns;
+	char copy[80] = "2000-01-01T";
+	if (n < 5 || n > 60)
+		return false;
+	memcpy(copy + 11, t, n);
+	copy[11 + n] = '\0';
+	return clock_parse(copy, &ns) == 0;
+}
+
+static bool equal_any_case(const char *t, size_t n, const char *word)
+{
+	return strlen(word) == n && strncasecmp(t, word, n) == 0;
+}
+
+/* A format of java.time's letters with fixed widths ("yyyy-MM-dd HH:mm"): letters stand for digits, other bytes for themselves. */
+static bool matches_date_format(const char *format, const char *t, size_t n)
+{
+	size_t i = 0;
+	for (const char *f = format; *f; f++) {
+		if (i == n)
+			return false;
+		if (*f == '\'')
+			continue;
+		if (strchr("yuMdHhmsS", *f)) {
+			if (!isdigit((unsigned char)t[i]))
+				return false;
+			i++;
+		} else if (strchr("ZXxz", *f)) {
+			return true; /* a zone: to the end */
+		} else if (*f == t[i]) {
+			i++;
+		} else {
+			return false;
+		}
+	}
+	return i == n;
+}
+
+static bool has_type(const struct check *c, enum value_kind kind, const char *t, size_t n)
+{
+	int64_t ns;
+	double number;
+	switch (c->type) {
+	case TYPE_NONE:
+		return true;
+	case TYPE_STRING:
+		return kind == VALUE_TEXT;
+	case TYPE_INTEGER:
+		if (is_integer(t, n))
+			return true;
+		return kind == VALUE_NUMBER && to_number(t, n, &number) && number == floor(number);
+	case TYPE_NUMBER:
+		return is_number(t, n) && kind != VALUE_BOOL;
+	case TYPE_BOOLEAN:
+		return kind == VALUE_BOOL || (kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
+	case TYPE_DATE:
+		return c->format ? matches_date_format(c->format, t, n) : n == 10 && to_moment(t, n, &ns);
+	case TYPE_TIMESTAMP:
+		return c->format ? matches_date_format(c->format, t, n) : to_moment(t, n, &ns);
+	case TYPE_TIME:
+		return c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
+	case TYPE_OBJECT:
+		return kind == VALUE_OBJECT;
+	case TYPE_ARRAY:
+		return kind == VALUE_ARRAY;
+	}
+	return false;
+}
+
+static size_t characters(const char *t, size_t n)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < n; i++)
+		count += ((unsigned char)t[i] & 0xc0) != 0x80;
+	return count;
+}
+
+static bool all_in(const char *t, size_t n, const char *set)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!t[i] || !strchr(set, t[i]))
+			return false;
+	return n > 0;
+}
+
+static bool is_ipv4(const char *t, size_t n)
+{
+	for (size_t i = 0, parts = 1; i < n; i++, parts++) {
+		unsigned v = 0, digits = 0;
+		for (; i < n && isdigit((unsigned char)t[i]) && digits < 4; i++, digits++)
+			v = v * 10 + (unsigned)(t[i] - '0');
+		if (!digits || digits > 3 || v > 255)
+			return false;
+		if (i == n)
+			return parts == 4;
+		if (t[i] != '.')
+			return false;
+	}
+	return false;
+}
+
+static bool is_uuid(const char *t, size_t n)
+{
+	if (n != 36)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+		if (dash ? t[i] != '-' : !isxdigit((unsigned char)t[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_email(const char *t, size_t n)
+{
+	const char *at = memchr(t, '@', n);
+	if (!at || at == t || memchr(t, ' ', n))
+		return false;
+	const char *domain = at + 1, *dot = memrchr(domain, '.', (size_t)(t + n - domain));
+	return dot && dot > domain && dot + 1 < t + n && !memchr(domain, '@', (size_t)(t + n - domain));
+}
+
+static bool is_hostname(const char *t, size_t n)
+{
+	return n <= 253 && n && t[0] != '-' && t[0] != '.' &&
+	       all_in(t, n, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+}
+
+static bool is_uri(const char *t, size_t n)
+{
+	const char *colon = memchr(t, ':', n);
+	return colon && colon > t && isalpha((unsigned char)*t) && !memchr(t, ' ', n) && colon + 1 < t + n;
+}
+
+static bool has_format(const char *format, const char *t, size_t n)
+{
+	if (!strcmp(format, "email"))
+		return is_email(t, n);
+	if (!strcmp(format, "uuid"))
+		return is_uuid(t, n);
+	if (!strcmp(format, "ipv4"))
+		return is_ipv4(t, n);
+	if (!strcmp(format, "ipv6"))
+		return n >= 2 && memchr(t, ':', n) && all_in(t, n, "0123456789abcdefABCDEF:.");
+	if (!strcmp(format, "hostname"))
+		return is_hostname(t, n);
+	if (!strcmp(format, "uri"))
+		return is_uri(t, n);
+	return true; /* quality_compile makes a check only of formats known here */
+}
+
+static bool in_range(const struct check *c, const char *t, size_t n)
+{
+	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP) {
+		int64_t v;
+		if (!to_moment(t, n, &v))
+			return false;
+		return (!c->has_low || (c->low_exclusive ? v > c->low_ns : v >= c->low_ns)) &&
+		       (!c->has_high || (c->high_exclusive ? v < c->high_ns : v <= c->high_ns));
+	}
+	double v;
+	if (!to_number(t, n, &v))
+		return false;
+	return (!c->has_low || (c->low_exclusive ? v > c->low : v >= c->low)) &&
+	       (!c->has_high || (c->high_exclusive ? v < c->high : v <= c->high));
+}
+
+bool check_listed(const struct doc_node *list, const char *text, size_t len)
+{
+	for (size_t i = 0; i < doc_count(list); i++) {
+		const char *item = doc_text(doc_item(list, i));
+		if (item && strlen(item) == len && !memcmp(item, text, len))
+			return true;
+	}
+	return false;
+}
+
+bool check_value(const struct check *c, enum value_kind kind, const char *text, size_t len)
+{
+	double number;
+	if (c->kind == CHECK_TYPE)
+		return has_type(c, kind, text, len);
+	if (kind == VALUE_OBJECT || kind == VALUE_ARRAY)
+		return true; /* the other checks are of scalars */
+	switch (c->kind) {
+	case CHECK_LENGTH: {
+		double n = (double)characters(text, len);
+		return (!c->has_low || n >= c->low) && (!c->has_high || n <= c->high);
+	}
+	case CHECK_PATTERN:
+		return pattern_match(c->pattern, text, len) == 1;
+	case CHECK_FORMAT:
+		return has_format(c->format, text, len);
+	case CHECK_RANGE:
+		return in_range(c, text, len);
+	case CHECK_MULTIPLE: {
+		if (!to_number(text, len, &number))
+			return false;
+		double ratio = number / c->low;
+		return fabs(ratio - round(ratio)) < 1e-9 * fmax(1, fabs(ratio));
+	}
+	case CHECK_VALUES:
+		return check_listed(c->values, text, len);
+	default:
+		return true;
+	}
+}
+
+bool check_compare(const struct check *c, double v)
+{
+	switch (c->comparison) {
+	case MUST_BE:
+		return v == c->wanted;
+	case MUST_NOT_BE:
+		return v != c->wanted;
+	case MUST_EXCEED:
+		return v > c->wanted;
+	case MUST_REACH:
+		return v >= c->wanted;
+	case MUST_UNDERCUT:
+		return v < c->wanted;
+	case MUST_NOT_EXCEED:
+		return v <= c->wanted;
+	case MUST_LIE_BETWEEN:
+		return v >= c->wanted && v <= c->wanted_high;
+	case MUST_NOT_LIE_BETWEEN:
+		return v < c->wanted || v > c->wanted_high;
+	}
+	return false;
+}
+
+void check_expected(const struct check *c, struct buf *out)
+{
+	static const char *const words[] = { "must be",	     "must not be",	 "must be greater than", "must be at least",
+					     "must be less than", "must be at most", "must be between",	     "must not be between" };
+	buf_addf(out, "%s %g", words[c->comparison], c->wanted);
+	if (c->comparison >= MUST_LIE_BETWEEN)
+		buf_addf(out, " and %g", c->wanted_high);
+	if (c->percent)
+		buf_adds(out, " percent");
+}
+
+void check_offender(struct check *c, const char *file, uint64_t row)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->offender_count < QUALITY_OFFENDERS_MAX) {
+		char *copy = strdup(file);
+		if (copy)
+			c->offenders[c->offender_count++] = (struct offender){ copy, row };
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void check_name(struct check *c, const char *column, size_t len)
+{
+	enum { LONGEST = 300 };
+	char *safe = text_printable(column, len < 80 ? len : 80);
+	pthread_mutex_lock(&c->lock);
+	if (safe && c->names.len < LONGEST && !strstr(buf_text(&c->names), safe))
+		buf_addf(&c->names, "%s%s", c->names.len ? ", " : "", safe);
+	pthread_mutex_unlock(&c->lock);
+	free(safe);
+}

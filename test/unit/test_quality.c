@@ -1,0 +1,214 @@
+#include "test/unit/check.h"
+
+#include "catalog/distinct.h"
+#include "catalog/pattern.h"
+#include "catalog/quality.h"
+
+#include <errno.h>
+
+#define HEAD "kind: DataContract\napiVersion: v3.1.0\nid: orders\nversion: 1.0.0\nstatus: active\nschema:\n- name: t\n"
+
+static struct contract *contract;
+
+static struct quality_report *report_of(const char *yaml, const char *path, const char *data, const struct quality_engine *engine)
+{
+	struct err e = ERR_INIT;
+	struct quality *q = NULL;
+	struct quality_file *f = NULL;
+	struct quality_report *r = NULL;
+	contract = NULL;
+	if (contract_parse("c.yaml", yaml, strlen(yaml), &contract, &e) || quality_new(contract, &q, &e) || quality_file_begin(q, path, &f) ||
+	    quality_file_feed(f, data, strlen(data)) || quality_file_end(f) || quality_finish(q, engine, &r, &e))
+		printf("%s\n", e.text);
+	quality_free(q);
+	contract_unref(contract);
+	return r;
+}
+
+static const struct quality_result *result(const struct quality_report *r, const char *check, const char *column)
+{
+	const struct quality_result *all;
+	size_t n = quality_report_results(r, &all);
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(all[i].check, check) && (column ? all[i].column && !strcmp(all[i].column, column) : !all[i].column))
+			return &all[i];
+	return NULL;
+}
+
+static void expect(const struct quality_report *r, const char *check, const char *column, double measured, bool passed)
+{
+	const struct quality_result *x = result(r, check, column);
+	if (!x)
+		CHECK_FAIL("no check %s of %s", check, column ? column : "the object");
+	if (x->measured != measured || x->passed != passed)
+		CHECK_FAIL("%s of %s: %g, %s; expected %g, %s", check, column ? column : "the object", x->measured,
+			   x->passed ? "passed" : "failed", measured, passed ? "passed" : "failed");
+}
+
+TEST(types_nulls_and_keys)
+{
+	struct quality_report *r = report_of(HEAD "  properties:\n"
+						  "  - {name: id, logicalType: integer, primaryKey: true}\n"
+						  "  - {name: when, logicalType: date}\n"
+						  "  - {name: code, logicalType: string, unique: true}\n",
+					     "a.csv",
+					     "id,when,code\n1,2026-01-01,x\n2,2026-02-30,y\n2,,x\n,2026-01-01,z\nx,2026-01-01,w\n", NULL);
+	CHECK(r != NULL);
+	expect(r, "logicalType", "id", 1, false);
+	expect(r, "logicalType", "when", 1, false);
+	expect(r, "required", "id", 1, false);
+	expect(r, "unique", "code", 1, false);
+	expect(r, "primaryKey", NULL, 1, false);
+	const struct quality_result *x = result(r, "unique", "code");
+	CHECK_INT(x->offender_count, 1);
+	CHECK_STR(x->offenders[0].file, "a.csv");
+	CHECK_INT(x->offenders[0].row, 3);
+	CHECK_INT(result(r, "required", "id")->offenders[0].row, 4);
+	CHECK_INT(quality_report_rows(r), 5);
+	CHECK_INT(quality_report_failed_errors(r), 5);
+	quality_report_free(r);
+}
+
+TEST(options)
+{
+	struct quality_report *r = report_of(HEAD "  properties:\n"
+						  "  - {name: zip, logicalType: string, logicalTypeOptions: {minLength: 5, maxLength: 5, pattern: '[0-9]+'}}\n"
+						  "  - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, exclusiveMaximum: 100}}\n"
+						  "  - {name: mail, logicalType: string, logicalTypeOptions: {format: email}}\n"
+						  "  - {name: ip, logicalType: string, logicalTypeOptions: {format: ipv4}}\n"
+						  "  - {name: half, logicalType: number, logicalTypeOptions: {multipleOf: 0.5}}\n"
+						  "  - {name: odd, logicalType: string, logicalTypeOptions: {format: colour}}\n",
+					     "a.jsonl",
+					     "{\"zip\":\"12345\",\"age\":18,\"mail\":\"a@b.org\",\"ip\":\"10.0.0.1\",\"half\":1.5}\n"
+					     "{\"zip\":\"1234a\",\"age\":17,\"mail\":\"a@b\",\"ip\":\"10.0.0.256\",\"half\":1.4}\n"
+					     "{\"zip\":\"123456\",\"age\":100,\"mail\":\"@b.org\",\"ip\":\"10.0.1\",\"half\":-2}\n"
+					     "{\"zip\":\"12345\",\"ip\":\"1.2.3.4.5\"}\n",
+					     NULL);
+	CHECK(r != NULL);
+	expect(r, "length", "zip", 1, false);
+	expect(r, "pattern", "zip", 1, false);
+	expect(r, "range", "age", 2, false);
+	expect(r, "format", "mail", 2, false);
+	expect(r, "format", "ip", 3, false);
+	expect(r, "multipleOf", "half", 1, false);
+	expect(r, "format", "odd", 0, false); /* a check that cannot run has failed */
+	expect(r, "logicalType", "age", 0, true);
+	quality_report_free(r);
+}
+
+TEST(library_metrics)
+{
+	struct quality_report *r = report_of(
+		HEAD "  quality:\n"
+		     "  - {metric: rowCount, mustBeBetween: [4, 5]}\n"
+		     "  - {metric: duplicateValues, mustBe: 0, severity: warning, arguments: {properties: [a, b]}}\n"
+		     "  properties:\n"
+		     "  - name: a\n"
+		     "    logicalType: integer\n"
+		     "    quality:\n"
+		     "    - {metric: nullValues, mustBeLessThan: 30, unit: percent}\n"
+		     "    - {metric: missingValues, mustBe: 2, arguments: {missingValues: [NA, '']}}\n"
+		     "  - name: b\n"
+		     "    quality:\n"
+		     "    - {metric: invalidValues, mustBe: 0, arguments: {validValues: [x, y]}}\n"
+		     "    - {type: text, description: words only}\n"
+		     "    - {type: custom, engine: other, implementation: z, severity: warning}\n",
+		"d/a.csv", "a,b\n1,x\nNA,y\n1,x\n,z\n", NULL);
+	CHECK(r != NULL);
+	expect(r, "rowCount", NULL, 4, true);
+	expect(r, "duplicateValues", NULL, 1, false);
+	expect(r, "nullValues", "a", 25, true);
+	expect(r, "missingValues", "a", 2, true);
+	expect(r, "logicalType", "a", 0, true); /* NA is missing, not a wrong integer */
+	expect(r, "invalidValues", "b", 1, false);
+	CHECK(!result(r, "custom", "b")->passed && !result(r, "custom", "b")->error);
+	CHECK_INT(quality_report_failed_errors(r), 1);
+	CHECK_INT(quality_report_failed_warnings(r), 2);
+	quality_report_free(r);
+}
+
+TEST(columns_and_records)
+{
+	struct quality_report *r =
+		report_of(HEAD "  properties: [{name: a}, {name: b}]\n", "a.csv", "a,email\n1,x\n1\n\"x\n", NULL);
+	CHECK(r != NULL);
+	expect(r, "columns", NULL, 1, false);
+	CHECK_STR(result(r, "columns", NULL)->detail, "b");
+	expect(r, "undeclared columns", NULL, 1, false);
+	CHECK_STR(result(r, "undeclared columns", NULL)->detail, "email");
+	expect(r, "records", NULL, 2, false);
+	struct buf text = BUF_INIT;
+	quality_report_text(r, true, &text);
+	CHECK(strstr(text.data, "error: t columns: must be 0, is 1 (b); first: a.csv\n") != NULL);
+	buf_clear(&text);
+	quality_report_json(r, &text);
+	CHECK(strstr(text.data, "\"failed_errors\":2") != NULL);
+	buf_free(&text);
+	quality_report_free(r);
+}
+
+TEST(unreadable_and_unclaimed_fail)
+{
+	struct quality_report *r = report_of(HEAD "  properties: [{name: a, required: true}]\n", "a.csv.gz", "", NULL);
+	CHECK(r != NULL);
+	CHECK(!result(r, "required", "a")->passed);
+	CHECK(strstr(result(r, "required", "a")->detail, "a.csv.gz") != NULL);
+	quality_report_free(r);
+	r = report_of(HEAD "  physicalName: 'x/*'\n", "a.csv", "a\n1\n", NULL);
+	CHECK_INT(quality_report_failed_warnings(r), 1);
+	quality_report_free(r);
+}
+
+static int seven(void *arg, const char *query, double *ret, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	*ret = strlen(query) == 8 ? 7 : 0;
+	return 0;
+}
+
+TEST(sql_needs_an_engine)
+{
+	static const char yaml[] = HEAD "  quality: [{type: sql, query: 'select 7', mustBe: 7}]\n";
+	struct quality_engine engine = { seven, NULL };
+	struct quality_report *r = report_of(yaml, "a.csv", "a\n1\n", &engine);
+	expect(r, "sql", NULL, 7, true);
+	quality_report_free(r);
+	r = report_of(yaml, "a.csv", "a\n1\n", NULL);
+	expect(r, "sql", NULL, 0, false);
+	quality_report_free(r);
+}
+
+TEST(distinct_spills)
+{
+	struct distinct *d = distinct_new(1 << 20);
+	uint64_t n = 3000000, duplicates, places[3];
+	size_t count;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t v = i == n - 1 ? 5 : i == 2000000 ? 7 : i;
+		struct xxh128 h;
+		xxh128_of(&v, sizeof v, &h);
+		CHECK_INT(distinct_add(d, &h, i), 0);
+	}
+	CHECK_INT(distinct_finish(d, &duplicates, places, 3, &count), 0);
+	CHECK_INT(duplicates, 2);
+	CHECK_INT(count, 2);
+	CHECK_INT(places[0], 2000000);
+	CHECK_INT(places[1], n - 1);
+	distinct_free(d);
+}
+
+TEST(patterns_are_bounded)
+{
+	struct err e = ERR_INIT;
+	struct pattern *p;
+	CHECK_OK(pattern_new("(a+)+", &p, &e), &e);
+	CHECK_INT(pattern_match(p, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", 42) == 1, 0);
+	CHECK_INT(pattern_match(p, "aaa", 3), 1);
+	CHECK_INT(pattern_match(p, "\xff", 1) == 1, 0);
+	pattern_free(p);
+	CHECK_INT(pattern_new("(", &p, &e), -EINVAL);
+	CHECK(strstr(e.text, "character 2") != NULL);
+}
+
+CHECK_MAIN()
