@@ -66,15 +66,16 @@ $(OBJDIR)/%.o: %.c Makefile
 
 $(LIB): $(LIBOBJ)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcsP $@ $^
 
 $(BIN): $(OBJDIR)/fs/main.o $(LIB)
 	@$(if $(filter 1,$(V)),,echo "  LINK    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
 
+# A test may stand in for a function of the library with one of its own: the first definition wins.
 build/test/$(VARIANT)/%: $(OBJDIR)/test/unit/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -Wl,-z,muldefs -o $@ $< $(LIB) $(LIBS)
 
 build/bench/%: $(OBJDIR)/test/bench/%.o $(LIB)
 	@mkdir -p $(@D)

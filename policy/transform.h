@@ -11,6 +11,7 @@
 #include "catalog/base/err.h"
 #include "catalog/base/hash.h"
 #include "catalog/contract.h"
+#include "catalog/entity.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,14 +34,14 @@ enum mask_kind {
 };
 
 enum scrub_entity {
-	SCRUB_EMAIL_ADDRESS = 1 << 0,
-	SCRUB_PHONE_NUMBER = 1 << 1,
-	SCRUB_US_SSN = 1 << 2,
-	SCRUB_CREDIT_CARD = 1 << 3,
-	SCRUB_IBAN_CODE = 1 << 4,
-	SCRUB_IP_ADDRESS = 1 << 5,
-	SCRUB_URL = 1 << 6,
-	SCRUB_ALL = (1 << 7) - 1,
+	SCRUB_EMAIL_ADDRESS = ENTITY_EMAIL_ADDRESS,
+	SCRUB_PHONE_NUMBER = ENTITY_PHONE_NUMBER,
+	SCRUB_US_SSN = ENTITY_US_SSN,
+	SCRUB_CREDIT_CARD = ENTITY_CREDIT_CARD,
+	SCRUB_IBAN_CODE = ENTITY_IBAN_CODE,
+	SCRUB_IP_ADDRESS = ENTITY_IP_ADDRESS,
+	SCRUB_URL = ENTITY_URL,
+	SCRUB_ALL = ENTITY_ALL,
 };
 
 struct mask {

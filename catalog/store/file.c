@@ -15,7 +15,7 @@
 #include "catalog/base/text.h"
 #include "catalog/store/backend.h"
 #include "catalog/store/file.h"
-#include "catalog/store/reader.h"
+#include "catalog/store/file_reader.h"
 #include "catalog/store/transfer.h"
 
 #include <errno.h>
@@ -127,13 +127,13 @@ static int open_for_reader(void *store, const char *key, const char *if_match, s
 
 static int file_fetch(struct store *s, const struct fetch_request *q, struct fetch **ret, struct err *e)
 {
-	struct reader *reader = s->transfer ? transfer_reader(s->transfer) : NULL;
+	struct file_reader *reader = s->transfer ? transfer_reader(s->transfer) : NULL;
 	int64_t deadline_ms = q->deadline_ms;
 	if (!reader)
 		return store_err(s, q->key, e, -EAGAIN, "cannot start the threads that read files");
 	if (!deadline_ms)
 		deadline_ms = transfer_settings(s->transfer)->deadline_ms;
-	int r = reader_submit(reader, open_for_reader, s, q, deadline_ms, ret);
+	int r = file_reader_submit(reader, open_for_reader, s, q, deadline_ms, ret);
 	return r ? store_err(s, q->key, e, r, "out of memory") : 0;
 }
 

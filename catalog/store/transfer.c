@@ -1,6 +1,6 @@
 #include "catalog/store/transfer.h"
 
-#include "catalog/store/reader.h"
+#include "catalog/store/file_reader.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,7 +14,7 @@
 struct transfer {
 	struct transfer_config config;
 	pthread_mutex_t lock; /* guards the start of `reader` */
-	struct reader *reader;
+	struct file_reader *reader;
 };
 
 int transfer_start(const struct transfer_config *config, struct transfer **ret, struct err *e)
@@ -41,7 +41,7 @@ void transfer_stop(struct transfer *t)
 {
 	if (!t)
 		return;
-	reader_stop(t->reader);
+	file_reader_stop(t->reader);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
@@ -51,12 +51,12 @@ const struct transfer_config *transfer_settings(const struct transfer *t)
 	return &t->config;
 }
 
-struct reader *transfer_reader(struct transfer *t)
+struct file_reader *transfer_reader(struct transfer *t)
 {
 	pthread_mutex_lock(&t->lock);
 	if (!t->reader)
-		t->reader = reader_start();
-	struct reader *r = t->reader;
+		t->reader = file_reader_start();
+	struct file_reader *r = t->reader;
 	pthread_mutex_unlock(&t->lock);
 	return r;
 }

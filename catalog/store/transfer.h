@@ -6,11 +6,11 @@
 
 #include "catalog/store/store.h"
 
-struct reader;
+struct file_reader;
 
 /* The configuration with its defaults filled in. */
 const struct transfer_config *transfer_settings(const struct transfer *t);
 /* The I/O threads for local files; started when first asked for.  NULL without memory or threads. */
-struct reader *transfer_reader(struct transfer *t);
+struct file_reader *transfer_reader(struct transfer *t);
 
 #endif

@@ -1,4 +1,4 @@
-#include "catalog/store/reader.h"
+#include "catalog/store/file_reader.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/pool.h"
@@ -13,8 +13,8 @@
 
 struct read_job {
 	struct fetch base;
-	struct reader *reader;
-	reader_open_fn *open;
+	struct file_reader *reader;
+	file_reader_open_fn *open;
 	void *store;
 	struct fetch_request request; /* key and if_match are our copies */
 	int64_t deadline_at_ms;
@@ -28,7 +28,7 @@ struct queue {
 	struct read_job *first, **last;
 };
 
-struct reader {
+struct file_reader {
 	pthread_mutex_t lock; /* guards the queues and `stopping`; a leaf */
 	pthread_cond_t work;
 	struct queue queues[3]; /* by priority */
@@ -37,7 +37,7 @@ struct reader {
 	pthread_t ids[READER_THREADS];
 };
 
-static void enqueue_locked(struct reader *r, struct read_job *j)
+static void enqueue_locked(struct file_reader *r, struct read_job *j)
 {
 	struct queue *q = &r->queues[j->request.priority];
 	j->next = NULL;
@@ -47,7 +47,7 @@ static void enqueue_locked(struct reader *r, struct read_job *j)
 	j->queued = true;
 }
 
-static void unlink_locked(struct reader *r, struct read_job *j)
+static void unlink_locked(struct file_reader *r, struct read_job *j)
 {
 	*j->at = j->next;
 	if (j->next)
@@ -57,7 +57,7 @@ static void unlink_locked(struct reader *r, struct read_job *j)
 	j->queued = false;
 }
 
-static struct read_job *take_locked(struct reader *r)
+static struct read_job *take_locked(struct file_reader *r)
 {
 	for (size_t i = 0; i < sizeof r->queues / sizeof *r->queues; i++) {
 		struct read_job *j = r->queues[i].first;
@@ -124,7 +124,7 @@ static void run(struct read_job *j, char *block)
 
 static void *work(void *arg)
 {
-	struct reader *r = arg;
+	struct file_reader *r = arg;
 	char *block = malloc(READER_BLOCK);
 	pthread_mutex_lock(&r->lock);
 	for (;;) {
@@ -149,9 +149,9 @@ static void *work(void *arg)
 	return NULL;
 }
 
-struct reader *reader_start(void)
+struct file_reader *file_reader_start(void)
 {
-	struct reader *r = calloc(1, sizeof *r);
+	struct file_reader *r = calloc(1, sizeof *r);
 	if (!r)
 		return NULL;
 	pthread_mutex_init(&r->lock, NULL);
@@ -160,13 +160,13 @@ struct reader *reader_start(void)
 		r->queues[i].last = &r->queues[i].first;
 	for (; r->threads < READER_THREADS; r->threads++)
 		if (thread_start(&r->ids[r->threads], "store-file", work, r)) {
-			reader_stop(r);
+			file_reader_stop(r);
 			return NULL;
 		}
 	return r;
 }
 
-void reader_stop(struct reader *r)
+void file_reader_stop(struct file_reader *r)
 {
 	if (!r)
 		return;
@@ -190,7 +190,7 @@ static void cancel(struct fetch *f)
 static void raise_priority(struct fetch *f, enum fetch_priority priority)
 {
 	struct read_job *j = (struct read_job *)f;
-	struct reader *r = j->reader;
+	struct file_reader *r = j->reader;
 	pthread_mutex_lock(&r->lock);
 	if (j->queued && priority < j->request.priority) {
 		unlink_locked(r, j);
@@ -200,7 +200,7 @@ static void raise_priority(struct fetch *f, enum fetch_priority priority)
 	pthread_mutex_unlock(&r->lock);
 }
 
-int reader_submit(struct reader *r, reader_open_fn *open, void *store, const struct fetch_request *request, int64_t deadline_ms,
+int file_reader_submit(struct file_reader *r, file_reader_open_fn *open, void *store, const struct fetch_request *request, int64_t deadline_ms,
 		  struct fetch **ret)
 {
 	struct read_job *j = calloc(1, sizeof *j);
