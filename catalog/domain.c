@@ -36,27 +36,12 @@ static char *folder_of(const struct mesh_config *mesh, const struct mesh_domain 
 	return text_format("%s/domains/%s-%.16s", mesh->cache_folder, config->name, hex);
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* "file:///srv/my%20data" to "/srv/my data/.mesh/heads"; NULL for other stores. */
+/* "file:///srv/data" to "/srv/data/.mesh/heads"; NULL for other stores. */
 static char *heads_folder_of(const char *url)
 {
-	if (!text_starts(url, "file:///"))
-		return NULL;
-	struct buf path = BUF_INIT;
-	for (const char *p = url + strlen("file://"); *p; p++) {
-		if (*p == '%' && hex_digit(p[1]) >= 0 && hex_digit(p[2]) >= 0) {
-			buf_addc(&path, (char)(hex_digit(p[1]) << 4 | hex_digit(p[2])));
-			p += 2;
-		} else {
-			buf_addc(&path, *p);
-		}
-	}
-	buf_adds(&path, "/.mesh/heads");
-	return buf_take(&path);
+	if (text_starts(url, "file://localhost/"))
+		return text_format("%s/.mesh/heads", url + strlen("file://localhost"));
+	return text_starts(url, "file:///") ? text_format("%s/.mesh/heads", url + strlen("file://")) : NULL;
 }
 
 static int make_folders(struct domain *d, struct err *e)

@@ -56,7 +56,11 @@ int mesh_find(const char *given, char **ret, struct err *e);
 int mesh_load(const char *path, struct mesh_config **ret, struct err *e);
 /* Both at once: what nearly every command starts with. */
 int mesh_open(const char *given, struct mesh_config **ret, struct err *e);
+/* The text of a mesh file; `path` is where it stands (or would stand). */
+int mesh_parse(const char *path, const char *text, size_t len, struct mesh_config **ret, struct err *e);
 void mesh_config_free(struct mesh_config *m);
+/* An absolute path as a file:// URL (a new string). */
+char *mesh_path_to_url(const char *path);
 
 /* NULL when there is none. */
 const struct mesh_domain *mesh_domain_find(const struct mesh_config *m, const char *name);
