@@ -61,7 +61,7 @@ int publish_add_symlink(struct publication *p, const char *path, const char *tar
 int publish_remove(struct publication *p, const char *path, struct err *e);
 
 /* An object of the domain's store as it lies there (--in-place). */
-int publish_add_object(struct publication *p, const char *path, const char *key, struct err *e);
+int publish_add_object(struct publication *p, const char *path, const char *key, bool executable, struct err *e);
 
 /* Everything added so far went through the observer. */
 int publish_flush(struct publication *p, struct err *e);

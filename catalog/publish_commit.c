@@ -274,6 +274,27 @@ out:
 
 #define BUMP_TRIES_MAX 20
 
+/* With a bump, a number that another publisher took is followed by the next one. */
+static int commit_bumping(struct publication *p, struct stage_result *staged, bool *ret_taken, uint64_t *ret_generation, struct err *e)
+{
+	for (int i = 0; i < BUMP_TRIES_MAX; i++) {
+		struct err own = ERR_INIT;
+		int r = commit_once(p, staged, ret_taken, ret_generation, &own);
+		if (r && !*ret_taken)
+			err_move(e, &own);
+		if (!r || !*ret_taken || p->bump == BUMP_NONE)
+			return r;
+		r = domain_refresh(p->domain, NULL, e);
+		struct snapshot *s = r ? NULL : domain_snapshot(p->domain);
+		if (s)
+			r = publish_choose_version(p, s, e);
+		snapshot_unref(s);
+		if (r)
+			return r;
+	}
+	return err_set(e, -EAGAIN, "%s/%s: other publishers took every number; publish again", domain_name(p->domain), p->product);
+}
+
 int publish_commit(struct publication *p, struct publish_result *ret, struct err *e)
 {
 	struct stage_result staged = { 0 };
@@ -281,21 +302,8 @@ int publish_commit(struct publication *p, struct publish_result *ret, struct err
 	uint64_t generation = 0;
 	bool taken = false, unchanged = false;
 	int r = ingest_finish(p->ingest, e);
-	for (int i = 0; !r && i < BUMP_TRIES_MAX; i++) {
-		struct err own = ERR_INIT;
-		r = commit_once(p, &staged, &taken, &generation, &own);
-		if (!r || !taken || p->bump == BUMP_NONE) {
-			if (r && !taken)
-				err_move(e, &own);
-			break;
-		}
-		/* The next number is gone: take the one after it. */
-		r = domain_refresh(p->domain, NULL, e);
-		struct snapshot *s = r ? NULL : domain_snapshot(p->domain);
-		if (s)
-			r = publish_choose_version(p, s, e);
-		snapshot_unref(s);
-	}
+	if (!r)
+		r = commit_bumping(p, &staged, &taken, &generation, e);
 	if (r && taken && p->bump == BUMP_NONE) {
 		r = compare_winner(p, &staged, e);
 		unchanged = !r;
