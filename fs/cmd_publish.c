@@ -1,0 +1,179 @@
+/* publish: a version from local files, or from objects that lie in the store. */
+#include "catalog/base/io.h"
+#include "catalog/base/json.h"
+#include "catalog/base/progress.h"
+#include "catalog/base/text.h"
+#include "catalog/publish.h"
+#include "catalog/source.h"
+#include "fs/commands.h"
+#include "fs/domain_command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIES 3 /* when gc takes away what a publication rests on */
+
+struct words {
+	const char *bump, *contract, *onto, *failures;
+	bool in_place, dry_run, json;
+	const char *const *sources;
+	size_t source_count;
+};
+
+static int check_address(const struct words *w, const struct address *a, struct err *e)
+{
+	if (!*a->product || *a->path)
+		return options_wrong(e, "publish", "publish wants domain/product/1.2.0, or domain/product with --bump");
+	if (!*a->version && !w->bump)
+		return options_wrong(e, "publish", "%s/%s: which version? Add /1.2.0, or --bump patch|minor|major", a->domain, a->product);
+	if (*a->version && w->bump)
+		return options_wrong(e, "publish", "give a version or --bump, not both");
+	return 0;
+}
+
+static int parse_bump(const char *text, enum version_bump *ret, struct err *e)
+{
+	static const char *const names[] = { "patch", "minor", "major" };
+	if (!text)
+		return 0;
+	for (int i = 0; i < 3; i++) {
+		if (!strcmp(text, names[i])) {
+			*ret = (enum version_bump)(BUMP_PATCH + i);
+			return 0;
+		}
+	}
+	return options_wrong(e, "publish", "--bump %s: it is patch, minor or major", text);
+}
+
+static int scan(const struct words *w, struct domain *d, struct source_totals *ret, struct err *e)
+{
+	if (!w->in_place)
+		return source_scan(w->sources, w->source_count, ret, e);
+	if (w->source_count != 1)
+		return options_wrong(e, "publish", "--in-place wants one source: a folder or an object of the store");
+	return source_in_place_scan(domain_store(d), w->sources[0], ret, e);
+}
+
+static int publish_once(const struct words *w, struct domain *d, struct publish_options *o, bool quiet, struct publish_result *ret,
+			struct err *e)
+{
+	struct source_totals totals;
+	struct publication *p = NULL;
+	int r = scan(w, d, &totals, e);
+	if (r)
+		return r;
+	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
+	r = publish_begin(d, o, &p, e);
+	if (!r)
+		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
+	if (!r)
+		r = publish_commit(p, ret, e);
+	publish_free(p);
+	progress_end(o->progress);
+	return r;
+}
+
+static void print_json(const struct address *a, const struct words *w, const struct publish_result *res)
+{
+	struct buf out = BUF_INIT;
+	struct json j;
+	char *address = text_format("%s/%s/%s", a->domain, a->product, res->version);
+	json_start(&j, &out);
+	json_open(&j, '{');
+	json_field_text(&j, "address", address);
+	json_field_text(&j, "outcome", w->dry_run ? "dry-run" : res->unchanged ? "unchanged" : "published");
+	json_field_int(&j, "files", (int64_t)res->files);
+	json_field_int(&j, "bytes", (int64_t)res->bytes);
+	json_field_int(&j, "new_bytes", (int64_t)res->new_bytes);
+	json_field_int(&j, "stored_bytes", (int64_t)res->stored_bytes);
+	json_field_int(&j, "generation", (int64_t)res->generation);
+	json_close(&j, '}');
+	printf("%s\n", buf_text(&out));
+	buf_free(&out);
+	free(address);
+}
+
+static void print_result(const struct address *a, const struct words *w, const struct publish_result *res)
+{
+	char bytes[TEXT_SIZE_MAX], new_bytes[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
+	text_size(res->bytes, bytes);
+	text_size(res->new_bytes, new_bytes);
+	text_size(res->stored_bytes, stored);
+	if (res->unchanged) {
+		printf("%s/%s/%s is published already with the same content (%llu files, %s)\n", a->domain, a->product, res->version,
+		       (unsigned long long)res->files, bytes);
+		return;
+	}
+	printf("%s %s/%s/%s: %llu file%s, %s (%s new, %s stored)\n", w->dry_run ? "would publish" : "published", a->domain, a->product,
+	       res->version, (unsigned long long)res->files, res->files == 1 ? "" : "s", bytes, new_bytes, stored);
+}
+
+int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	struct words w = { 0 };
+	const struct option_spec specs[] = {
+		{ "--contract", 0, OPTION_TEXT, "FILE", "the data contract (ODCS YAML); else the last version's", &w.contract },
+		{ "--bump", 0, OPTION_TEXT, "PART", "the next patch, minor or major version; the first is 1.0.0", &w.bump },
+		{ "--onto", 0, OPTION_TEXT, "VERSION", "add to and replace in this version, without having its files", &w.onto },
+		{ "--in-place", 0, OPTION_FLAG, NULL, "register files that lie in the store already, without copying", &w.in_place },
+		{ "--with-failures", 0, OPTION_TEXT, "REASON", "publish although checks fail, and say why", &w.failures },
+		{ "--dry-run", 'n', OPTION_FLAG, NULL, "read and compare everything, store nothing", &w.dry_run },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object", &w.json },
+	};
+	struct address a;
+	struct domain_command c = { NULL, NULL, NULL };
+	struct buf contract = BUF_INIT;
+	struct publish_result res;
+	struct publish_options o = { 0 };
+	char user[64];
+	int words;
+	(void)ret_status;
+	int r = options_parse("publish ADDRESS SOURCE… [options]",
+			      "Publishes a version: one folder's content, or several files and folders by name.", specs,
+			      sizeof specs / sizeof *specs, false, argc, argv, &words, e);
+	if (r)
+		return r == OPTIONS_HELP ? 0 : r;
+	if (words < 2)
+		return options_wrong(e, "publish", "publish wants an address and at least one source");
+	w.sources = (const char *const *)(argv + 1);
+	w.source_count = (size_t)words - 1;
+	r = address_parse(argv[0], &a, e);
+	if (!r)
+		r = check_address(&w, &a, e);
+	if (!r)
+		r = parse_bump(w.bump, &o.bump, e);
+	if (!r && w.failures && !*w.failures)
+		r = options_wrong(e, "publish", "--with-failures wants a reason");
+	if (!r && w.contract)
+		r = io_read_file(w.contract, DOC_BYTES_MAX, &contract, e);
+	if (!r)
+		r = domain_command_open(inv, a.domain, &c, e);
+	caller_name(user);
+	o.product = a.product;
+	o.version = *a.version ? a.version : NULL;
+	o.onto = w.onto;
+	o.contract_name = w.contract;
+	o.contract_text = w.contract ? buf_text(&contract) : NULL;
+	o.contract_len = contract.len;
+	o.failures_reason = w.failures;
+	o.publisher = user;
+	o.run = getenv("MESHFS_RUN");
+	o.dry_run = w.dry_run;
+	o.interrupted = interrupt_flag();
+	for (int i = 0; !r && i < TRIES; i++) {
+		err_clear(e);
+		r = publish_once(&w, c.domain, &o, inv->quiet || w.json, &res, e);
+		if (r != -EAGAIN)
+			break;
+		r = i + 1 < TRIES ? 0 : r;
+	}
+	if (!r && w.json)
+		print_json(&a, &w, &res);
+	else if (!r && !inv->quiet)
+		print_result(&a, &w, &res);
+	buf_free(&contract);
+	domain_command_close(&c);
+	return r;
+}
