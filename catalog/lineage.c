@@ -22,7 +22,8 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS runs(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, user TEXT NOT NULL,"
 	" uid INTEGER NOT NULL, purpose TEXT, command TEXT, parent TEXT, git_commit TEXT, params TEXT NOT NULL DEFAULT '{}',"
 	" host TEXT, mount TEXT, owner TEXT, started_ns INTEGER NOT NULL, ended_ns INTEGER, exit_status INTEGER,"
-	" sealed_parts INTEGER NOT NULL DEFAULT 0, pruned_ns INTEGER);"
+	" sealed_parts INTEGER NOT NULL DEFAULT 0, unsealed INTEGER NOT NULL DEFAULT 1, pruned_ns INTEGER);"
+	"CREATE INDEX IF NOT EXISTS runs_unsealed ON runs(id) WHERE unsealed = 1;"
 	"CREATE INDEX IF NOT EXISTS runs_by_name ON runs(name);"
 	"CREATE INDEX IF NOT EXISTS runs_open ON runs(id) WHERE ended_ns IS NULL;"
 	"CREATE INDEX IF NOT EXISTS runs_by_parent ON runs(parent) WHERE parent IS NOT NULL;"
@@ -53,7 +54,7 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS gaps(journal TEXT PRIMARY KEY, lost INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL)"
 	" WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS seals(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT NOT NULL, part INTEGER NOT NULL,"
-	" row_count INTEGER NOT NULL, digest TEXT NOT NULL, chain TEXT NOT NULL, sealed_ns INTEGER NOT NULL, pruned_ns INTEGER);"
+	" row_count INTEGER NOT NULL, digest TEXT NOT NULL, chain TEXT NOT NULL, sealed_ns INTEGER NOT NULL);"
 	"CREATE UNIQUE INDEX IF NOT EXISTS seals_by_run ON seals(run, kind, part);";
 
 /* What people query with sqlite3; the manual page lists these columns, and a test compares. */
@@ -81,8 +82,7 @@ static const char views[] =
 	"CREATE VIEW IF NOT EXISTS mesh_gaps AS SELECT journal, lost, strftime('%Y-%m-%dT%H:%M:%fZ', first_ns / 1e9, 'unixepoch') AS first,"
 	" strftime('%Y-%m-%dT%H:%M:%fZ', last_ns / 1e9, 'unixepoch') AS last FROM gaps;"
 	"CREATE VIEW IF NOT EXISTS mesh_seals AS SELECT seq, kind, run AS run_id, part, row_count, digest, chain,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', sealed_ns / 1e9, 'unixepoch') AS sealed,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', pruned_ns / 1e9, 'unixepoch') AS pruned FROM seals;";
+	" strftime('%Y-%m-%dT%H:%M:%fZ', sealed_ns / 1e9, 'unixepoch') AS sealed FROM seals;";
 
 static int read_format(struct db *db, int64_t *ret, struct err *e)
 {
@@ -333,7 +333,7 @@ static int run_id(struct lineage *l, const char *uuid, struct lineage_context_id
 	if (r)
 		return r;
 	struct db_stmt *s;
-	r = db_cached(l->db, "SELECT started_ns, sealed_parts FROM runs WHERE id = ?", &s, e);
+	r = db_cached(l->db, "SELECT started_ns, sealed_parts, unsealed FROM runs WHERE id = ?", &s, e);
 	if (r)
 		return r;
 	db_bind_int(s, 1, id);
@@ -341,6 +341,7 @@ static int run_id(struct lineage *l, const char *uuid, struct lineage_context_id
 	ret->run = id;
 	ret->run_started_ns = r == DB_ROW ? db_int(s, 0) : 0;
 	ret->sealed_parts = r == DB_ROW ? db_int(s, 1) : 0;
+	ret->sealed = r == DB_ROW && !db_int(s, 2);
 	db_reset(s);
 	return r < 0 ? r : 0;
 }
@@ -486,6 +487,34 @@ static int add_input(struct lineage *l, const struct lineage_read *read, int new
 	return db_run(s, e);
 }
 
+/* Did the run read the file on an earlier day, under the same decision? */
+static int read_before(struct lineage *l, const struct lineage_read *read, int64_t part, int64_t file, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT EXISTS(SELECT 1 FROM reads WHERE run = ? AND part < ? AND file = ? AND decision = ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, read->context.run);
+	db_bind_int(s, 2, part);
+	db_bind_int(s, 3, file);
+	db_bind_int(s, 4, read->context.decision);
+	r = db_step(s, e);
+	int known = r == DB_ROW && db_int(s, 0);
+	db_reset(s);
+	return r < 0 ? r : known;
+}
+
+/* A read that comes after its run was sealed is sealed by itself. */
+static int mark_unsealed(struct lineage *l, int64_t run, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "UPDATE runs SET unsealed = 1 WHERE id = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, run);
+	return db_run(s, e);
+}
+
 int lineage_read_add(struct lineage *l, const struct lineage_read *read, struct err *e)
 {
 	int64_t file = 0, part = part_of(&read->context, read->first_ns);
@@ -497,7 +526,14 @@ int lineage_read_add(struct lineage *l, const struct lineage_read *read, struct 
 		return folded;
 	if (!folded)
 		r = insert_read(l, read, part, file, e);
-	return r ? r : add_input(l, read, !folded && part == 0, e);
+	if (!r && !folded && read->context.sealed)
+		r = mark_unsealed(l, read->context.run, e);
+	int known = 0;
+	if (!r && !folded && part > 0)
+		known = read_before(l, read, part, file, e);
+	if (known < 0)
+		return known;
+	return r ? r : add_input(l, read, !folded && !known, e);
 }
 
 /* -- journals -------------------------------------------------------------------------------- */
@@ -586,6 +622,50 @@ int lineage_gap_set(struct lineage *l, const char *journal, int64_t lost, int64_
 	db_bind_int(s, 2, lost);
 	db_bind_int(s, 3, first_ns);
 	db_bind_int(s, 4, last_ns);
+	return db_run(s, e);
+}
+
+int lineage_publication_set(struct lineage *l, const struct lineage_publication *p, struct err *e)
+{
+	int64_t version = 0;
+	int r = text_id(l, "SELECT id FROM versions WHERE address = ?1", version_insert, &p->address, 1, &version, e);
+	if (r)
+		return r;
+	struct db_stmt *s;
+	r = db_cached(l->db, "INSERT OR REPLACE INTO publications(version, run, published_ns, manifest, publisher, withdrawn) VALUES(?, ?, ?, ?, ?, ?)",
+		      &s, e);
+	if (r)
+		return r;
+	db_bind_int(s, 1, version);
+	db_bind_text(s, 2, p->run);
+	db_bind_int(s, 3, p->published_ns);
+	db_bind_text(s, 4, p->manifest);
+	db_bind_text(s, 5, p->publisher);
+	db_bind_int(s, 6, p->withdrawn);
+	return db_run(s, e);
+}
+
+int lineage_domain_generation(struct lineage *l, const char *domain, int64_t *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "SELECT generation FROM domains WHERE name = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, domain);
+	r = db_step(s, e);
+	*ret = r == DB_ROW ? db_int(s, 0) : -1;
+	db_reset(s);
+	return r < 0 ? r : 0;
+}
+
+int lineage_domain_seen(struct lineage *l, const char *domain, int64_t generation, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(l->db, "INSERT OR REPLACE INTO domains(name, generation) VALUES(?, ?)", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, domain);
+	db_bind_int(s, 2, generation);
 	return db_run(s, e);
 }
 

@@ -66,6 +66,7 @@ struct lineage_context_ids {
 	int64_t run, version, decision;
 	int64_t run_started_ns;
 	int64_t sealed_parts; /* parts below this never change again */
+	bool sealed;          /* the run has ended and was sealed */
 };
 int lineage_context_get(struct lineage *l, const struct lineage_context *c, struct lineage_context_ids *ret, struct err *e);
 
@@ -97,6 +98,17 @@ int lineage_journals_tidy(struct lineage *l, bool (*exists)(void *arg, const cha
 /* Records of a journal that were damaged (a power cut, not a kill): counted, never guessed. */
 int lineage_damage_add(struct lineage *l, const char *journal, int64_t lost, int64_t when_ns, struct err *e);
 int lineage_gap_set(struct lineage *l, const char *journal, int64_t lost, int64_t first_ns, int64_t last_ns, struct err *e);
+
+/* A publication, as its domain's catalog tells it.  `run` NULL: published outside any run. */
+struct lineage_publication {
+	const char *address, *run, *manifest, *publisher;
+	int64_t published_ns;
+	bool withdrawn;
+};
+int lineage_publication_set(struct lineage *l, const struct lineage_publication *p, struct err *e);
+/* The generation of a domain's catalog whose publications are here; -1: none. */
+int lineage_domain_generation(struct lineage *l, const char *domain, int64_t *ret, struct err *e);
+int lineage_domain_seen(struct lineage *l, const char *domain, int64_t generation, struct err *e);
 
 /* What a run made outside the mesh. */
 int lineage_artifact_add(struct lineage *l, const char *run, const char *path, const char *sha256, int64_t size, int64_t when_ns, struct err *e);

@@ -5,6 +5,7 @@
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
 #include "catalog/lineage.h"
+#include "catalog/lineage_seal.h"
 #include "fs/journal.h"
 #include "fs/process.h"
 
@@ -377,6 +378,8 @@ int drain_folder(struct lineage *l, struct err *e)
 		r = lineage_begin(l, e);
 	if (!r)
 		r = lineage_runs_reap(l, owner_alive, NULL, e);
+	if (!r)
+		r = lineage_seal_due(l, clock_now_ns(), e);
 	if (!r)
 		r = lineage_journals_tidy(l, journal_exists, folder, e);
 	if (!r)

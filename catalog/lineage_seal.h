@@ -1,0 +1,39 @@
+/*
+ * Seals: the tamper evidence of the lineage database, and its retention.
+ *
+ * Of every run, each day (part) that is over is sealed by a digest over its final rows of reads, and the run itself, once it has
+ * ended, by a digest over what describes it and what it made.  Seals are numbered without gaps and chained: each holds the hash of the one before, so that
+ * the newest chain value stands for all of them.  Whoever keeps that value elsewhere (an operator's file) finds any edited, removed, reordered
+ * or truncated row.  Pruning deletes rows and says so with a seal of its own; the seals stay.
+ */
+#ifndef MESHFS_CATALOG_LINEAGE_SEAL_H
+#define MESHFS_CATALOG_LINEAGE_SEAL_H
+
+#include "catalog/base/err.h"
+#include "catalog/base/hash.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lineage;
+
+/* Seals what is due.  Between lineage_begin and lineage_commit. */
+int lineage_seal_due(struct lineage *l, int64_t now_ns, struct err *e);
+
+struct lineage_head {
+	int64_t seq; /* 0: nothing is sealed yet */
+	char chain[SHA256_HEX_SIZE];
+};
+int lineage_seal_head(struct lineage *l, struct lineage_head *ret, struct err *e);
+
+/*
+ * Recomputes every seal.  `kept` (may be NULL) is a head that was kept elsewhere: the chain must still hold it.  `found` is called for each
+ * offence, in words.  Returns 0 when all is whole, -EBADMSG when something was found.
+ */
+int lineage_verify(struct lineage *l, const struct lineage_head *kept, void (*found)(void *arg, const char *what), void *arg,
+		   int64_t *ret_seals, struct err *e);
+
+/* Deletes the reads of runs that ended before `before_ns`; runs, their inputs by version, outputs and seals stay. */
+int lineage_prune(struct lineage *l, int64_t before_ns, int64_t now_ns, int64_t *ret_runs, int64_t *ret_rows, struct err *e);
+
+#endif
