@@ -180,8 +180,10 @@ static int try_locked(struct recorder *r, const struct entry *in)
 	if (code)
 		return code;
 	r->appended++;
-	if (r->idle || r->appended % (DRAIN_BATCH / 2) == 0)
+	if (r->idle || r->appended % (DRAIN_BATCH / 2) == 0) {
+		r->idle = false;
 		pthread_cond_signal(&r->wake);
+	}
 	return 0;
 }
 

@@ -1,0 +1,45 @@
+/* meshfs lineage: a table of questions. */
+#include "fs/cmd_lineage.h"
+
+#include "catalog/base/text.h"
+#include "fs/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct verb {
+	const char *name, *usage, *summary;
+	lineage_verb *run;
+} verbs[] = {
+	{ "runs", "runs [--run R]", "the runs, oldest first", lineage_verb_runs },
+	{ "reads", "reads [--run R] [ADDRESS]", "which files each run opened, through which view", lineage_verb_reads },
+	{ "denials", "denials [--run R] [ADDRESS]", "which opens were refused, and by which rules", lineage_verb_denials },
+};
+
+#define VERBS (sizeof verbs / sizeof *verbs)
+
+static int usage(void)
+{
+	printf("usage: meshfs lineage QUESTION …\n\nWhat was read, by whom, and what was made of it.\n\nquestions:\n");
+	for (size_t i = 0; i < VERBS; i++)
+		printf("  %-44s %s\n", verbs[i].usage, verbs[i].summary);
+	printf("\n'meshfs lineage QUESTION --help' explains one.\n");
+	return 0;
+}
+
+int cmd_lineage(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+		return usage();
+	if (argc < 2)
+		return options_wrong(e, "lineage", "lineage: which question?");
+	const char *names[VERBS];
+	for (size_t i = 0; i < VERBS; i++) {
+		names[i] = verbs[i].name;
+		if (!strcmp(argv[1], names[i]))
+			return verbs[i].run(inv, argc - 1, argv + 1, ret_status, e);
+	}
+	const char *near = text_nearest(argv[1], names, VERBS);
+	return near ? options_wrong(e, "lineage", "lineage %s: no such question (did you mean '%s'?)", argv[1], near)
+		    : options_wrong(e, "lineage", "lineage %s: no such question", argv[1]);
+}
