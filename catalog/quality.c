@@ -2,6 +2,7 @@
 
 #include "catalog/base/hash.h"
 #include "catalog/base/text.h"
+#include "catalog/personal.h"
 #include "catalog/quality_check.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ struct object_checks {
 	size_t *whole; /* checks of records and files */
 	size_t whole_count;
 	bool header;
-	atomic_ullong rows, files;
+	atomic_ullong rows;
 };
 
 struct quality {
@@ -32,6 +33,8 @@ struct quality {
 	struct check_list list;
 	struct object_checks *objects;
 	size_t object_count;
+	struct object_checks bare; /* of files that no object claims: nothing but personal data is looked for */
+	struct personal *personal;
 	pthread_mutex_t lock; /* guards the file names and the unclaimed; a leaf */
 	char **files;
 	size_t file_count;
@@ -45,6 +48,7 @@ struct quality_file {
 	char *path;
 	uint64_t file_number;
 	struct records *records;
+	struct personal_file *personal;
 	uint64_t row;	       /* under way */
 	unsigned char *seen;   /* by column: the record has a value that is not null */
 	struct xxh128 *hashes; /* by column: of the record's value, where in_key */
@@ -131,7 +135,9 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	pthread_mutex_init(&q->lock, NULL);
 	q->contract = contract_ref(contract);
-	int r = contract ? quality_compile(contract, &q->list, e) : 0;
+	q->bare.header = true;
+	q->personal = personal_new();
+	int r = !q->personal ? err_set(e, -ENOMEM, "out of memory") : contract ? quality_compile(contract, &q->list, e) : 0;
 	if (!r && contract && build_index(q))
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (r) {
@@ -161,6 +167,7 @@ void quality_free(struct quality *q)
 	free(q->files);
 	buf_free(&q->unreadable);
 	buf_free(&q->unclaimed);
+	personal_free(q->personal);
 	contract_unref(q->contract);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
@@ -182,7 +189,9 @@ static uint64_t place(const struct quality_file *f)
 static int on_column(void *arg, uint32_t column, const char *name, size_t len)
 {
 	struct quality_file *f = arg;
-	(void)column;
+	int r = personal_column(f->personal, column, name, len);
+	if (r)
+		return r;
 	for (size_t i = 0; i < f->object->whole_count; i++) {
 		size_t at = f->object->whole[i];
 		if (f->q->list.items[at]->kind != CHECK_UNKNOWN)
@@ -221,6 +230,8 @@ static int one_value(struct quality_file *f, size_t at, enum value_kind kind, co
 static int on_value(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
 	struct quality_file *f = arg;
+	if (kind == VALUE_TEXT || kind == VALUE_NUMBER)
+		personal_value(f->personal, column, f->row, text, len);
 	if (column >= f->object->column_count || kind == VALUE_NULL)
 		return 0;
 	const struct column_checks *cc = &f->object->columns[column];
@@ -332,6 +343,7 @@ static void note(struct quality *q, struct buf *list, const char *path)
 
 static void file_free(struct quality_file *f)
 {
+	personal_file_end(f->personal);
 	records_free(f->records);
 	free(f->seen);
 	free(f->hashes);
@@ -340,47 +352,64 @@ static void file_free(struct quality_file *f)
 	free(f);
 }
 
+/* Which checks the file meets: those of the object that claims it, else the bare ones.  NULL: none at all. */
+static struct object_checks *checks_for(struct quality *q, const char *path, const struct contract_object **ret_object)
+{
+	const struct contract_object *objects = NULL, *o = q->contract ? contract_object_for(q->contract, path) : NULL;
+	*ret_object = o;
+	if (!o && q->contract && path_is_tabular(path))
+		note(q, &q->unclaimed, path);
+	if (o && o->document)
+		return NULL;
+	if (!o)
+		return &q->bare;
+	contract_objects(q->contract, &objects);
+	return &q->objects[o - objects];
+}
+
+static int file_setup(struct quality_file *f, const char *path, enum record_format format, char separator)
+{
+	size_t columns = f->object->column_count ? f->object->column_count : 1, checks = f->q->list.count ? f->q->list.count : 1;
+	f->row = 1;
+	f->path = strdup(path);
+	f->seen = calloc(columns, 1);
+	f->hashes = calloc(columns, sizeof *f->hashes);
+	f->tallies = calloc(checks, sizeof *f->tallies);
+	if (!f->path || !f->seen || !f->hashes || !f->tallies)
+		return -ENOMEM;
+	struct records_callbacks call = { on_column, on_value, on_record, f };
+	int r = file_number(f->q, path, &f->file_number);
+	if (!r)
+		r = personal_file_begin(f->q->personal, path, f->contract_object, &f->personal);
+	return r ? r : records_new(format, separator, f->object->header, f->contract_object, &call, &f->records);
+}
+
 int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret)
 {
-	*ret = NULL;
-	if (!q->contract)
-		return 0;
-	const struct contract_object *objects, *o = contract_object_for(q->contract, path);
-	contract_objects(q->contract, &objects);
-	if (!o && path_is_tabular(path))
-		note(q, &q->unclaimed, path);
-	if (!o || o->document)
-		return 0;
 	enum record_format format;
 	char separator;
-	struct object_checks *oc = &q->objects[o - objects];
-	atomic_fetch_add(&oc->files, 1);
+	const struct contract_object *claims;
+	*ret = NULL;
+	struct object_checks *object = checks_for(q, path, &claims);
+	if (!object)
+		return 0;
 	if (records_format(path, &format, &separator)) {
-		note(q, &q->unreadable, path);
+		if (claims)
+			note(q, &q->unreadable, path);
 		return 0;
 	}
 	struct quality_file *f = calloc(1, sizeof *f);
 	if (!f)
 		return -ENOMEM;
 	f->q = q;
-	f->object = oc;
-	f->contract_object = o;
-	f->row = 1;
-	size_t columns = oc->column_count ? oc->column_count : 1;
-	f->path = strdup(path);
-	f->seen = calloc(columns, 1);
-	f->hashes = calloc(columns, sizeof *f->hashes);
-	f->tallies = calloc(q->list.count ? q->list.count : 1, sizeof *f->tallies);
-	struct records_callbacks call = { on_column, on_value, on_record, f };
-	int r = f->path && f->seen && f->hashes && f->tallies ? file_number(q, path, &f->file_number) : -ENOMEM;
-	if (!r)
-		r = records_new(format, separator, oc->header, o, &call, &f->records);
-	if (r) {
+	f->object = object;
+	f->contract_object = claims;
+	int r = file_setup(f, path, format, separator);
+	if (r)
 		file_free(f);
-		return r;
-	}
-	*ret = f;
-	return 0;
+	else
+		*ret = f;
+	return r;
 }
 
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
@@ -415,8 +444,15 @@ int quality_file_end(struct quality_file *f)
 		atomic_fetch_add(&f->q->list.items[i]->examined, f->tallies[i].examined);
 		atomic_fetch_add(&f->q->list.items[i]->wrong, f->tallies[i].wrong);
 	}
+	int findings = personal_file_end(f->personal);
+	f->personal = NULL;
 	file_free(f);
-	return r;
+	return r ? r : findings;
+}
+
+struct personal *quality_personal(struct quality *q)
+{
+	return q->personal;
 }
 
 /* -- results: quality_report.c ------------------------------------------------------------ */

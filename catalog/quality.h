@@ -29,7 +29,7 @@ struct quality;
 struct quality_file;
 struct quality_report;
 
-/* Compiles the checks.  `contract` NULL: none but personal data.  -EINVAL with a position: a check that cannot be understood. */
+/* Compiles the checks.  `contract` NULL: none; personal data is looked for all the same, and only warned of.  -EINVAL with a position: a check that cannot be understood. */
 int quality_new(struct contract *contract, struct quality **ret, struct err *e);
 void quality_free(struct quality *q);
 
@@ -68,6 +68,8 @@ size_t quality_report_results(const struct quality_report *r, const struct quali
 uint64_t quality_report_rows(const struct quality_report *r);
 int64_t quality_report_failed_errors(const struct quality_report *r);
 int64_t quality_report_failed_warnings(const struct quality_report *r);
+/* Columns of personal data that the contract neither declares nor waives: no reason given at publish lifts these. */
+int64_t quality_report_undeclared(const struct quality_report *r);
 double quality_report_score(const struct quality_report *r); /* share of checks that passed, 1 when there are none */
 void quality_report_json(const struct quality_report *r, struct buf *out); /* quality.json */
 void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out); /* lines for people */

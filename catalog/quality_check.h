@@ -5,6 +5,7 @@
 #include "catalog/contract.h"
 #include "catalog/distinct.h"
 #include "catalog/pattern.h"
+#include "catalog/personal.h"
 #include "catalog/quality.h"
 #include "catalog/records.h"
 
@@ -92,6 +93,7 @@ void check_free(struct check *c);
 /* What quality_report.c reads of a finished pass. */
 struct contract *quality_contract(struct quality *q);
 struct check_list *quality_checks(struct quality *q);
+struct personal *quality_personal(struct quality *q);
 size_t quality_object_count(struct quality *q);
 uint64_t quality_rows(struct quality *q, size_t object);
 const char *quality_unreadable(struct quality *q); /* files that could not be read as records, in words; or NULL */

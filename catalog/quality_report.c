@@ -13,7 +13,7 @@ struct quality_report {
 	struct quality_result *results;
 	size_t count;
 	uint64_t rows;
-	int64_t failed_errors, failed_warnings;
+	int64_t failed_errors, failed_warnings, undeclared;
 };
 
 static int result_add(struct quality_report *r, struct quality_result **ret)
@@ -132,6 +132,42 @@ static int add_unclaimed(struct quality *q, struct quality_report *report)
 	return 0;
 }
 
+struct findings {
+	struct quality *q;
+	struct quality_report *report;
+};
+
+static char *finding_text(const struct personal_finding *f)
+{
+	if (f->waived)
+		return text_format("looks like %s; waived by %s: %s", f->entity, f->waived_by, f->waived_reason);
+	if (!f->hits)
+		return text_format("its name says %s; tag the column pii, or waive it (personalDataWaiver)", f->entity);
+	return text_format("looks like %s in %llu of %llu values; tag the column pii, or waive it (personalDataWaiver)", f->entity,
+			   (unsigned long long)f->hits, (unsigned long long)f->examined);
+}
+
+static int add_finding(void *arg, const struct personal_finding *f)
+{
+	struct findings *to = arg;
+	struct quality_result *r;
+	if (result_add(to->report, &r))
+		return -ENOMEM;
+	r->check = strdup("personal data");
+	r->object = copy(f->object);
+	r->column = text_printable(f->column, strlen(f->column));
+	r->expected = strdup("must be declared");
+	r->detail = finding_text(f);
+	r->error = quality_contract(to->q) != NULL;
+	r->passed = f->waived;
+	if (!f->waived) {
+		to->report->failed_errors += r->error;
+		to->report->failed_warnings += !r->error;
+		to->report->undeclared += r->error;
+	}
+	return add_offender(r, f->file, f->row);
+}
+
 int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e)
 {
 	struct quality_report *report = calloc(1, sizeof *report);
@@ -143,6 +179,9 @@ int quality_finish(struct quality *q, const struct quality_engine *engine, struc
 		report->rows += quality_rows(q, i);
 	if (!r)
 		r = add_unclaimed(q, report);
+	struct findings findings = { q, report };
+	if (!r)
+		r = personal_each(quality_personal(q), add_finding, &findings);
 	if (r) {
 		quality_report_free(report);
 		return err_set(e, r, "the checks could not be completed: %s", strerror(-r));
@@ -189,6 +228,11 @@ int64_t quality_report_failed_errors(const struct quality_report *r)
 int64_t quality_report_failed_warnings(const struct quality_report *r)
 {
 	return r->failed_warnings;
+}
+
+int64_t quality_report_undeclared(const struct quality_report *r)
+{
+	return r->undeclared;
 }
 
 double quality_report_score(const struct quality_report *r)

@@ -130,12 +130,12 @@ TEST(library_metrics)
 TEST(columns_and_records)
 {
 	struct quality_report *r =
-		report_of(HEAD "  properties: [{name: a}, {name: b}]\n", "a.csv", "a,email\n1,x\n1\n\"x\n", NULL);
+		report_of(HEAD "  properties: [{name: a}, {name: b}]\n", "a.csv", "a,colour\n1,x\n1\n\"x\n", NULL);
 	CHECK(r != NULL);
 	expect(r, "columns", NULL, 1, false);
 	CHECK_STR(result(r, "columns", NULL)->detail, "b");
 	expect(r, "undeclared columns", NULL, 1, false);
-	CHECK_STR(result(r, "undeclared columns", NULL)->detail, "email");
+	CHECK_STR(result(r, "undeclared columns", NULL)->detail, "colour");
 	expect(r, "records", NULL, 2, false);
 	struct buf text = BUF_INIT;
 	quality_report_text(r, true, &text);
@@ -156,6 +156,35 @@ TEST(unreadable_and_unclaimed_fail)
 	quality_report_free(r);
 	r = report_of(HEAD "  physicalName: 'x/*'\n", "a.csv", "a\n1\n", NULL);
 	CHECK_INT(quality_report_failed_warnings(r), 1);
+	quality_report_free(r);
+}
+
+TEST(personal_data_must_be_declared)
+{
+	static const char data[] = "id,contact,note\n1,ana@example.org,call 030 1234567\n2,bo@example.org,bo@example.org wrote\n";
+	struct quality_report *r = report_of(HEAD "  properties: [{name: id}, {name: contact}, {name: note, tags: [pii]}]\n", "a.csv", data, NULL);
+	CHECK(r != NULL);
+	const struct quality_result *x = result(r, "personal data", "contact");
+	CHECK(x && !x->passed && x->error);
+	CHECK(strstr(x->detail, "EMAIL_ADDRESS in 2 of 2") != NULL);
+	CHECK(result(r, "personal data", "note") == NULL);
+	CHECK_INT(quality_report_undeclared(r), 1);
+	quality_report_free(r);
+	r = report_of(HEAD "  properties:\n  - {name: id}\n  - {name: note, tags: [EMAIL_ADDRESS]}\n"
+			   "  - {name: contact, customProperties: [{property: personalDataWaiver, value: {by: ana, reason: made up}}]}\n",
+		      "a.csv", data, NULL);
+	CHECK_INT(quality_report_undeclared(r), 0);
+	CHECK(strstr(result(r, "personal data", "contact")->detail, "waived by ana") != NULL);
+	quality_report_free(r);
+}
+
+TEST(personal_data_in_columns_nobody_described)
+{
+	struct quality_report *r = report_of(HEAD "  properties: [{name: id}]\n", "a.jsonl", "{\"id\":1,\"p\":{\"e_mail\":\"x\"},\"z\":\"GB82 WEST 1234 5698 7654 32\"}\n", NULL);
+	CHECK(r != NULL);
+	CHECK(result(r, "personal data", "p.e_mail") != NULL);
+	CHECK(result(r, "personal data", "z") != NULL);
+	CHECK_INT(quality_report_undeclared(r), 2);
 	quality_report_free(r);
 }
 

@@ -1,0 +1,302 @@
+#include "catalog/personal.h"
+
+#include "catalog/base/text.h"
+#include "catalog/entity.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTITIES 7
+#define SAMPLE_FIRST 500 /* values of a column and file that are all looked at; then one in SAMPLE_STEP */
+#define SAMPLE_STEP 61
+#define VALUE_BYTES_MAX 4096u /* of a free text that are looked at */
+#define FINDINGS_MAX 2000u
+
+struct column {
+	char *name;
+	const char *by_name; /* entity that the name suggests, or NULL */
+	bool declared;
+	bool present; /* some value is not null */
+	const struct doc_node *waiver;
+	uint64_t values, examined, hits[ENTITIES], first_row[ENTITIES];
+};
+
+struct personal_file {
+	struct personal *owner;
+	char *path;
+	const struct contract_object *object;
+	struct column *columns;
+	size_t count, capacity;
+	unsigned found; /* in the value under way */
+};
+
+struct kept {
+	struct personal_finding finding;
+	char *texts[3];
+	struct kept *next;
+};
+
+struct personal {
+	pthread_mutex_t lock; /* guards the findings; a leaf */
+	struct kept *first;
+	size_t count;
+};
+
+struct personal *personal_new(void)
+{
+	struct personal *p = calloc(1, sizeof *p);
+	if (p)
+		pthread_mutex_init(&p->lock, NULL);
+	return p;
+}
+
+void personal_free(struct personal *p)
+{
+	if (!p)
+		return;
+	while (p->first) {
+		struct kept *k = p->first;
+		p->first = k->next;
+		for (int i = 0; i < 3; i++)
+			free(k->texts[i]);
+		free(k);
+	}
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+/* -- what a name says --------------------------------------------------------------- */
+
+/* The last part of a dotted path in lower case without separators: "contact.E-Mail" gives "email". */
+static void fold_name(const char *name, char *ret, size_t size)
+{
+	const char *dot = strrchr(name, '.');
+	size_t n = 0;
+	for (const char *p = dot ? dot + 1 : name; *p && n + 1 < size; p++)
+		if (isalnum((unsigned char)*p))
+			ret[n++] = (char)tolower((unsigned char)*p);
+	ret[n] = '\0';
+}
+
+static const char *entity_of_name(const char *name)
+{
+	static const struct {
+		const char *word, *entity;
+	} whole[] = {
+		{ "email", "EMAIL_ADDRESS" },	 { "emailaddress", "EMAIL_ADDRESS" }, { "mail", "EMAIL_ADDRESS" },
+		{ "phone", "PHONE_NUMBER" },	 { "phonenumber", "PHONE_NUMBER" },   { "mobile", "PHONE_NUMBER" },
+		{ "telephone", "PHONE_NUMBER" }, { "ssn", "US_SSN" },		      { "socialsecuritynumber", "US_SSN" },
+		{ "iban", "IBAN_CODE" },	 { "creditcard", "CREDIT_CARD" },     { "creditcardnumber", "CREDIT_CARD" },
+		{ "cardnumber", "CREDIT_CARD" }, { "ipaddress", "IP_ADDRESS" },	      { "firstname", "PERSON" },
+		{ "lastname", "PERSON" },	 { "surname", "PERSON" },	      { "fullname", "PERSON" },
+		{ "givenname", "PERSON" },	 { "familyname", "PERSON" },	      { "birthdate", "DATE_TIME" },
+		{ "dateofbirth", "DATE_TIME" },	 { "dob", "DATE_TIME" },	      { "passport", "US_PASSPORT" },
+		{ "passportnumber", "US_PASSPORT" },
+	};
+	char folded[64];
+	fold_name(name, folded, sizeof folded);
+	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+		if (!strcmp(folded, whole[i].word))
+			return whole[i].entity;
+	return text_ends(folded, "email") ? "EMAIL_ADDRESS" : text_ends(folded, "phone") ? "PHONE_NUMBER" : NULL;
+}
+
+/* -- what a contract says ----------------------------------------------------------- */
+
+static bool is_declared(const struct contract_column *c)
+{
+	static const char *const known[] = { "PERSON", "LOCATION", "DATE_TIME", "NRP", "MEDICAL_LICENSE", "US_PASSPORT", "US_DRIVER_LICENSE", "US_BANK_NUMBER",
+					     "US_ITIN", "CRYPTO" };
+	if (!c)
+		return false;
+	for (size_t i = 0; i < c->tag_count; i++) {
+		const char *tag = c->tags[i];
+		if (!strcasecmp(tag, "pii") || text_starts(tag, "hipaa:") || entity_by_name(tag))
+			return true;
+		for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+			if (!strcmp(tag, known[k]))
+				return true;
+	}
+	return c->classification && strcasecmp(c->classification, "public") != 0 && strcasecmp(c->classification, "internal") != 0;
+}
+
+static const struct doc_node *waiver_of(const struct contract_column *c)
+{
+	const struct doc_node *custom = c ? doc_get(c->node, "customProperties") : NULL;
+	for (size_t i = 0; i < doc_count(custom); i++) {
+		const struct doc_node *p = doc_item(custom, i), *value = doc_get(p, "value");
+		const char *name = doc_get_text(p, "property");
+		if (name && !strcmp(name, "personalDataWaiver") && doc_get_text(value, "by") && doc_get_text(value, "reason"))
+			return value;
+	}
+	return NULL;
+}
+
+/* -- one file -------------------------------------------------------------------------- */
+
+int personal_file_begin(struct personal *p, const char *path, const struct contract_object *object, struct personal_file **ret)
+{
+	struct personal_file *f = calloc(1, sizeof *f);
+	if (!f || !(f->path = strdup(path))) {
+		free(f);
+		return -ENOMEM;
+	}
+	f->owner = p;
+	f->object = object;
+	int r = 0;
+	for (size_t i = 0; object && i < object->column_count && !r; i++)
+		r = personal_column(f, (uint32_t)i, object->columns[i].name, strlen(object->columns[i].name));
+	if (r) {
+		personal_file_end(f);
+		return r;
+	}
+	*ret = f;
+	return 0;
+}
+
+int personal_column(struct personal_file *f, uint32_t column, const char *name, size_t len)
+{
+	if (column >= f->capacity) {
+		size_t capacity = (size_t)column * 2 + 16;
+		struct column *more = realloc(f->columns, capacity * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		memset(more + f->capacity, 0, (capacity - f->capacity) * sizeof *more);
+		f->columns = more;
+		f->capacity = capacity;
+	}
+	struct column *c = &f->columns[column];
+	c->name = strndup(name, len);
+	if (!c->name)
+		return -ENOMEM;
+	if (column >= f->count)
+		f->count = (size_t)column + 1;
+	const struct contract_column *declared = f->object ? contract_column_find(f->object, name, len) : NULL;
+	c->declared = is_declared(declared);
+	c->waiver = waiver_of(declared);
+	c->by_name = entity_of_name(c->name);
+	return 0;
+}
+
+static void on_entity(void *arg, unsigned entity, size_t start, size_t len)
+{
+	struct personal_file *f = arg;
+	(void)start;
+	(void)len;
+	f->found |= entity;
+}
+
+void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
+{
+	struct column *c = column < f->count ? &f->columns[column] : NULL;
+	if (!c || c->declared)
+		return;
+	c->present = true;
+	if (len < 7)
+		return; /* nothing that is looked for is shorter than 7 bytes */
+	uint64_t n = c->values++;
+	if (n >= SAMPLE_FIRST && n % SAMPLE_STEP)
+		return;
+	c->examined++;
+	f->found = 0;
+	entity_find(ENTITY_ALL & ~(unsigned)ENTITY_URL, text, len < VALUE_BYTES_MAX ? len : VALUE_BYTES_MAX, on_entity, f);
+	for (int i = 0; f->found && i < ENTITIES; i++)
+		if ((f->found & (1u << i)) && !c->hits[i]++)
+			c->first_row[i] = row;
+}
+
+/* Is that many hits more than chance?  Check digits and '@' are telling; runs of digits are often something else. */
+static bool is_telling(unsigned entity, uint64_t hits, uint64_t examined)
+{
+	switch (entity) {
+	case ENTITY_EMAIL_ADDRESS:
+		return hits >= 1;
+	case ENTITY_IBAN_CODE:
+		return hits >= 2 || hits == examined;
+	case ENTITY_US_SSN:
+	case ENTITY_IP_ADDRESS:
+		return hits * 10 >= examined;
+	default:
+		return hits * 2 >= examined && hits >= 2;
+	}
+}
+
+static int keep(struct personal_file *f, const struct column *c, const char *entity, uint64_t row, uint64_t hits)
+{
+	struct kept *k = calloc(1, sizeof *k);
+	if (!k)
+		return -ENOMEM;
+	k->texts[0] = strdup(c->name);
+	k->texts[1] = strdup(f->path);
+	k->texts[2] = f->object ? strdup(f->object->name) : NULL;
+	if (!k->texts[0] || !k->texts[1] || (f->object && !k->texts[2])) {
+		for (int i = 0; i < 3; i++)
+			free(k->texts[i]);
+		free(k);
+		return -ENOMEM;
+	}
+	k->finding = (struct personal_finding){ .object = k->texts[2], .column = k->texts[0], .entity = entity, .file = k->texts[1],
+						.row = row, .hits = hits, .examined = c->examined, .waived = c->waiver != NULL,
+						.waived_by = doc_get_text(c->waiver, "by"), .waived_reason = doc_get_text(c->waiver, "reason") };
+	struct personal *p = f->owner;
+	pthread_mutex_lock(&p->lock);
+	bool room = p->count < FINDINGS_MAX;
+	for (struct kept *other = p->first; other && room; other = other->next)
+		room = strcmp(other->finding.column, k->finding.column) != 0 || strcmp(other->finding.entity, entity) != 0 ||
+		       strcmp(other->finding.object ? other->finding.object : "", k->finding.object ? k->finding.object : "") != 0;
+	if (room) {
+		k->next = p->first;
+		p->first = k;
+		p->count++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	if (!room) {
+		for (int i = 0; i < 3; i++)
+			free(k->texts[i]);
+		free(k);
+	}
+	return 0;
+}
+
+static int judge(struct personal_file *f, const struct column *c)
+{
+	bool found = false;
+	for (int i = 0; i < ENTITIES; i++) {
+		if (!c->hits[i] || !is_telling(1u << i, c->hits[i], c->examined))
+			continue;
+		int r = keep(f, c, entity_name(1u << i), c->first_row[i], c->hits[i]);
+		if (r)
+			return r;
+		found = true;
+	}
+	if (found || !c->by_name)
+		return 0;
+	return keep(f, c, c->by_name, 0, 0);
+}
+
+int personal_file_end(struct personal_file *f)
+{
+	if (!f)
+		return 0;
+	int r = 0;
+	for (size_t i = 0; i < f->count; i++) {
+		if (!r && f->columns[i].name && !f->columns[i].declared && f->columns[i].present)
+			r = judge(f, &f->columns[i]);
+		free(f->columns[i].name);
+	}
+	free(f->columns);
+	free(f->path);
+	free(f);
+	return r;
+}
+
+int personal_each(struct personal *p, int (*each)(void *arg, const struct personal_finding *f), void *arg)
+{
+	int r = 0;
+	for (struct kept *k = p->first; k && !r; k = k->next)
+		r = each(arg, &k->finding);
+	return r;
+}
