@@ -26,6 +26,7 @@ struct db_stmt {
 struct db {
 	sqlite3 *handle;
 	char *name; /* stands in errors */
+	bool untrusted;
 	struct db_stmt *statements; /* all that are not finalized */
 	unsigned cached;
 };
@@ -78,6 +79,10 @@ static int fail(struct db *db, int result, struct err *e)
 {
 	const char *advice;
 	int code = code_of(db->handle, result, &advice);
+	if (db->untrusted && (result & 0xff) == SQLITE_ERROR) { /* our SQL fits the format: the file does not */
+		code = -EBADMSG;
+		advice = "the file is broken";
+	}
 	return err_set(e, code, "%s: %s", db->name, advice ? advice : db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
 }
 
@@ -247,8 +252,10 @@ static int open_untrusted(const char *path, const char *name, struct db **ret, s
 	if (r)
 		return err_set(e, r, "%s: out of memory", name);
 	r = new_db(name, buf_text(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, e);
-	if (!r)
+	if (!r) {
+		db->untrusted = true;
 		r = defend(db, e);
+	}
 	buf_free(&uri);
 	if (r) {
 		db_close(db);

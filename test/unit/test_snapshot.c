@@ -173,6 +173,58 @@ TEST(an_edit_leaves_its_base_alone)
 	snapshot_unref(second);
 }
 
+static int add_hit(void *arg, const struct search_hit *h)
+{
+	buf_addf(arg, "%s ", h->product);
+	return h->score > 0 ? 0 : -ERANGE;
+}
+
+static void finds(struct snapshot *s, const char *a, const char *b, const char *expected)
+{
+	struct buf text = BUF_INIT;
+	const char *words[] = { a, b };
+	CHECK_INT(snapshot_search(s, words, b ? 2 : 1, add_hit, &text), 0);
+	CHECK_STR(buf_text(&text), expected);
+	buf_free(&text);
+}
+
+TEST(search)
+{
+	static const struct {
+		const char *name;
+		struct product_text text;
+	} products[] = {
+		{ "orders", { "All orders", "What was ordered, by day", "active", "order_id customer_id price", "finance" } },
+		{ "returns", { "Returned goods", "Which orders came back", "active", "return_id order_id reason", "finance" } },
+		{ "customers", { "Customers", "Who buys", "active", "customer_id email caf\xc3\xa9", "pii" } },
+		{ "gone", { "Orders of old", NULL, NULL, NULL, NULL } },
+		{ "nyc-flights", { "Flights from New York", NULL, NULL, "dep_time OR", "" } },
+	};
+	struct snapshot_edit *x;
+	struct version_info v = version("1.0.0", 1);
+	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
+	for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+		CHECK_OK(snapshot_edit_add_version(x, products[i].name, &v, &e), &e);
+		CHECK_OK(snapshot_edit_describe(x, products[i].name, &products[i].text, &e), &e);
+	}
+	CHECK_OK(snapshot_edit_withdraw(x, "gone", &v.number, "old", &e), &e);
+	struct snapshot *s = finish(x, 1);
+	CHECK(s != NULL);
+	finds(s, "orders", NULL, "orders returns ");
+	finds(s, "ORDER", NULL, "orders returns ");
+	finds(s, "customer", "pii", "customers ");
+	finds(s, "finance", "reason", "returns ");
+	finds(s, "finance", "nothing", "");
+	finds(s, "cafe", NULL, "customers ");
+	finds(s, "nyc-fli", NULL, "nyc-flights ");
+	finds(s, "OR", NULL, "orders returns nyc-flights ");
+	finds(s, "\"", "NEAR(", "");
+	finds(s, "*", ")", "");
+	finds(s, "", NULL, "");
+	finds(s, "title:orders", NULL, "");
+	snapshot_unref(s);
+}
+
 /* A valid snapshot changed by `sql`, opened with its true hash as domain `sales`. */
 static int open_hostile(const char *sql)
 {
@@ -273,6 +325,7 @@ TEST(bit_flips_under_a_true_hash)
 		buf_clear(&out);
 		snapshot_products(s, count_products, &out);
 		snapshot_versions(s, "orders", count_versions, &out);
+		snapshot_search(s, (const char *const[]){ "ord" }, 1, add_hit, &out);
 		snapshot_unref(s);
 	}
 	CHECK(refused > 10);

@@ -1,0 +1,200 @@
+/*
+ * Search in a snapshot.
+ *
+ * FTS5 finds the products that hold every word (prefixes count), best by its own ranking first.  Its ranking depends on how rare a word is
+ * in this one catalog, so it means nothing beside another domain's; the score that callers see is computed here from the product's own
+ * words: for each word of the query and each field, how often it stands there, saturating and relative to the field's usual length
+ * (as BM25 does), times the field's weight.
+ */
+#include "catalog/base/buf.h"
+#include "catalog/snapshot_format.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 16
+#define WORD_BYTES_MAX 128
+#define CANDIDATES_MAX 1000
+#define SATURATION 1.2   /* how soon more of the same word counts little */
+#define LENGTH_SHARE 0.5 /* how much a long field dilutes */
+#define PREFIX_SHARE 0.5 /* of a word that only starts like the query's */
+#define SCORE_FLOOR 0.05 /* found by FTS5 in a spelling that the count below does not fold (é for e) */
+#define WHOLE_NAME 5.0   /* the query is the product's name */
+
+static const struct {
+	double weight, usual_words;
+} fields[] = {
+	{ 8, 2 },  /* name */
+	{ 5, 4 },  /* title */
+	{ 2, 30 }, /* description */
+	{ 3, 15 }, /* columns */
+	{ 4, 5 },  /* tags */
+};
+#define FIELD_COUNT (sizeof fields / sizeof *fields)
+
+/* -- scoring ------------------------------------------------------------------------------- */
+
+static bool word_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80;
+}
+
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+/* The next word of a text: its length, 0 at the end; *p is moved to its start. */
+static size_t next_word(const char **p)
+{
+	while (**p && !word_byte(**p))
+		++*p;
+	size_t len = 0;
+	while (word_byte((*p)[len]))
+		len++;
+	return len;
+}
+
+static bool same_start(const char *a, const char *b, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (lower(a[i]) != lower(b[i]))
+			return false;
+	return true;
+}
+
+/* How much of one query word a field holds, and how many words the field has. */
+static double count_word(const char *text, const char *word, size_t word_len, double *ret_words)
+{
+	double found = 0, words = 0;
+	for (const char *p = text ? text : "";;) {
+		size_t len = next_word(&p);
+		if (!len)
+			break;
+		words++;
+		if (len >= word_len && same_start(p, word, word_len))
+			found += len == word_len ? 1 : PREFIX_SHARE;
+		p += len;
+	}
+	*ret_words = words;
+	return found;
+}
+
+static double score_word(struct db_stmt *q, const char *word, size_t word_len)
+{
+	double score = 0;
+	for (size_t f = 0; f < FIELD_COUNT; f++) {
+		double words, found = count_word(db_text(q, (int)f), word, word_len, &words);
+		double length = 1 - LENGTH_SHARE + LENGTH_SHARE * words / fields[f].usual_words;
+		score += fields[f].weight * found / (found + SATURATION * length);
+	}
+	return score;
+}
+
+static double score_row(struct db_stmt *q, const char *const *words, size_t count)
+{
+	double score = 0;
+	const char *name = db_text(q, 0);
+	for (size_t i = 0; i < count; i++) {
+		for (const char *p = words[i];;) {
+			size_t len = next_word(&p);
+			if (!len)
+				break;
+			double one = score_word(q, p, len);
+			score += one > SCORE_FLOOR ? one : SCORE_FLOOR;
+			p += len;
+		}
+	}
+	if (count == 1 && name && !strcmp(name, words[0]))
+		score += WHOLE_NAME;
+	return round(score * 1000) / 1000;
+}
+
+/* -- finding ------------------------------------------------------------------------------- */
+
+/* "word" * for each word, all of them: quoted, so that no word is an operator of FTS5. */
+static bool make_query(const char *const *words, size_t count, struct buf *out)
+{
+	for (size_t i = 0; i < count && i < WORDS_MAX; i++) {
+		const char *p = words[i];
+		if (!next_word(&p))
+			continue;
+		buf_adds(out, out->len ? " AND \"" : "\"");
+		for (size_t n = 0; words[i][n] && n < WORD_BYTES_MAX; n++) {
+			if (words[i][n] == '"')
+				buf_addc(out, '"');
+			buf_addc(out, words[i][n]);
+		}
+		buf_adds(out, "\" *");
+	}
+	return out->len > 0;
+}
+
+static int better(const void *a, const void *b)
+{
+	const struct search_hit *x = a, *y = b;
+	if (x->score != y->score)
+		return x->score < y->score ? 1 : -1;
+	return strcmp(x->product, y->product);
+}
+
+#define SEARCH_SQL                                                                                                                   \
+	"SELECT p.name, s.title, s.description, s.columns, s.tags FROM search s JOIN product p ON p.id = s.rowid"                      \
+	" WHERE search MATCH ? AND p.active > 0 ORDER BY s.rank LIMIT 1000"
+
+static int collect(struct db_stmt *q, const char *const *words, size_t count, struct search_hit *hits, size_t *ret_found)
+{
+	int r;
+	size_t found = 0;
+	while ((r = db_step(q, NULL)) == DB_ROW && found < CANDIDATES_MAX) {
+		struct search_hit *h = &hits[found];
+		const char *name = db_text(q, 0), *title = db_text(q, 1);
+		if (!name || strlen(name) >= NAME_SIZE) {
+			r = -EBADMSG;
+			break;
+		}
+		strcpy(h->product, name);
+		h->title = title ? strdup(title) : NULL;
+		h->score = score_row(q, words, count);
+		found++;
+	}
+	*ret_found = found;
+	return r < 0 ? r : 0;
+}
+
+int snapshot_search(struct snapshot *s, const char *const *words, size_t count, int (*each)(void *, const struct search_hit *), void *arg)
+{
+	struct buf query = BUF_INIT;
+	struct db *db = NULL;
+	struct db_stmt *q;
+	size_t found = 0;
+	struct search_hit *hits = NULL;
+	if (!make_query(words, count, &query)) {
+		buf_free(&query);
+		return 0;
+	}
+	int r = buf_check(&query);
+	if (!r)
+		r = db_pool_take(snapshot_pool(s), &db, NULL);
+	if (!r && !(hits = calloc(CANDIDATES_MAX, sizeof *hits)))
+		r = -ENOMEM;
+	if (!r)
+		r = db_cached(db, SEARCH_SQL, &q, NULL);
+	if (!r) {
+		db_bind_text_n(q, 1, query.data, query.len);
+		r = collect(q, words, count, hits, &found);
+		db_reset(q);
+	}
+	if (!r && found)
+		qsort(hits, found, sizeof *hits, better);
+	for (size_t i = 0; !r && i < found; i++)
+		r = each(arg, &hits[i]);
+	for (size_t i = 0; i < found; i++)
+		free(hits[i].title);
+	free(hits);
+	db_pool_give(snapshot_pool(s), db);
+	buf_free(&query);
+	return r;
+}
