@@ -3,6 +3,7 @@
 #include "catalog/base/json.h"
 #include "catalog/base/progress.h"
 #include "catalog/base/text.h"
+#include "catalog/gate.h"
 #include "catalog/publish.h"
 #include "catalog/source.h"
 #include "fs/commands.h"
@@ -61,17 +62,30 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 {
 	struct source_totals totals;
 	struct publication *p = NULL;
-	int r = scan(w, d, &totals, e);
-	if (r)
+	struct buf problems = BUF_INIT;
+	struct gate *gate = gate_new();
+	int r = gate ? scan(w, d, &totals, e) : err_set(e, -ENOMEM, "out of memory");
+	if (r) {
+		gate_free(gate);
 		return r;
+	}
+	o->observer = gate_observer(gate);
 	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
 	r = publish_begin(d, o, &p, e);
 	if (!r)
+		r = gate_open(gate, p, d, o->product, e);
+	if (!r)
 		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
+	if (!r)
+		r = gate_close(gate, p, NULL, w->failures, &problems, e);
 	if (!r)
 		r = publish_commit(p, ret, e);
 	publish_free(p);
 	progress_end(o->progress);
+	if (problems.len && !(quiet && !r))
+		fputs(problems.data, stderr);
+	buf_free(&problems);
+	gate_free(gate);
 	return r;
 }
 

@@ -1,0 +1,37 @@
+/*
+ * The gate of publishing: every byte of a version meets its contract's checks, and the contract meets the last one's promises.
+ *
+ *     gate_new → options.observer = gate_observer(g) → publish_begin → gate_open(g, …) → publish_add_* → gate_close(g, …) →
+ *     publish_commit → gate_free
+ *
+ * Used alike by the publish command and by drafts in a mount.  Thread rules: those of publish.h.
+ */
+#ifndef MESHFS_CATALOG_GATE_H
+#define MESHFS_CATALOG_GATE_H
+
+#include "catalog/base/buf.h"
+#include "catalog/base/err.h"
+#include "catalog/publish.h"
+#include "catalog/quality.h"
+
+#include <stdbool.h>
+
+struct gate;
+
+struct gate *gate_new(void); /* NULL without memory */
+void gate_free(struct gate *g);
+const struct publish_observer *gate_observer(struct gate *g);
+
+/* After publish_begin, before the first file: compiles the contract's checks and compares it with the contract of the newest version
+ * below this one.  -EPERM (ERR_REFUSED): the version's number is too small a step; `product` stands in messages. */
+int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, struct err *e);
+
+/* After the last file: all results.  Keeps quality.json in the publication.  -EPERM (ERR_REFUSED): an error-level check failed and `failures`
+ * (the reason of --with-failures) is NULL, or personal data is undeclared; then `problems` (may be NULL) has a line a problem.
+ * Warnings are in `problems` too. */
+int gate_close(struct gate *g, struct publication *p, const struct quality_engine *engine, const char *failures, struct buf *problems,
+	       struct err *e);
+/* The results, after gate_close; NULL before.  Borrowed. */
+const struct quality_report *gate_report(const struct gate *g);
+
+#endif
