@@ -84,13 +84,27 @@ static int set_path(struct reader *r, const char *text, char **ret)
 
 static const char *const schemes[] = { "file://", "http://", "https://", "s3://" };
 
-/* As it is, without escapes: that is how file stores read their URLs. */
+/* Without escapes: that is how file stores read their URLs.  "." and ".." parts are resolved by name. */
 char *mesh_path_to_url(const char *path)
 {
 	struct buf url = BUF_INIT;
-	buf_addf(&url, "file://%s", path);
-	while (url.len > strlen("file:///") && url.data[url.len - 1] == '/')
-		url.data[--url.len] = '\0';
+	const size_t root = strlen("file://");
+	buf_adds(&url, "file://");
+	for (const char *p = path; *p && !url.failed;) {
+		p += strspn(p, "/");
+		size_t len = strcspn(p, "/");
+		if (len == 2 && p[0] == '.' && p[1] == '.') {
+			while (url.len > root && url.data[--url.len] != '/')
+				;
+			url.data[url.len] = '\0';
+		} else if (len && !(len == 1 && p[0] == '.')) {
+			buf_addc(&url, '/');
+			buf_add(&url, p, len);
+		}
+		p += len;
+	}
+	if (url.len == root)
+		buf_addc(&url, '/');
 	return buf_take(&url);
 }
 
@@ -105,25 +119,33 @@ static bool has_credentials(const char *url)
 	return memchr(host, '@', len) != NULL;
 }
 
+int mesh_store_check(const char *url, struct err *e)
+{
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+		if (!text_starts(url, schemes[i]))
+			continue;
+		const char *rest = url + strlen(schemes[i]);
+		if (!*rest)
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s' names no place", url);
+		if (i == 0 && *rest != '/' && !text_starts(rest, "localhost/"))
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s': a file:// URL has an absolute path (file:///srv/data)", url);
+		if (i && has_credentials(url))
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "credentials do not belong into a store's URL; use the AWS_* variables or "
+								   "~/.aws/credentials");
+		return 0;
+	}
+	return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s': a store is file://, http://, https:// or s3://", url);
+}
+
 static int read_store(struct reader *r, const struct doc_node *n, char **ret)
 {
 	const char *text = NULL;
+	struct err why = ERR_INIT;
 	int code = need_text(r, n, "store", &text);
 	if (code)
 		return code;
-	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-		if (!text_starts(text, schemes[i]))
-			continue;
-		if (i == 0 && text[strlen(schemes[0])] != '/')
-			return doc_err(r->doc, n, r->e, "'%s': a file:// URL has an absolute path (file:///srv/data)", text);
-		if (!text[strlen(schemes[i])])
-			return doc_err(r->doc, n, r->e, "'%s' names no place", text);
-		if (i && has_credentials(text))
-			return doc_err(r->doc, n, r->e, "credentials do not belong into a store's URL; use the AWS_* variables or ~/.aws/credentials");
-		return copy(r, text, ret);
-	}
 	if (strstr(text, "://"))
-		return doc_err(r->doc, n, r->e, "'%s': a store is file://, http://, https:// or s3://", text);
+		return mesh_store_check(text, &why) ? doc_err(r->doc, n, r->e, "%s", why.text) : copy(r, text, ret);
 	char *path = resolve(r->m, text);
 	*ret = path ? mesh_path_to_url(path) : NULL;
 	free(path);

@@ -61,6 +61,8 @@ int mesh_parse(const char *path, const char *text, size_t len, struct mesh_confi
 void mesh_config_free(struct mesh_config *m);
 /* An absolute path as a file:// URL (a new string). */
 char *mesh_path_to_url(const char *path);
+/* Is it a URL that a domain's store may have (scheme, place, no credentials)?  0 or -EINVAL. */
+int mesh_store_check(const char *url, struct err *e);
 
 /* NULL when there is none. */
 const struct mesh_domain *mesh_domain_find(const struct mesh_config *m, const char *name);

@@ -1,0 +1,53 @@
+/*
+ * What the commands that look around (domain ls, ls, show, search) share: the domains of a mesh with their newest snapshots.
+ *
+ * A domain that cannot be reached is shown as it was last seen, with one warning on stderr.
+ */
+#ifndef MESHFS_FS_BROWSE_H
+#define MESHFS_FS_BROWSE_H
+
+#include "catalog/domain.h"
+#include "catalog/mesh.h"
+#include "fs/options.h"
+
+struct browse_domain {
+	const struct mesh_domain *config;
+	struct domain *domain;
+	struct snapshot *snapshot; /* NULL: never reached */
+	bool reached;
+	struct err why; /* when it was not */
+};
+
+/*
+ * The one place where policy decides what these commands tell.  `version` is NULL when a product as such is asked for, `product` NULL for
+ * the domain; `path` is NULL but for files.  A NULL `may_see` shows everything (a mesh that the caller holds himself).
+ */
+struct browse_filter {
+	bool (*may_see)(void *arg, struct browse_domain *d, const char *product, const struct version_info *version, const char *path);
+	void *arg;
+};
+
+struct browse {
+	struct mesh_config *mesh;
+	struct transfer *transfer;
+	struct browse_domain *domains;
+	size_t count;
+	struct browse_filter filter;
+};
+
+/* Opens the mesh and its domains, or only `domain` (-ENOENT when the mesh has none of that name), and refreshes them all at once.
+ * Fails when the only domain asked for was never reached. */
+int browse_open(const struct invocation *inv, const char *domain, struct browse *ret, struct err *e);
+void browse_close(struct browse *b);
+
+bool browse_sees(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version, const char *path);
+/* A product or version that the caller may see, or -ENOENT with the nearest name; fini what is returned. */
+int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e);
+int browse_version(const struct browse *b, struct browse_domain *d, const struct address *a, struct version_info *ret, struct err *e);
+
+/* Prints a finished JSON object as a line, or the text of `out`, and empties it. */
+void browse_print(struct buf *out);
+/* `text` so that it can neither drive a terminal nor break a line. */
+void browse_add_safe(struct buf *out, const char *text);
+
+#endif
