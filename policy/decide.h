@@ -32,16 +32,23 @@ struct policy_source {
 	const char *domain; /* NULL: from the mesh's folder (mesh or domain scope); else only `scope domain <this>` is accepted */
 };
 
-/* Parses and checks all sources.  Keys are looked up in `mesh` (names and fingerprints).  The first offence is returned with
+/* Parses and checks all sources.  What a domain published (`domain` set) can only harm that domain: when it does not load, everything of the domain
+ * is denied, and policy_problems says why.  Keys are looked up in `mesh` (names and fingerprints).  The first offence is returned with
  * file:line:column. */
 int policy_load(const struct mesh_config *mesh, const struct policy_source *sources, size_t count, struct policy **ret, struct err *e);
 /* The usual case: all *.policy files of the mesh's folder plus `extra`. */
 int policy_load_mesh(const struct mesh_config *mesh, const struct policy_source *extra, size_t extra_count, struct policy **ret,
 		     struct err *e);
+/* The same for another folder (`policy diff`).  `mesh` may be NULL: keys are not looked up then. */
+int policy_load_folder(const struct mesh_config *mesh, const char *folder, const struct policy_source *extra, size_t extra_count,
+		       struct policy **ret, struct err *e);
 struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy *p);
 /* SHA-256 over the canonical text of every rule: does not depend on the order of files or rules, comments or layout. */
 const struct digest *policy_digest(const struct policy *p);
+/* What a mount's log should say of a policy that was loaded: domains whose own policy is broken. */
+size_t policy_problems(const struct policy *p, const char *const **ret);
+size_t policy_rule_count(const struct policy *p);
 
 struct subject {
 	const char *user;
@@ -71,6 +78,11 @@ struct version_decision;
 int policy_decide_version(struct policy *p, const struct subject *s, const struct version_facts *facts, int64_t now_ns,
 			  struct version_decision **ret, struct err *e);
 void version_decision_free(struct version_decision *d);
+
+/* May the subject publish this version (`permit NAME to publish`)?  0, or -EPERM with the reason.  Without such a rule only the mesh's owner
+ * may: the caller says whether he is (`is_owner`).  `facts` may lack all but the names. */
+int policy_may_publish(struct policy *p, const struct subject *s, const struct version_facts *facts, bool is_owner, int64_t now_ns,
+		       struct err *e);
 
 /* The outcome for the version as a whole: OUTCOME_HIDE (not listed) or OUTCOME_DENY when no file can differ; else OUTCOME_ALLOW or
  * OUTCOME_VIEW as the strictest that may occur.  */

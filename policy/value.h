@@ -20,7 +20,7 @@ enum value_kind {
 	VALUE_NULL,    /* an empty CSV field, JSON null, a Parquet null */
 	VALUE_INVALID, /* not of the type it should have: whatever is asked of it is unknown, `is null` included */
 	VALUE_TEXT,    /* text, len */
-	VALUE_NUMBER,  /* exact: integer; else text, len: a decimal ("1.5", "-2e7", "12345678901234567890") */
+	VALUE_NUMBER,  /* text, len: a decimal ("17", "1.5", "-2e7"); `exact`: `integer` holds it too.  Make it by value_parse_number */
 	VALUE_BOOL,    /* truth */
 	VALUE_TIME,    /* integer: seconds since the epoch; nanos: 0 … 999999999.  Dates are midnight UTC; times of day are on 1970-01-01 */
 };
