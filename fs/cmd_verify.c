@@ -1,0 +1,216 @@
+/* verify: re-hashes what the stores hold. */
+#include "catalog/base/json.h"
+#include "catalog/base/text.h"
+#include "catalog/verify.h"
+#include "fs/commands.h"
+#include "fs/domain_command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct verification {
+	const struct address *address; /* NULL: everything */
+	const char *domain;            /* the one under way */
+	struct snapshot *snapshot;
+	struct domain *d;
+	const char *product;
+	bool json, quiet;
+	struct verify_options options;
+	struct verify_counts counts;
+	uint64_t versions;
+	uint64_t bytes; /* to come, for the progress */
+	char first[512]; /* the first problem, for the error */
+	struct err *e;
+};
+
+static void print_problem(void *arg, const struct verify_problem *p)
+{
+	struct verification *v = arg;
+	char *path = p->path ? text_printable(p->path, strlen(p->path)) : NULL;
+	char where[32] = "";
+	if (p->chunk >= 0)
+		snprintf(where, sizeof where, " chunk %lld", (long long)p->chunk);
+	if (!v->first[0])
+		snprintf(v->first, sizeof v->first, "%s/%s/%s%s%s%s: %s", v->domain, p->product, p->version, path ? "/" : "", path ? path : "",
+			 where, p->what);
+	if (v->json) {
+		struct buf b = BUF_INIT, address = BUF_INIT;
+		struct json j;
+		buf_addf(&address, "%s/%s/%s%s%s", v->domain, p->product, p->version, p->path ? "/" : "", p->path ? p->path : "");
+		json_start(&j, &b);
+		json_open(&j, '{');
+		json_field_text(&j, "address", buf_text(&address));
+		json_field_text(&j, "outcome", "broken");
+		json_key(&j, "chunk");
+		if (p->chunk >= 0)
+			json_int(&j, p->chunk);
+		else
+			json_null(&j);
+		json_field_text(&j, "problem", p->what);
+		json_close(&j, '}');
+		printf("%s\n", buf_text(&b));
+		buf_free(&b);
+		buf_free(&address);
+	} else if (!v->quiet) {
+		fprintf(stderr, "%s/%s/%s%s%s%s: %s\n", v->domain, p->product, p->version, path ? "/" : "", path ? path : "", where, p->what);
+	}
+	free(path);
+}
+
+static void print_version(struct verification *v, const char *version, const struct verify_counts *c)
+{
+	struct buf b = BUF_INIT, address = BUF_INIT;
+	struct json j;
+	buf_addf(&address, "%s/%s/%s", v->domain, v->product, version);
+	if (v->json) {
+		json_start(&j, &b);
+		json_open(&j, '{');
+		json_field_text(&j, "address", buf_text(&address));
+		json_field_text(&j, "outcome", c->problems ? "broken" : "ok");
+		json_field_int(&j, "files", (int64_t)c->files);
+		json_field_int(&j, "chunks", (int64_t)c->chunks);
+		json_field_int(&j, "bytes", (int64_t)c->bytes);
+		json_field_int(&j, "problems", (int64_t)c->problems);
+		json_close(&j, '}');
+		printf("%s\n", buf_text(&b));
+	} else if (!v->quiet) {
+		char size[TEXT_SIZE_MAX];
+		text_size(c->bytes, size);
+		printf("%s: %s (%llu files, %s)\n", buf_text(&address), c->problems ? "BROKEN" : "ok", (unsigned long long)c->files, size);
+	}
+	buf_free(&b);
+	buf_free(&address);
+}
+
+static int check_version(void *arg, const struct version_info *info)
+{
+	struct verification *v = arg;
+	struct verify_counts c = { 0 };
+	if (info->status != VERSION_ACTIVE)
+		return 0;
+	int r = verify_version(v->d, v->product, info, &v->options, &c, v->e);
+	if (r)
+		return r;
+	if (!c.files && !c.problems && v->options.path)
+		return err_set(v->e, -ENOENT, "%s/%s/%s/%s: there is no such file", v->domain, v->product, info->version, v->options.path);
+	v->versions++;
+	v->counts.files += c.files;
+	v->counts.bytes += c.bytes;
+	v->counts.problems += c.problems;
+	print_version(v, info->version, &c);
+	return 0;
+}
+
+static int count_version(void *arg, const struct version_info *info)
+{
+	struct verification *v = arg;
+	if (info->status == VERSION_ACTIVE)
+		v->bytes += info->bytes;
+	return 0;
+}
+
+static int check_product(void *arg, const struct product_info *p)
+{
+	struct verification *v = arg;
+	v->product = p->name;
+	return snapshot_versions(v->snapshot, p->name, check_version, v);
+}
+
+static int count_product(void *arg, const struct product_info *p)
+{
+	struct verification *v = arg;
+	return snapshot_versions(v->snapshot, p->name, count_version, v);
+}
+
+/* What the address names in the domain that is open. */
+static int check_domain(struct verification *v, bool count_only)
+{
+	const struct address *a = v->address;
+	struct version_info info;
+	if (!a || !*a->product)
+		return snapshot_products(v->snapshot, count_only ? count_product : check_product, v);
+	v->product = a->product;
+	if (!*a->version) {
+		struct product_info p;
+		int r = snapshot_product(v->snapshot, a->product, &p);
+		if (r)
+			return err_set(v->e, r, "%s/%s: there is no such product", a->domain, a->product);
+		product_info_fini(&p);
+		return snapshot_versions(v->snapshot, a->product, count_only ? count_version : check_version, v);
+	}
+	int r = snapshot_version(v->snapshot, a->product, a->version, &info);
+	if (r)
+		return err_set(v->e, r, "%s/%s/%s: there is no such version", a->domain, a->product, a->version);
+	if (info.status == VERSION_WITHDRAWN)
+		r = err_set(v->e, -ENOENT, "%s/%s/%s: was withdrawn", a->domain, a->product, a->version);
+	else
+		r = count_only ? count_version(v, &info) : check_version(v, &info);
+	version_info_fini(&info);
+	return r;
+}
+
+static int verify_domain(const struct invocation *inv, struct verification *v, const char *domain)
+{
+	struct domain_command c;
+	int r = domain_command_open(inv, domain, &c, v->e);
+	if (r)
+		return r;
+	v->domain = domain;
+	v->d = c.domain;
+	v->bytes = 0;
+	r = domain_refresh(c.domain, NULL, v->e);
+	v->snapshot = r ? NULL : domain_snapshot(c.domain);
+	if (!r && !v->snapshot)
+		r = err_set(v->e, -ENOENT, "%s: there is no catalog in its store", domain);
+	if (!r)
+		r = check_domain(v, true);
+	if (!r) {
+		v->options.progress = progress_start("verifying", "B", v->bytes, inv->quiet || v->json);
+		r = check_domain(v, false);
+		progress_end(v->options.progress);
+	}
+	snapshot_unref(v->snapshot);
+	domain_command_close(&c);
+	return r;
+}
+
+int cmd_verify(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	struct verification v = { .quiet = inv->quiet, .e = e };
+	struct address a;
+	int words;
+	const struct option_spec specs[] = {
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object a line: each problem, each version", &v.json },
+	};
+	(void)ret_status;
+	int r = options_parse("verify [ADDRESS]", "Reads what the store holds, hashes it again and compares it with the manifest.", specs,
+			      sizeof specs / sizeof *specs, false, argc, argv, &words, e);
+	if (r)
+		return r == OPTIONS_HELP ? 0 : r;
+	if (words > 1)
+		return options_wrong(e, "verify", "verify wants one address, or none for the whole mesh");
+	v.options.problem = print_problem;
+	v.options.arg = &v;
+	v.options.interrupted = interrupt_flag();
+	if (words) {
+		r = address_parse(argv[0], &a, e);
+		v.address = &a;
+		v.options.path = !r && *a.path ? a.path : NULL;
+		if (!r)
+			r = verify_domain(inv, &v, a.domain);
+	} else {
+		struct mesh_config *mesh;
+		r = mesh_open(inv->mesh_path, &mesh, e);
+		if (r)
+			return r;
+		for (size_t i = 0; i < mesh->domain_count && !r; i++)
+			r = verify_domain(inv, &v, mesh->domains[i].name);
+		mesh_config_free(mesh);
+	}
+	if (!r && v.counts.problems)
+		r = err_set(e, -EBADMSG, "%s (%llu problem%s; publish the version again under a new number and withdraw this one)", v.first,
+			    (unsigned long long)v.counts.problems, v.counts.problems == 1 ? "" : "s");
+	return r;
+}
