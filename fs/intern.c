@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 struct place {
-	uint64_t hash;
+	uint32_t hash;   /* the half that did not choose the place */
 	uint32_t offset; /* 0: free */
 };
 
@@ -24,8 +24,8 @@ struct intern *intern_new(uint32_t records)
 	struct intern *t = calloc(1, sizeof *t);
 	if (!t)
 		return NULL;
-	/* A record names at most three texts. */
-	for (t->size = 64; t->size < 4 * (uint64_t)records && t->size < 1u << 30;)
+	/* Small enough to stay in the processor's cache.  A record may name three texts, but nearly all name one that is new. */
+	for (t->size = 64; t->size < 2 * (uint64_t)records && t->size < 1u << 30;)
 		t->size *= 2;
 	t->places = calloc(t->size, sizeof *t->places);
 	if (!t->places) {
@@ -63,7 +63,7 @@ int intern(struct intern *t, const void *bytes, size_t len, uint32_t *ret, bool 
 	uint64_t hash = XXH3_64bits(bytes, len);
 	uint32_t i = (uint32_t)hash & (t->size - 1);
 	for (; t->places[i].offset; i = (i + 1) & (t->size - 1)) {
-		if (t->places[i].hash != hash || !same(t, t->places[i].offset, bytes, len))
+		if (t->places[i].hash != (uint32_t)(hash >> 32) || !same(t, t->places[i].offset, bytes, len))
 			continue;
 		*ret = t->places[i].offset;
 		*ret_new = false;
@@ -75,7 +75,7 @@ int intern(struct intern *t, const void *bytes, size_t len, uint32_t *ret, bool 
 	int r = journal_add_text(t->j, bytes, len, &offset);
 	if (r)
 		return r;
-	t->places[i] = (struct place){ hash, offset };
+	t->places[i] = (struct place){ (uint32_t)(hash >> 32), offset };
 	t->used++;
 	*ret = offset;
 	*ret_new = true;

@@ -130,6 +130,10 @@ static int fill_new(struct journal *j, const char *temporary, const struct journ
 	h->check = header_check(h);
 	atomic_store_explicit(&h->text_used, 8, memory_order_relaxed); /* offset 0 means none */
 	place(j);
+#ifdef MADV_POPULATE_WRITE
+	/* The page faults now, on the writer's time, not in an open. */
+	madvise(j->map, HEADER_SIZE + (size_t)j->slot_count * sizeof(struct slot), MADV_POPULATE_WRITE);
+#endif
 	if (rename(temporary, j->path))
 		return err_set(e, -errno, "%s: %s", j->path, strerror(errno));
 	return 0;

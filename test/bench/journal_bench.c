@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void fail(const char *what, const struct err *e)
@@ -20,22 +21,31 @@ static void fail(const char *what, const struct err *e)
 	exit(1);
 }
 
+/* Of this thread: other work of the machine, the writer's included, does not count as the cost of a record. */
+static int64_t cpu_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 static int64_t open_all(struct recorder *r, const char *run, char (*files)[48], int records, int distinct)
 {
-	int64_t start = clock_mono_ns();
+	pid_t pid = getpid();
+	int64_t start = cpu_ns();
 	for (int i = 0; i < records; i++) {
 		uint64_t record;
 		struct read_facts facts = { .run = run, .address = "", .version = "sales/orders/1.2.0", .file = files[i % distinct],
 					    .view = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9",
 					    .policy = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b", .rules = "pii/no-direct-pii",
-					    .outcome = READ_SERVED, .pid = getpid() };
+					    .outcome = READ_SERVED, .pid = pid };
 		if (recorder_open_record(r, &facts, &record)) {
 			fprintf(stderr, "journal_bench: open %d was not recorded\n", i);
 			exit(1);
 		}
 		recorder_close_record(r, record, 0);
 	}
-	return clock_mono_ns() - start;
+	return cpu_ns() - start;
 }
 
 static void measure(const char *label, const struct recorder_config *config, char (*files)[48], int records, int distinct)
@@ -51,7 +61,7 @@ static void measure(const char *label, const struct recorder_config *config, cha
 	if (recorder_end_run(r, run, 0, &e) || recorder_stop(r, &e))
 		fail("stop", &e);
 	int64_t all = clock_mono_ns() - start;
-	printf("%-10s %9d records %8d files  %7.1f ns/record  %9.0f records/s into the database\n", label, records, distinct,
+	printf("%-10s %9d records %8d files  %7.1f CPU ns/record  %9.0f records/s into the database\n", label, records, distinct,
 	       (double)append / records, records * 1e9 / (double)all);
 }
 
