@@ -3,10 +3,12 @@
 #include "catalog/address.h"
 #include "catalog/base/buf.h"
 #include "catalog/base/clock.h"
+#include "catalog/base/text.h"
 #include "catalog/db.h"
 #include "catalog/lineage.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,4 +169,50 @@ int lineage_reads(struct lineage *l, const struct lineage_filter *filter, int (*
 	free(range.version);
 	free(range.below);
 	return r;
+}
+
+/* -- selectors ------------------------------------------------------------------------------- */
+
+static int newest_match(struct lineage *l, const struct address *a, const struct version_selector *want, char ret[VERSION_SIZE], struct err *e)
+{
+	struct db_stmt *s;
+	struct semver best, v;
+	bool found = false;
+	char product[2 * NAME_SIZE];
+	snprintf(product, sizeof product, "%s/%s", a->domain, a->product);
+	int r = db_prepare(lineage_db(l), "SELECT v.version FROM versions v LEFT JOIN publications p ON p.version = v.id"
+					  " WHERE v.product = ? AND coalesce(p.withdrawn, 0) = 0",
+			   &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, product);
+	while ((r = db_step(s, e)) == DB_ROW) {
+		const char *text = db_text(s, 0);
+		if (!text || semver_parse(text, &v) || !version_selector_matches(want, &v) || (found && semver_compare(&v, &best) < 0))
+			continue;
+		best = v;
+		found = true;
+	}
+	db_finalize(s);
+	if (!r && !found)
+		r = err_set(e, -ENOENT, "%s: no version of it matches '%s'", product, a->version);
+	if (!r)
+		semver_format(&best, ret);
+	return r;
+}
+
+int lineage_resolve(struct lineage *l, const char *what, char **ret, struct err *e)
+{
+	struct address a;
+	struct version_selector want;
+	char version[VERSION_SIZE];
+	if (address_parse(what, &a, NULL) || !a.version[0] || version_selector_parse(a.version, &want) || want.parts == 3) {
+		*ret = strdup(what);
+	} else {
+		int r = newest_match(l, &a, &want, version, e);
+		if (r)
+			return r;
+		*ret = text_format("%s/%s/%s%s%s", a.domain, a.product, version, a.path[0] ? "/" : "", a.path);
+	}
+	return *ret ? 0 : err_set(e, -ENOMEM, "no memory for an address");
 }

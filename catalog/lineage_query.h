@@ -37,4 +37,8 @@ struct lineage_filter {
 int lineage_reads(struct lineage *l, const struct lineage_filter *filter, int (*each)(void *arg, const struct lineage_read_row *row),
 		  void *arg, struct err *e);
 
+/* `latest`, `1` and `1.2` in an address become the newest published version that matches; anything else stays as it is.  `ret` is the
+ * caller's.  Needs lineage_sync for what was published since. */
+int lineage_resolve(struct lineage *l, const char *what, char **ret, struct err *e);
+
 #endif

@@ -14,6 +14,10 @@ static const struct verb {
 	{ "runs", "runs [--run R]", "the runs, oldest first", lineage_verb_runs },
 	{ "reads", "reads [--run R] [ADDRESS]", "which files each run opened, through which view", lineage_verb_reads },
 	{ "denials", "denials [--run R] [ADDRESS]", "which opens were refused, and by which rules", lineage_verb_denials },
+	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up },
+	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down },
+	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify },
+	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune },
 };
 
 #define VERBS (sizeof verbs / sizeof *verbs)

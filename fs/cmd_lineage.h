@@ -6,6 +6,7 @@
 
 typedef int lineage_verb(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e);
 
-lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials;
+lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials, lineage_verb_up, lineage_verb_down, lineage_verb_verify, lineage_verb_prune,
+	lineage_verb_export;
 
 #endif

@@ -8,6 +8,7 @@
 #include "catalog/mesh.h"
 #include "fs/cmd_lineage.h"
 #include "fs/drain.h"
+#include "fs/lineage_sync.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -167,12 +168,18 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words > q->takes_address)
 		return options_wrong(e, "lineage", "%s: one word too many", argv[words - 1]);
-	filter.address = words ? argv[0] : NULL;
+	char *address = NULL;
 	struct mesh_config *mesh = NULL;
 	struct lineage *l = NULL;
 	r = mesh_open(inv->mesh_path, &mesh, e);
 	if (!r)
 		r = drain_open(mesh, &l, e);
+	if (!r && words) {
+		r = lineage_sync(l, mesh, e);
+		if (!r)
+			r = lineage_resolve(l, argv[0], &address, e);
+		filter.address = address;
+	}
 	if (!r && q->takes_address)
 		r = lineage_reads(l, &filter, read_each, &o, e);
 	else if (!r)
@@ -182,6 +189,7 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 	lineage_close(l);
 	mesh_config_free(mesh);
 	buf_free(&o.line);
+	free(address);
 	return r;
 }
 

@@ -1,0 +1,144 @@
+/* meshfs lineage verify, prune: is the record whole; how long is it kept. */
+#include "catalog/base/buf.h"
+#include "catalog/base/clock.h"
+#include "catalog/base/io.h"
+#include "catalog/base/json.h"
+#include "catalog/base/text.h"
+#include "catalog/lineage.h"
+#include "catalog/lineage_seal.h"
+#include "catalog/mesh.h"
+#include "fs/cmd_lineage.h"
+#include "fs/drain.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "SEQ CHAIN\n", the newest line last: an operator's file, on another machine if he is wise. */
+static int read_head(const char *path, struct lineage_head *ret, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	struct err why = ERR_INIT;
+	int r = io_read_file(path, 1 << 20, &b, &why);
+	ret->seq = 0;
+	if (r == -ENOENT) {
+		buf_free(&b);
+		return 0; /* the first time */
+	}
+	if (r)
+		return err_move(e, &why);
+	while (b.len && b.data[b.len - 1] == '\n')
+		b.data[--b.len] = '\0';
+	const char *line = b.len ? strrchr(b.data, '\n') : NULL;
+	line = line ? line + 1 : buf_text(&b);
+	long long seq;
+	if (b.len && (sscanf(line, "%lld %64[0-9a-f]", &seq, ret->chain) != 2 || strlen(ret->chain) != 64 || seq < 0))
+		r = err_at(e, path, 0, 0, "not a head that 'meshfs lineage verify --head' wrote");
+	else if (b.len)
+		ret->seq = seq;
+	buf_free(&b);
+	return r;
+}
+
+static void found(void *arg, const char *what)
+{
+	if (!*(bool *)arg) {
+		printf("changed: %s\n", what);
+		return;
+	}
+	struct buf b = BUF_INIT;
+	struct json j;
+	json_start(&j, &b);
+	json_open(&j, '{');
+	json_field_text(&j, "changed", what);
+	json_close(&j, '}');
+	printf("%s\n", buf_text(&b));
+	buf_free(&b);
+}
+
+static int write_head(struct lineage *l, const char *path, struct err *e)
+{
+	struct lineage_head head;
+	int r = lineage_seal_head(l, &head, e);
+	if (r || !head.seq)
+		return r;
+	char *text = text_format("%lld %s\n", (long long)head.seq, head.chain);
+	r = text ? io_write_file(path, text, strlen(text), 0600, e) : err_set(e, -ENOMEM, "no memory for the head");
+	free(text);
+	return r;
+}
+
+static int verify(struct lineage *l, const char *head_file, bool json, struct err *e)
+{
+	struct lineage_head kept = { 0, "" };
+	int64_t seals = 0;
+	int r = head_file ? read_head(head_file, &kept, e) : 0;
+	if (!r)
+		r = lineage_verify(l, kept.seq ? &kept : NULL, found, &json, &seals, e);
+	if (r)
+		return r;
+	struct lineage_head head;
+	r = lineage_seal_head(l, &head, e);
+	if (!r && json)
+		printf("{\"seals\":%lld,\"head\":\"%s\"}\n", (long long)seals, head.chain);
+	else if (!r)
+		printf("%lld seals hold; the chain's head is %s\n", (long long)seals, head.chain);
+	return r || !head_file ? r : write_head(l, head_file, e);
+}
+
+int lineage_verb_verify(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	const char *head_file = NULL;
+	bool json = false;
+	const struct option_spec specs[] = {
+		{ "--head", 0, OPTION_TEXT, "FILE", "compare with the chain's head kept there, then keep the new one", &head_file },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object a line", &json },
+	};
+	int words;
+	(void)ret_status;
+	int r = options_parse("lineage verify [--head FILE]", "Recomputes every seal: finds edited, removed, reordered and truncated rows.", specs, 2, false,
+			      argc, argv, &words, e);
+	if (r)
+		return r == OPTIONS_HELP ? 0 : r;
+	if (words)
+		return options_wrong(e, "lineage", "%s: one word too many", argv[0]);
+	struct mesh_config *mesh = NULL;
+	struct lineage *l = NULL;
+	r = mesh_open(inv->mesh_path, &mesh, e);
+	if (!r)
+		r = drain_open(mesh, &l, e);
+	if (!r)
+		r = verify(l, head_file, json, e);
+	lineage_close(l);
+	mesh_config_free(mesh);
+	return r;
+}
+
+int lineage_verb_prune(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	const char *before = NULL;
+	const struct option_spec specs[] = { { "--before", 0, OPTION_TEXT, "DATE", "runs that ended before this (2026-11-22, or with a time)", &before } };
+	int words;
+	int64_t before_ns = 0, runs, rows;
+	(void)ret_status;
+	int r = options_parse("lineage prune --before DATE",
+			      "Deletes the reads of runs that ended before DATE.  What each run read by version, what it made, and its seals stay.", specs, 1, false,
+			      argc, argv, &words, e);
+	if (r)
+		return r == OPTIONS_HELP ? 0 : r;
+	if (words || !before || clock_parse(before, &before_ns))
+		return options_wrong(e, "lineage", "lineage prune: wants --before DATE, such as 2026-01-31");
+	struct mesh_config *mesh = NULL;
+	struct lineage *l = NULL;
+	r = mesh_open(inv->mesh_path, &mesh, e);
+	if (!r)
+		r = drain_open(mesh, &l, e);
+	if (!r)
+		r = lineage_prune(l, before_ns, clock_now_ns(), &runs, &rows, e);
+	if (!r && !inv->quiet)
+		printf("%lld runs pruned, %lld reads deleted\n", (long long)runs, (long long)rows);
+	lineage_close(l);
+	mesh_config_free(mesh);
+	return r;
+}

@@ -1,0 +1,354 @@
+#include "catalog/base/io.h"
+#include "catalog/base/text.h"
+#include "catalog/db.h"
+#include "catalog/lineage.h"
+#include "catalog/lineage_graph.h"
+#include "catalog/lineage_query.h"
+#include "catalog/lineage_seal.h"
+#include "test/unit/check.h"
+
+#include <errno.h>
+
+static char folder[64], db_path[96];
+static struct lineage *l;
+static struct err e;
+
+#define START 1700000000000000000LL
+#define DAY LINEAGE_PART_NS
+
+static void fresh(void)
+{
+	strcpy(folder, "/tmp/meshfs-lineage-XXXXXX");
+	memset(&e, 0, sizeof e);
+	if (!mkdtemp(folder))
+		abort();
+	snprintf(db_path, sizeof db_path, "%s/lineage.db", folder);
+	if (lineage_open(db_path, &l, &e))
+		abort();
+}
+
+static void clean(void)
+{
+	lineage_close(l);
+	io_remove_tree(folder, NULL);
+}
+
+static void must(int r)
+{
+	if (r) {
+		fprintf(stderr, "%d: %s\n", r, e.text);
+		abort();
+	}
+}
+
+static const char *id_of(const char *name)
+{
+	static char id[8][LINEAGE_RUN_SIZE];
+	static int n;
+	n = (n + 1) % 8;
+	snprintf(id[n], sizeof id[n], "00000000-0000-7000-8000-%012d", (int)(unsigned char)name[0]);
+	return id[n];
+}
+
+static void add_run(const char *name, const char *parent)
+{
+	struct lineage_run run = { .id = id_of(name), .name = name, .user = "ana", .params = "{}", .parent = parent ? id_of(parent) : NULL,
+				   .started_ns = START };
+	must(lineage_run_insert(l, &run, &e));
+}
+
+static void add_read(const char *run, const char *version, const char *path, int outcome, int64_t when_ns)
+{
+	struct lineage_read read = { .path = path, .path_len = strlen(path), .opens = 1, .bytes = 10, .first_ns = when_ns, .last_ns = when_ns };
+	struct lineage_context c = { id_of(run), version, "", "p", "", outcome };
+	struct lineage_process p = { 17, START, "/usr/bin/python3", "python3 train.py" };
+	must(lineage_begin(l, &e));
+	must(lineage_context_get(l, &c, &read.context, &e));
+	must(lineage_process_get(l, read.context.run, &p, &read.process, &e));
+	must(lineage_read_add(l, &read, &e));
+	must(lineage_commit(l, &e));
+}
+
+static void publish(const char *run, const char *version)
+{
+	struct lineage_publication p = { .address = version, .run = run ? id_of(run) : NULL, .manifest = "aa", .published_ns = START };
+	must(lineage_publication_set(l, &p, &e));
+}
+
+static void end_and_seal(const char *run, int64_t when_ns)
+{
+	must(lineage_run_finish(l, id_of(run), 0, when_ns, &e));
+	must(lineage_begin(l, &e));
+	must(lineage_seal_due(l, when_ns, &e));
+	must(lineage_commit(l, &e));
+}
+
+static int64_t ask(const char *sql)
+{
+	struct db_stmt *s;
+	must(db_prepare(lineage_db(l), sql, &s, &e));
+	int64_t v = db_step(s, &e) == DB_ROW ? db_int(s, 0) : -1;
+	db_finalize(s);
+	return v;
+}
+
+/* -- seals ----------------------------------------------------------------------------------- */
+
+static void count_one(void *arg, const char *what)
+{
+	(void)what;
+	++*(int *)arg;
+}
+
+static int verify(const struct lineage_head *kept)
+{
+	int found = 0;
+	int64_t seals;
+	struct err why = ERR_INIT;
+	int r = lineage_verify(l, kept, count_one, &found, &seals, &why);
+	return r && r != -EBADMSG ? -1 : found;
+}
+
+static void three_runs(void)
+{
+	const char *names[] = { "a", "b", "c" };
+	for (int i = 0; i < 3; i++) {
+		add_run(names[i], NULL);
+		for (int k = 0; k < 5; k++) {
+			char *path = text_format("part-%d.csv", k);
+			add_read(names[i], "sales/orders/1.2.0", path, LINEAGE_SERVED, START + k);
+			free(path);
+		}
+		must(lineage_artifact_add(l, id_of(names[i]), "/tmp/model", "ff", 3, START, &e));
+		end_and_seal(names[i], START + 1000);
+	}
+}
+
+TEST(every_change_is_found)
+{
+	static const char *const changes[] = {
+		"UPDATE reads SET opens = 2 WHERE run = 2 AND file = 3",
+		"UPDATE reads SET last_ns = last_ns + 1 WHERE run = 1 AND file = 1",
+		"DELETE FROM reads WHERE run = 3 AND file = 2",
+		"DELETE FROM reads WHERE run = 2",
+		"INSERT INTO reads VALUES(1, 0, 77, 1, 1, 1, 1, 1, 1); INSERT INTO files VALUES(77, 1, 'x')",
+		"UPDATE files SET path = 'other' WHERE id = 2",
+		"UPDATE versions SET address = 'sales/other/1.0.0'",
+		"UPDATE decisions SET outcome = 2",
+		"UPDATE processes SET exe = '/bin/true' WHERE id = 1",
+		"UPDATE runs SET purpose = 'marketing' WHERE id = 1",
+		"UPDATE runs SET exit_status = 1 WHERE id = 2",
+		"DELETE FROM runs WHERE id = 1",
+		"UPDATE artifacts SET sha256 = 'ee' WHERE id = 1",
+		"UPDATE inputs SET opens = 1 WHERE run = 1",
+		"DELETE FROM seals WHERE seq = 3",
+		"DELETE FROM seals WHERE seq >= 5",
+		"DELETE FROM seals WHERE seq <= 2",
+		"UPDATE seals SET digest = '00' WHERE seq = 1",
+		"UPDATE seals SET seq = -1 WHERE seq = 1; UPDATE seals SET seq = 1 WHERE seq = 3; UPDATE seals SET seq = 3 WHERE seq = -1",
+		"INSERT INTO reads SELECT run, 1, file, decision, process, opens, bytes, first_ns, last_ns FROM reads WHERE run = 1;"
+		" UPDATE runs SET sealed_parts = 2 WHERE id = 1",
+	};
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		fresh();
+		three_runs();
+		CHECK_INT(ask("SELECT count(*) FROM seals"), 6);
+		CHECK_INT(verify(NULL), 0);
+		CHECK_OK(db_exec(lineage_db(l), changes[i], &e), &e);
+		if (verify(NULL) < 1)
+			CHECK_FAIL("not found: %s", changes[i]);
+		clean();
+	}
+}
+
+TEST(a_truncated_or_rewritten_chain_is_found_with_the_kept_head)
+{
+	struct lineage_head kept;
+	fresh();
+	three_runs();
+	CHECK_OK(lineage_seal_head(l, &kept, &e), &e);
+	CHECK_INT(kept.seq, 6);
+	CHECK_INT(verify(&kept), 0);
+	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE run LIKE '%99'; DELETE FROM runs WHERE name = 'c'; DELETE FROM reads WHERE run = 3", &e), &e);
+	CHECK_INT(verify(NULL), 0); /* a tail cut off cleanly cannot be seen from inside */
+	CHECK_INT(verify(&kept), 1);
+	add_run("d", NULL);
+	add_read("d", "sales/orders/1.2.0", "x", LINEAGE_SERVED, START);
+	end_and_seal("d", START + 5);
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(verify(&kept), 1); /* another chain of the same length */
+	clean();
+}
+
+TEST(late_reads_and_long_runs_are_sealed_by_parts)
+{
+	fresh();
+	add_run("a", NULL);
+	add_read("a", "s/p/1.0.0", "f", LINEAGE_SERVED, START + 5);
+	add_read("a", "s/p/1.0.0", "f", LINEAGE_SERVED, START + DAY + 5);
+	must(lineage_begin(l, &e));
+	must(lineage_seal_due(l, START + 2 * DAY + 1, &e)); /* still under way: two days are over */
+	must(lineage_commit(l, &e));
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'reads'"), 2);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'run'"), 0);
+	add_read("a", "s/p/1.0.0", "f", LINEAGE_SERVED, START + 6); /* late: goes to the first open part */
+	CHECK_INT(ask("SELECT max(part) FROM reads"), 2);
+	CHECK_INT(verify(NULL), 0);
+	end_and_seal("a", START + 2 * DAY + 9);
+	add_read("a", "s/p/1.0.0", "g", LINEAGE_SERVED, START + 7); /* later than the end */
+	must(lineage_begin(l, &e));
+	must(lineage_seal_due(l, START + 2 * DAY + 10, &e));
+	must(lineage_commit(l, &e));
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'run'"), 2);
+	CHECK_INT(ask("SELECT files FROM inputs"), 2);
+	CHECK_INT(ask("SELECT opens FROM inputs"), 4);
+	CHECK_OK(db_exec(lineage_db(l), "UPDATE reads SET opens = 9 WHERE part = 1", &e), &e);
+	CHECK_INT(verify(NULL), 1);
+	clean();
+}
+
+TEST(pruning_leaves_the_seals)
+{
+	int64_t runs, rows;
+	fresh();
+	three_runs();
+	add_run("d", NULL);
+	add_read("d", "sales/orders/2.0.0", "x", LINEAGE_SERVED, START + 2 * DAY);
+	end_and_seal("d", START + 3 * DAY);
+	CHECK_OK(lineage_prune(l, START + DAY, START + 4 * DAY, &runs, &rows, &e), &e);
+	CHECK_INT(runs, 3);
+	CHECK_INT(rows, 15);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 1);
+	CHECK_INT(ask("SELECT count(*) FROM files"), 1);
+	CHECK_INT(ask("SELECT count(*) FROM inputs"), 4);
+	CHECK_INT(verify(NULL), 0);
+	CHECK_OK(lineage_prune(l, START + DAY, START + 4 * DAY, &runs, &rows, &e), &e);
+	CHECK_INT(runs, 0);
+	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE kind = 'prune' AND seq = (SELECT max(seq) FROM seals)", &e), &e);
+	CHECK(verify(NULL) > 0);
+	clean();
+}
+
+/* -- graph ----------------------------------------------------------------------------------- */
+
+static int has(const struct lineage_graph *g, const char *label)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (!strcmp(g->nodes[i].label, label))
+			return 1;
+	return 0;
+}
+
+/* a: raw → clean.  b: clean + ref → joined.  c: joined → features.  d (inside e): features → output.  f: raw, refused. */
+static void chain(void)
+{
+	publish(NULL, "ops/raw/1.0.0");
+	publish(NULL, "ref/zip/1.0.0");
+	add_run("a", NULL);
+	add_read("a", "ops/raw/1.0.0", "r.csv", LINEAGE_SERVED, START);
+	publish("a", "ops/clean/1.0.0");
+	add_run("b", NULL);
+	add_read("b", "ops/clean/1.0.0", "c.csv", LINEAGE_SERVED, START);
+	add_read("b", "ref/zip/1.0.0", "z.csv", LINEAGE_SERVED, START);
+	publish("b", "sales/joined/1.0.0");
+	add_run("c", NULL);
+	add_read("c", "sales/joined/1.0.0", "j.csv", LINEAGE_SERVED, START);
+	publish("c", "ml/features/1.0.0");
+	add_run("e", NULL);
+	add_run("d", "e");
+	add_read("d", "ml/features/1.0.0", "f.csv", LINEAGE_SERVED, START);
+	must(lineage_artifact_add(l, id_of("e"), "/models/m.bin", "abcd", 3, START, &e));
+	add_run("f", NULL);
+	add_read("f", "ops/raw/1.0.0", "r.csv", LINEAGE_DENIED, START);
+	add_run("g", NULL);
+	add_read("g", "ops/raw/1.0.0", "other.csv", LINEAGE_SERVED, START);
+}
+
+TEST(up_and_down_over_steps_and_domains)
+{
+	struct lineage_graph *g;
+	fresh();
+	chain();
+	CHECK_OK(lineage_walk(l, "/models/m.bin", false, &g, &e), &e);
+	static const char *const all[] = { "/models/m.bin", "e", "d", "ml/features/1.0.0", "c", "sales/joined/1.0.0", "b", "ops/clean/1.0.0",
+					   "ref/zip/1.0.0", "a", "ops/raw/1.0.0" };
+	CHECK_INT(g->count, 11);
+	for (int i = 0; i < 11; i++)
+		CHECK(has(g, all[i]));
+	CHECK_INT(g->edge_count, 10);
+	lineage_graph_free(g);
+	CHECK_OK(lineage_walk(l, "ref/zip", true, &g, &e), &e);
+	CHECK_INT(g->count, 8); /* zip b joined c features d e model */
+	CHECK(has(g, "/models/m.bin") && !has(g, "a") && !has(g, "ops/clean/1.0.0"));
+	lineage_graph_free(g);
+	CHECK_OK(lineage_walk(l, "ops/raw/1.0.0/r.csv", true, &g, &e), &e);
+	CHECK(has(g, "a") && !has(g, "f") && !has(g, "g"));
+	lineage_graph_free(g);
+	CHECK_OK(lineage_walk(l, "ops/raw/1.0.0", true, &g, &e), &e);
+	CHECK(has(g, "a") && !has(g, "f") && has(g, "g"));
+	lineage_graph_free(g);
+	CHECK_INT(lineage_walk(l, "ops/none/1.0.0", true, &g, &e), -ENOENT);
+	clean();
+}
+
+TEST(selectors_become_the_newest_version)
+{
+	char *address;
+	fresh();
+	publish(NULL, "s/p/1.9.0");
+	publish(NULL, "s/p/1.10.0");
+	publish(NULL, "s/p/2.0.0");
+	CHECK_OK(lineage_resolve(l, "s/p/1/a.csv", &address, &e), &e);
+	CHECK_STR(address, "s/p/1.10.0/a.csv");
+	free(address);
+	CHECK_OK(lineage_resolve(l, "s/p/latest", &address, &e), &e);
+	CHECK_STR(address, "s/p/2.0.0");
+	free(address);
+	CHECK_OK(lineage_resolve(l, "s/p/9.9.9", &address, &e), &e);
+	CHECK_STR(address, "s/p/9.9.9");
+	free(address);
+	CHECK_INT(lineage_resolve(l, "s/p/3", &address, &e), -ENOENT);
+	clean();
+}
+
+/* -- queries --------------------------------------------------------------------------------- */
+
+static int count_read(void *arg, const struct lineage_read_row *row)
+{
+	*(int64_t *)arg += row->opens;
+	return 0;
+}
+
+static int64_t opens(const char *run, const char *address, int outcome)
+{
+	struct lineage_filter f = { run, address, outcome };
+	int64_t n = 0;
+	return lineage_reads(l, &f, count_read, &n, &e) ? -1 : n;
+}
+
+TEST(reads_are_found_by_run_address_and_outcome)
+{
+	fresh();
+	add_run("a", NULL);
+	add_run("b", NULL);
+	add_read("a", "s/p/1.0.0", "x/one.csv", LINEAGE_SERVED, START);
+	add_read("a", "s/p/1.0.0", "x/one.csv", LINEAGE_SERVED, START + DAY);
+	add_read("a", "s/p/1.0.0", "xy", LINEAGE_SERVED, START);
+	add_read("a", "s/p2/1.0.0", "x", LINEAGE_SERVED, START);
+	add_read("b", "s/p/1.0.1", "x", LINEAGE_DENIED, START);
+	CHECK_INT(opens(NULL, NULL, 0), 5);
+	CHECK_INT(opens("a", NULL, 0), 4);
+	CHECK_INT(opens(id_of("a"), NULL, 0), 4);
+	CHECK_INT(opens(NULL, "s", 0), 5);
+	CHECK_INT(opens(NULL, "s/p", 0), 4);
+	CHECK_INT(opens(NULL, "s/p/1.0.0", 0), 3);
+	CHECK_INT(opens(NULL, "s/p/1.0.0/x", 0), 2);
+	CHECK_INT(opens(NULL, "s/p/1.0.0/x/one.csv", 0), 2);
+	CHECK_INT(opens(NULL, NULL, LINEAGE_DENIED), 1);
+	CHECK_INT(opens("nobody", NULL, 0), -1);
+	CHECK_INT(e.kind, ERR_ABSENT);
+	clean();
+}
+
+CHECK_MAIN()
