@@ -2,6 +2,7 @@
 #include "catalog/base/log.h"
 #include "catalog/base/text.h"
 #include "fs/commands.h"
+#include "fs/mount_helper.h"
 #include "fs/options.h"
 
 #include <errno.h>
@@ -57,6 +58,8 @@ int main(int argc, char **argv)
 	struct invocation inv = { NULL, false, false };
 	open_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	if (argc && mount_helper_named(argv[0]))
+		return mount_helper_main(argc, argv);
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "-m") && i + 1 < argc) {

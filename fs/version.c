@@ -1,0 +1,307 @@
+/* Versions as a session sees them: the manifest that is fetched when first needed, the verdict, the faces of files. */
+#include "fs/tree.h"
+
+#include "fs/content.h"
+#include "fs/state.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/doc.h"
+#include "catalog/base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- manifest -------------------------------------------------------------------------------- */
+
+int slot_manifest(struct slot *slot, struct manifest **ret)
+{
+	int r = 0;
+	pthread_mutex_lock(&slot->lock);
+	if (!slot->manifest) {
+		struct manifest *m = NULL;
+		r = domain_manifest_cached(slot->domain->domain, slot->product, &slot->info, &m, NULL);
+		if (!r)
+			slot->manifest = m;
+	}
+	if (!r)
+		*ret = manifest_ref(slot->manifest);
+	pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+void slot_free(struct slot *slot)
+{
+	manifest_unref(slot->manifest);
+	verdict_unref(slot->verdict);
+	contract_unref(slot->contract);
+	version_info_fini(&slot->info);
+	pthread_mutex_destroy(&slot->lock);
+	free(slot->views);
+	free(slot->path);
+	free(slot->address);
+	free(slot);
+}
+
+/* The path of a folder, remembered: the files of one folder are looked up one after the other. */
+static int folder_path(struct slot *slot, struct manifest *m, uint64_t row, struct buf *ret)
+{
+	int r = 0;
+	if (row == MANIFEST_ROOT)
+		return 0;
+	pthread_mutex_lock(&slot->lock);
+	if (slot->path && slot->path_row == row)
+		buf_adds(ret, slot->path);
+	else
+		r = -EAGAIN;
+	pthread_mutex_unlock(&slot->lock);
+	if (!r)
+		return buf_check(ret);
+	if ((r = manifest_path(m, row, ret)))
+		return r;
+	char *copy = strdup(buf_text(ret));
+	pthread_mutex_lock(&slot->lock);
+	if (copy) {
+		free(slot->path);
+		slot->path = copy;
+		slot->path_row = row;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	return buf_check(ret);
+}
+
+int place_path(const struct place *p, struct manifest *m, struct buf *ret)
+{
+	if (!p->name)
+		return manifest_path(m, p->entry.row, ret);
+	int r = folder_path(p->slot, m, p->entry.parent, ret);
+	if (r)
+		return r;
+	if (ret->len)
+		buf_addc(ret, '/');
+	buf_adds(ret, p->name);
+	return buf_check(ret);
+}
+
+/* -- verdict --------------------------------------------------------------------------------- */
+
+int slot_contract(struct slot *slot, struct contract **ret)
+{
+	static const struct digest none;
+	int r = 0;
+	pthread_mutex_lock(&slot->lock);
+	if (!slot->contract_known && !digest_equal(&slot->info.contract, &none)) {
+		struct snapshot *snapshot = domain_snapshot(slot->domain->domain);
+		struct buf text = BUF_INIT;
+		struct err e = ERR_INIT;
+		r = snapshot ? snapshot_contract(snapshot, &slot->info.contract, &text) : -ENOENT;
+		if (!r)
+			r = contract_parse(slot->address, buf_text(&text), text.len, &slot->contract, &e);
+		if (r)
+			log_error("%s: its contract cannot be read (%s); it is denied until it can", slot->address,
+				  e.code ? e.text : strerror(-r));
+		buf_free(&text);
+		snapshot_unref(snapshot);
+	}
+	if (!r) {
+		slot->contract_known = true;
+		*ret = slot->contract ? contract_ref(slot->contract) : NULL;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+void verdict_unref(struct verdict *v)
+{
+	if (!v || atomic_fetch_sub(&v->refs, 1) != 1)
+		return;
+	version_decision_free(v->decision);
+	policy_unref(v->policy);
+	contract_unref(v->contract);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+/* The counts of quality.json (catalog/quality): "failed_errors", "failed_warnings", "score". */
+static void quality_facts(const struct version_info *info, struct version_facts *f)
+{
+	struct doc *d = NULL;
+	if (!info->quality_json || doc_parse("quality.json", info->quality_json, strlen(info->quality_json), &d, NULL))
+		return;
+	const struct doc_node *root = doc_root(d);
+	if (!doc_int(doc_get(root, "failed_errors"), &f->failed_errors) && !doc_int(doc_get(root, "failed_warnings"), &f->failed_warnings) &&
+	    !doc_double(doc_get(root, "score"), &f->quality_score))
+		f->has_quality = true;
+	doc_free(d);
+}
+
+static int decide(struct session *s, struct slot *slot, struct verdict **ret, struct err *e)
+{
+	struct verdict *v = calloc(1, sizeof *v);
+	if (!v)
+		return -ENOMEM;
+	atomic_init(&v->refs, 1);
+	pthread_mutex_init(&v->lock, NULL);
+	v->policy = mesh_policy(s->mesh, &v->epoch);
+	int r = slot_contract(slot, &v->contract);
+	if (!r) {
+		struct version_facts facts = { .domain = slot->domain->config->name,
+					       .product = slot->product,
+					       .version = slot->info.version,
+					       .contract = v->contract,
+					       .published_ns = slot->info.published_ns };
+		quality_facts(&slot->info, &facts);
+		r = policy_decide_version(v->policy, &s->subject, &facts, clock_now_ns(), &v->decision, e);
+	}
+	if (r) {
+		verdict_unref(v);
+		return r;
+	}
+	v->outcome = version_decision_outcome(v->decision);
+	v->valid_until_ns = version_decision_valid_until_ns(v->decision);
+	if (v->policy)
+		hex_format(policy_digest(v->policy)->bytes, SHA256_SIZE, v->policy_hex);
+	*ret = v;
+	return 0;
+}
+
+static bool in_force(const struct session *s, const struct verdict *v)
+{
+	return v->epoch == atomic_load(&s->mesh->policy_epoch) &&
+	       (v->valid_until_ns == INT64_MAX || clock_now_ns() < v->valid_until_ns);
+}
+
+int slot_verdict(struct session *s, struct slot *slot, struct verdict **ret, struct err *e)
+{
+	struct verdict *v = NULL, *old = NULL;
+	pthread_mutex_lock(&slot->lock);
+	if (slot->verdict && in_force(s, slot->verdict)) {
+		v = slot->verdict;
+		atomic_fetch_add(&v->refs, 1);
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (v) {
+		*ret = v;
+		return 0;
+	}
+	int r = decide(s, slot, &v, e);
+	if (r)
+		return r;
+	atomic_fetch_add(&v->refs, 1); /* the slot's */
+	pthread_mutex_lock(&slot->lock);
+	old = slot->verdict;
+	v->serial = ++slot->decided;
+	slot->verdict = v;
+	pthread_mutex_unlock(&slot->lock);
+	verdict_unref(old);
+	*ret = v;
+	return 0;
+}
+
+/* -- faces ----------------------------------------------------------------------------------- */
+
+/* The number of a transform among those this version was seen through. */
+static int view_number(struct slot *slot, const struct digest *hash, uint32_t *ret)
+{
+	int r = 0;
+	pthread_mutex_lock(&slot->lock);
+	uint32_t i = 0;
+	while (i < slot->view_count && !digest_equal(&slot->views[i], hash))
+		i++;
+	if (i == slot->view_count) {
+		struct digest *more = i + NODE_VIEW_FIRST <= NODE_VIEW_MAX ? realloc(slot->views, (i + 1) * sizeof *more) : NULL;
+		if (more) {
+			slot->views = more;
+			slot->views[slot->view_count++] = *hash;
+		} else {
+			r = -ENFILE;
+		}
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (!r)
+		*ret = i + NODE_VIEW_FIRST;
+	return r;
+}
+
+void face_fini(struct face *f)
+{
+	file_decision_fini(&f->decision);
+	if (f->content)
+		content_unref(f->content);
+	verdict_unref(f->verdict);
+	*f = (struct face){ 0 };
+}
+
+static void deny(struct slot *slot, struct face *f)
+{
+	f->decision.outcome = OUTCOME_DENY;
+	f->view = NODE_VIEW_DENIED;
+	f->size = 0;
+	f->mtime_ns = slot->info.published_ns;
+	f->known = true;
+}
+
+static int see(struct slot *slot, const struct manifest_entry *entry, const char *path, bool want_content, struct face *f)
+{
+	struct transform *view = f->decision.outcome == OUTCOME_VIEW ? f->decision.transform : NULL;
+	f->view = NODE_VIEW_NONE;
+	f->size = entry->size;
+	f->mtime_ns = entry->mtime_ns;
+	f->known = true;
+	if (!view && !want_content)
+		return 0;
+	struct manifest *m = NULL;
+	int r = slot_manifest(slot, &m);
+	if (!r && view)
+		r = view_number(slot, &view->hash, &f->view);
+	if (!r)
+		r = content_get(slot->domain->mesh->reader, slot->domain->domain, m, entry, path, view, &f->content, NULL);
+	manifest_unref(m);
+	if (r || !view)
+		return r;
+	f->mtime_ns = slot->info.published_ns;
+	r = content_size(f->content, &f->size);
+	if (r == -EACCES) {
+		snprintf(f->decision.reason, sizeof f->decision.reason, "%s cannot be filtered", path);
+		deny(slot, f);
+		return 0;
+	}
+	f->known = !r;
+	return r;
+}
+
+int slot_face(struct session *s, struct slot *slot, const struct manifest_entry *entry, const char *path, bool want_content, struct face *ret)
+{
+	*ret = (struct face){ 0 };
+	struct err e = ERR_INIT;
+	struct file_facts facts = { path, view_format(path), entry->size };
+	int r = slot_verdict(s, slot, &ret->verdict, &e);
+	if (!r) {
+		pthread_mutex_lock(&ret->verdict->lock);
+		r = version_decision_file(ret->verdict->decision, &facts, &ret->decision, &e);
+		pthread_mutex_unlock(&ret->verdict->lock);
+	}
+	if (r) { /* what cannot be decided is denied */
+		log_error("%s/%s: no decision (%s); denied", slot->address, path, e.code ? e.text : strerror(-r));
+		if (!ret->verdict)
+			return -EACCES;
+		snprintf(ret->decision.reason, sizeof ret->decision.reason, "no decision could be made");
+		deny(slot, ret);
+		return 0;
+	}
+	switch (ret->decision.outcome) {
+	case OUTCOME_HIDE:
+		face_fini(ret);
+		return -ENOENT;
+	case OUTCOME_ALLOW:
+	case OUTCOME_VIEW:
+		r = see(slot, entry, path, want_content, ret);
+		if (r && r != -EAGAIN)
+			face_fini(ret);
+		return r;
+	default:
+		deny(slot, ret);
+		return 0;
+	}
+}
