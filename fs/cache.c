@@ -260,7 +260,7 @@ static void distrust(struct blob *b)
 		uint8_t expected = SLOT_PRESENT;
 		atomic_compare_exchange_strong(&b->state->slot[i].state, &expected, SLOT_UNVERIFIED);
 	}
-	atomic_thread_fence(memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
 	memcpy(b->state->header.boot, b->cache->boot, BOOT_SIZE);
 }
 
@@ -292,23 +292,18 @@ static int open_existing(struct blob *b, const char *data_path, const char *stat
 	return 0;
 }
 
-static int make_blob(struct blob *b, const char *data_path, const char *state_path, uint64_t size, uint32_t slots)
+/* The state file of b->fd, whose size is `size`; the magic is written last. */
+static int make_state(struct blob *b, const char *state_path, uint64_t size, uint32_t slots)
 {
-	unlink(state_path);
-	unlink(data_path);
-	int r = io_make_parents(data_path, 0700, NULL);
-	if (r)
-		return r;
+	struct stat st;
 	b->size = size;
 	b->slots = slots;
-	b->fd = open(data_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	struct stat st;
-	if (b->fd < 0 || ftruncate(b->fd, (off_t)size) || fstat(b->fd, &st))
+	if (fstat(b->fd, &st))
 		return -errno;
 	b->state_fd = open(state_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (b->state_fd < 0)
 		return -errno;
-	r = -posix_fallocate(b->state_fd, 0, (off_t)state_bytes(slots));
+	int r = -posix_fallocate(b->state_fd, 0, (off_t)state_bytes(slots));
 	if (!r)
 		r = map_state(b);
 	if (r)
@@ -319,10 +314,23 @@ static int make_blob(struct blob *b, const char *data_path, const char *state_pa
 	h->size = size;
 	h->data_inode = (uint64_t)st.st_ino;
 	memcpy(h->boot, b->cache->boot, BOOT_SIZE);
-	atomic_thread_fence(memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
 	memcpy(h->magic, STATE_MAGIC, sizeof h->magic);
 	atomic_fetch_add_explicit(&b->cache->usage->bytes, state_bytes(slots), memory_order_relaxed);
 	return 0;
+}
+
+static int make_blob(struct blob *b, const char *data_path, const char *state_path, uint64_t size, uint32_t slots)
+{
+	unlink(state_path);
+	unlink(data_path);
+	int r = io_make_parents(data_path, 0700, NULL);
+	if (r)
+		return r;
+	b->fd = open(data_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (b->fd < 0 || ftruncate(b->fd, (off_t)size))
+		return -errno;
+	return make_state(b, state_path, size, slots);
 }
 
 static void close_files(struct blob *b)
@@ -398,6 +406,68 @@ void blob_close(struct blob *b)
 		return;
 	close_files(b);
 	free(b);
+}
+
+int blob_temp(struct cache *c, const char *domain, int *ret_fd)
+{
+	char *folder = text_format("%s/%s/blobs", c->folder, domain);
+	int r = folder ? io_make_folders(folder, 0700, NULL) : -ENOMEM;
+	if (!r && !cache_writable(c))
+		r = -EIO;
+	if (!r) {
+		int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); /* without a name: nothing is left after a crash */
+		if (fd < 0)
+			r = -errno;
+		else
+			*ret_fd = fd;
+	}
+	free(folder);
+	return r;
+}
+
+static int link_temp(int fd, const char *data_path, const char *state_path)
+{
+	char from[64];
+	unlink(state_path);
+	unlink(data_path);
+	int r = io_make_parents(data_path, 0700, NULL);
+	if (r)
+		return r;
+	snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, from, AT_FDCWD, data_path, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
+int blob_adopt(struct cache *c, const char *domain, enum blob_kind kind, const struct digest *name, int fd, uint64_t size, uint32_t slots,
+	       const uint64_t *ends, const struct xxh128 *hashes)
+{
+	struct blob *b = calloc(1, sizeof *b);
+	char *stem = blob_path(c, domain, kind, name);
+	char *data_path = stem ? text_format("%s.data", stem) : NULL, *state_path = stem ? text_format("%s.state", stem) : NULL;
+	int r = b && data_path && state_path ? 0 : -ENOMEM;
+	if (b)
+		*b = (struct blob){ .refs = 1, .cache = c, .fd = -1, .state_fd = -1 };
+	if (!r)
+		r = cache_lock(c);
+	if (r)
+		goto out;
+	r = link_temp(fd, data_path, state_path);
+	if (!r) {
+		b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		r = b->fd < 0 ? -errno : make_state(b, state_path, size, slots);
+	}
+	for (uint32_t i = 0; i < slots && !r; i++)
+		blob_mark(b, i, i ? ends[i - 1] : 0, (uint32_t)(ends[i] - (i ? ends[i - 1] : 0)), &hashes[i]);
+	if (r) {
+		unlink(state_path);
+		unlink(data_path);
+	}
+	cache_unlock(c);
+out:
+	blob_close(b);
+	free(stem);
+	free(data_path);
+	free(state_path);
+	return r;
 }
 
 /* -- using ---------------------------------------------------------------------------------- */

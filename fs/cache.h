@@ -80,6 +80,12 @@ struct cache_counters {
 void cache_count(struct cache *c, const struct cache_counters *more);
 void cache_counters(const struct cache *c, struct cache_counters *ret);
 
+/* A blob that is written in one go before its size is known: a nameless file, filled by the caller, then adopted with its slots (slot i
+ * ends at ends[i]).  blob_adopt leaves the descriptor to the caller. */
+int blob_temp(struct cache *c, const char *domain, int *ret_fd);
+int blob_adopt(struct cache *c, const char *domain, enum blob_kind kind, const struct digest *name, int fd, uint64_t size, uint32_t slots,
+	       const uint64_t *ends, const struct xxh128 *hashes);
+
 /* -- the whole folder: fs/cache_folder.c ---------------------------------------------------- */
 
 struct blob_info {

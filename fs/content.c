@@ -146,6 +146,20 @@ int content_pack(struct content *c, uint32_t pack, struct manifest_pack *ret)
 	return 0;
 }
 
+int content_piece(struct content *c, uint64_t at, struct piece *ret)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_piece(c, at, ret);
+	uint32_t index;
+	const struct manifest_chunk *k;
+	int r = content_chunk_index(c, at, &index);
+	if (!r)
+		r = content_chunk(c, index, &k);
+	if (!r)
+		*ret = (struct piece){ k->file_offset, content_image_offset(c, k), k->length, content_slot(c, k, index), k->hash };
+	return r;
+}
+
 /* -- getting a content ---------------------------------------------------------------------- */
 
 static struct reader_domain *find_domain(struct reader *r, struct domain *d)
@@ -297,14 +311,11 @@ static void make_key(struct content *c, const struct transform *view)
 	c->key_len = n;
 }
 
-int content_get(struct reader *r, struct domain *d, struct manifest *m, const struct manifest_entry *entry, const char *path,
-		struct transform *view, struct content **ret, struct err *e)
+static struct content *content_new(struct reader *r, struct domain *d, struct manifest *m, const struct manifest_entry *entry, const char *path)
 {
-	if (entry->kind != ENTRY_FILE)
-		return err_set(e, -EINVAL, "%s: not a file", path);
-	struct content *c = calloc(1, sizeof *c), *other;
+	struct content *c = calloc(1, sizeof *c);
 	if (!c)
-		return err_set(e, -ENOMEM, "%s: out of memory", path);
+		return NULL;
 	atomic_init(&c->refs, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	c->reader = r;
@@ -312,25 +323,62 @@ int content_get(struct reader *r, struct domain *d, struct manifest *m, const st
 	c->manifest = manifest_ref(m);
 	c->path = strdup(path);
 	c->domain = find_domain(r, d);
-	int code = c->path && c->domain ? content_init(c, d, view, e) : err_set(e, -ENOMEM, "%s: out of memory", path);
-	if (code) {
-		content_free(c);
-		return code;
-	}
-	make_key(c, view);
+	if (c->path && c->domain)
+		return c;
+	content_free(c);
+	return NULL;
+}
+
+/* The open content of the same key, with a reference. */
+static struct content *find_content(struct reader *r, const struct content *like)
+{
 	pthread_mutex_lock(&r->lock);
-	other = map_get(r->contents, c->key, c->key_len);
+	struct content *c = map_get(r->contents, like->key, like->key_len);
+	if (c)
+		atomic_fetch_add(&c->refs, 1);
+	pthread_mutex_unlock(&r->lock);
+	return c;
+}
+
+/* Adds it, unless another thread was first. */
+static int add_content(struct reader *r, struct content *c, struct content **ret_other)
+{
+	pthread_mutex_lock(&r->lock);
+	struct content *other = map_get(r->contents, c->key, c->key_len);
+	int code = other ? 0 : map_set(r->contents, c->key, c->key_len, c, NULL);
 	if (other)
 		atomic_fetch_add(&other->refs, 1);
-	else
-		code = map_set(r->contents, c->key, c->key_len, c, NULL);
 	pthread_mutex_unlock(&r->lock);
+	*ret_other = other;
+	return code;
+}
+
+int content_get(struct reader *r, struct domain *d, struct manifest *m, const struct manifest_entry *entry, const char *path,
+		struct transform *view, struct content **ret, struct err *e)
+{
+	if (entry->kind != ENTRY_FILE)
+		return err_set(e, -EINVAL, "%s: not a file", path);
+	struct content *c = content_new(r, d, m, entry, path), *other = NULL;
+	if (!c)
+		return err_set(e, -ENOMEM, "%s: out of memory", path);
+	int code = 0;
+	if (view) { /* spares an open view the work of making another */
+		make_key(c, view);
+		other = find_content(r, c);
+	}
+	if (!other)
+		code = content_init(c, d, view, e);
+	if (!other && !code) {
+		make_key(c, view);
+		code = add_content(r, c, &other);
+		if (code)
+			err_set(e, code, "%s: out of memory", path);
+	}
 	if (other || code)
 		content_free(c);
-	if (code)
-		return err_set(e, code, "%s: out of memory", path);
-	*ret = other ? other : c;
-	return 0;
+	if (!code)
+		*ret = other ? other : c;
+	return code;
 }
 
 struct content *content_ref(struct content *c)
@@ -414,22 +462,22 @@ static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t l
 }
 
 /* After a reboot a slot's bytes are checked once before they are believed. */
-static enum slot_state confirm(struct blob *b, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+static enum slot_state confirm(struct blob *b, const struct piece *k)
 {
-	enum slot_state state = blob_state(b, slot);
+	enum slot_state state = blob_state(b, k->slot);
 	if (state != SLOT_UNVERIFIED)
 		return state;
 	unsigned char *bytes = thread_buffer(k->length);
 	struct xxh128 hash;
-	if (bytes && !blob_read(b, bytes, k->length, offset)) {
+	if (bytes && !blob_read(b, bytes, k->length, k->image_offset)) {
 		xxh128_of(bytes, k->length, &hash);
 		if (!memcmp(hash.bytes, k->hash.bytes, XXH128_SIZE)) {
-			blob_mark(b, slot, offset, k->length, &k->hash);
+			blob_mark(b, k->slot, k->image_offset, k->length, &k->hash);
 			return SLOT_PRESENT;
 		}
 	}
 	log_info("a cached chunk did not survive the last reboot: fetched again");
-	blob_drop(b, slot);
+	blob_drop(b, k->slot);
 	return SLOT_ABSENT;
 }
 
@@ -446,18 +494,19 @@ static int chunk_span(struct content *c, uint64_t offset, size_t len, uint32_t *
 	return r;
 }
 
-/* Are chunks first … last on disk, one after the other?  Then where. */
-static bool on_disk(struct content *c, struct blob *b, uint32_t first, uint32_t last, uint64_t *ret_delta)
+/* Is [offset, offset + len) on disk, in one run?  Then where. */
+static bool on_disk(struct content *c, struct blob *b, uint64_t offset, size_t len, uint64_t *ret_from)
 {
-	for (uint32_t i = first; i <= last; i++) {
-		const struct manifest_chunk *k;
-		if (content_chunk(c, i, &k))
+	uint64_t delta = 0;
+	struct piece k;
+	for (uint64_t at = offset; at < offset + len; at = k.start + k.length) {
+		if (content_piece(c, at, &k) || confirm(b, &k) != SLOT_PRESENT)
 			return false;
-		uint64_t offset = content_image_offset(c, k), delta = offset - k->file_offset; /* may wrap; added back, it is exact */
-		if (confirm(b, k, content_slot(c, k, i), offset) != SLOT_PRESENT || (i > first && delta != *ret_delta))
+		if (at > offset && k.image_offset - k.start != delta) /* may wrap; added back, it is exact */
 			return false;
-		*ret_delta = delta;
+		delta = k.image_offset - k.start;
 	}
+	*ret_from = offset + delta;
 	return true;
 }
 
@@ -473,8 +522,7 @@ static bool serve_disk(struct blob *b, uint64_t offset, size_t len, content_byte
 /* Serves at once from memory or disk, when all of it is there. */
 static bool serve_now(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg)
 {
-	uint32_t first, last;
-	uint64_t delta = 0;
+	uint64_t from;
 	bool served = false;
 	if (atomic_load_explicit(&c->whole, memory_order_acquire)) {
 		struct blob *b = image_blob(c->image);
@@ -484,20 +532,18 @@ static bool serve_now(struct content *c, uint64_t offset, size_t len, content_by
 			return true;
 		atomic_store(&c->whole, false); /* it was evicted */
 	}
-	if (chunk_span(c, offset, len, &first, &last))
+	struct piece k;
+	if (content_piece(c, offset, &k))
 		return false;
-	const struct manifest_chunk *k;
-	if (first == last && !content_chunk(c, first, &k)) {
-		struct span *s = ready_span(c->image, content_slot(c, k, first));
-		if (s) {
-			done(arg, 0, span_bytes(s, content_image_offset(c, k) + (offset - k->file_offset), len), len);
-			span_unref(s);
-			return true;
-		}
+	struct span *s = offset + len <= k.start + k.length ? ready_span(c->image, k.slot) : NULL;
+	if (s) {
+		done(arg, 0, span_bytes(s, k.image_offset + (offset - k.start), len), len);
+		span_unref(s);
+		return true;
 	}
 	struct blob *b = image_blob(c->image);
-	if (b && on_disk(c, b, first, last, &delta))
-		served = serve_disk(b, offset + delta, len, done, arg);
+	if (b && on_disk(c, b, offset, len, &from))
+		served = serve_disk(b, from, len, done, arg);
 	blob_close(b);
 	return served;
 }
@@ -588,6 +634,10 @@ static int op_plan(struct read_op *op)
 {
 	struct content *c = op->content;
 	uint32_t first, last;
+	if (c->shape == SHAPE_VIEW) {
+		op->planned = true;
+		return view_content_fetch(c, op->offset + op->pos, op->len - op->pos, FETCH_DEMAND);
+	}
 	int r = chunk_span(c, op->offset + op->pos, op->len - op->pos, &first, &last);
 	if (r)
 		return r;
@@ -603,24 +653,20 @@ static int op_plan(struct read_op *op)
 	return c->shape == SHAPE_SMALL ? fetch_small(c, first, last, FETCH_DEMAND) : fetch_chunks(c, first, last, FETCH_DEMAND);
 }
 
-/* One chunk's worth of progress.  1: parked (the read may be gone); 0: go on; -errno. */
+/* One chunk's worth of progress.  1: parked or finished (the read may be gone); 0: go on; -errno. */
 static int op_advance(struct read_op *op, unsigned *tries)
 {
 	struct content *c = op->content;
 	uint64_t at = op->offset + op->pos;
-	uint32_t index;
-	const struct manifest_chunk *k;
+	struct piece k;
 	struct span *s = NULL;
-	int r = content_chunk_index(c, at, &index);
-	if (!r)
-		r = content_chunk(c, index, &k);
+	int r = content_piece(c, at, &k);
 	if (r)
-		return r == -EBADMSG ? -EIO : r;
-	uint32_t slot = content_slot(c, k, index);
-	uint64_t offset = content_image_offset(c, k), from = offset + (at - k->file_offset);
-	size_t left = (size_t)(k->file_offset + k->length - at), n = left < op->len - op->pos ? left : op->len - op->pos;
+		return r;
+	uint64_t from = k.image_offset + (at - k.start);
+	size_t left = (size_t)(k.start + k.length - at), n = left < op->len - op->pos ? left : op->len - op->pos;
 	struct reader *reader = c->reader;
-	enum look found = look(op, c->image, slot, &s);
+	enum look found = look(op, c->image, k.slot, &s);
 	if (found == LOOK_PARKED)
 		return 1;
 	if (found == LOOK_READY) {
@@ -635,7 +681,7 @@ static int op_advance(struct read_op *op, unsigned *tries)
 		return r;
 	}
 	struct blob *b = image_blob(c->image);
-	bool copied = b && confirm(b, k, slot, offset) == SLOT_PRESENT && op_copy(op, NULL, b, from, n);
+	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, NULL, b, from, n);
 	blob_close(b);
 	if (copied) {
 		*tries = 0;
@@ -680,7 +726,7 @@ void content_resume(struct reader *r, struct wait *waiters, int code)
 }
 
 /* After each read: what to bring next. */
-static void look_ahead(struct content *c, uint64_t offset, size_t len)
+static void look_ahead(struct content *c, uint64_t offset, size_t len, uint64_t size)
 {
 	if (c->shape == SHAPE_SMALL) {
 		const struct manifest_chunk *k;
@@ -692,10 +738,12 @@ static void look_ahead(struct content *c, uint64_t offset, size_t len)
 	if (atomic_load_explicit(&c->whole, memory_order_relaxed))
 		return;
 	pthread_mutex_lock(&c->lock);
-	readahead_note(&c->readahead, offset, len, c->entry.size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
+	readahead_note(&c->readahead, offset, len, size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
 	pthread_mutex_unlock(&c->lock);
 	uint32_t first, last;
-	if (from == to || content_chunk_index(c, from, &first) || content_chunk_index(c, to - 1, &last) || !store_healthy(c->domain->store))
+	if (from != to && c->shape == SHAPE_VIEW)
+		view_content_fetch(c, from, (size_t)(to - from), FETCH_READAHEAD);
+	if (from == to || c->shape == SHAPE_VIEW || content_chunk_index(c, from, &first) || content_chunk_index(c, to - 1, &last) || !store_healthy(c->domain->store))
 		return;
 	fetch_chunks(c, first, last, FETCH_READAHEAD);
 }
@@ -723,28 +771,33 @@ static void read_slowly(struct content *c, uint64_t offset, size_t len, content_
 	op_step(op);
 }
 
-void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+/* A read of bytes that an image holds. */
+void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
 {
-	if (ret_token)
-		*ret_token = 0;
-	if (c->shape == SHAPE_VIEW) {
-		view_content_read(c, offset, len, done, arg, ret_token);
-		return;
-	}
-	if (offset >= c->entry.size || !len) {
+	if (offset >= size || !len) {
 		done(arg, 0, "", 0);
 		return;
 	}
-	if (len > c->entry.size - offset)
-		len = (size_t)(c->entry.size - offset);
+	if (len > size - offset)
+		len = (size_t)(size - offset);
 	content_ref(c); /* the callback may drop the caller's */
 	atomic_fetch_add_explicit(&c->reader->served_bytes, len, memory_order_relaxed);
 	if (serve_now(c, offset, len, done, arg))
 		atomic_fetch_add_explicit(&c->reader->hits, 1, memory_order_relaxed);
 	else
 		read_slowly(c, offset, len, done, arg, ret_token);
-	look_ahead(c, offset, len);
+	look_ahead(c, offset, len, size);
 	content_unref(c);
+}
+
+void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	if (ret_token)
+		*ret_token = 0;
+	if (c->shape == SHAPE_VIEW)
+		view_content_read(c, offset, len, done, arg, ret_token);
+	else
+		content_read_image(c, c->entry.size, offset, len, done, arg, ret_token);
 }
 
 void content_cancel(struct reader *r, uint64_t token)

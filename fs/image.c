@@ -129,6 +129,11 @@ static void let_go_of_blob(struct image *i, bool only_doomed)
 	blob_close(b);
 }
 
+void images_forget_evicted(struct image *i)
+{
+	let_go_of_blob(i, true);
+}
+
 void images_tend(struct reader *r, bool all)
 {
 	int64_t now = clock_mono_ms();

@@ -166,6 +166,8 @@ void image_unref(struct image *i);
 struct blob *image_blob(struct image *i);
 /* Closes evicted and idle blobs, forgets images that nobody uses: the timer's. */
 void images_tend(struct reader *r, bool all);
+/* Lets go of the image's blob if it was evicted, so that the next use opens the new one. */
+void images_forget_evicted(struct image *i);
 
 void span_ref(struct span *s);
 void span_unref(struct span *s);
@@ -195,6 +197,8 @@ int verify_start(struct reader *r, unsigned threads);
 void verify_stop(struct reader *r);
 void verify_push(struct reader *r, struct span *first, struct span **last, size_t count);
 void span_fail(struct span *s, int code);
+/* The bytes of a span that was made here (a view's) are in place and right. */
+void span_ready(struct span *s);
 
 /* -- content.c ------------------------------------------------------------------------------ */
 enum content_shape { SHAPE_EMPTY, SHAPE_FILE, SHAPE_SMALL, SHAPE_VIEW };
@@ -245,6 +249,15 @@ struct read_op {
 	bool counted, planned;
 };
 
+/* A chunk as reads see it, of a file or of a view. */
+struct piece {
+	uint64_t start, image_offset; /* in the content; in its image */
+	uint32_t length, slot;
+	struct xxh128 hash;
+};
+
+int content_piece(struct content *c, uint64_t at, struct piece *ret);
+void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 int content_chunk(struct content *c, uint32_t index, const struct manifest_chunk **ret);
 int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret);
 /* Where a chunk stands in the content's image. */
@@ -267,6 +280,9 @@ int view_content_hash(const struct content *c, struct xxh128 *ret);
 int view_content_prepare(struct content *c, int64_t deadline_ms, content_ready done, void *arg, uint64_t *ret_token);
 void view_content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 int view_content_whole_fd(struct content *c, int *ret_fd);
+int view_content_piece(struct content *c, uint64_t at, struct piece *ret);
+/* Makes the chunks of a view's range that are neither here nor on their way. */
+int view_content_fetch(struct content *c, uint64_t offset, size_t len, enum fetch_priority priority);
 uint64_t view_content_fetched(const struct content *c);
 int view_content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e);
 

@@ -197,6 +197,20 @@ static void finish_bad(struct reader *r, struct span *s, const bool *bad, uint32
 	span_unref(s);
 }
 
+void span_ready(struct span *s)
+{
+	struct reader *r = s->image->reader;
+	bool detached;
+	span_ref(s);
+	struct wait *waiters = settle(s, 0, &detached);
+	content_resume(r, waiters, 0);
+	content_unref(s->content); /* a hot span must not keep contents open */
+	s->content = NULL;
+	write_cache(s, NULL);
+	hot_add(r, s);
+	span_unref(s);
+}
+
 static void finish(struct reader *r, struct span *s)
 {
 	bool bad[256] = { false };
@@ -216,15 +230,7 @@ static void finish(struct reader *r, struct span *s)
 		finish_bad(r, s, bad, bad_count);
 		return;
 	}
-	bool detached;
-	span_ref(s);
-	struct wait *waiters = settle(s, 0, &detached);
-	content_resume(r, waiters, 0);
-	content_unref(s->content); /* a hot span must not keep contents open */
-	s->content = NULL;
-	write_cache(s, NULL);
-	hot_add(r, s);
-	span_unref(s);
+	span_ready(s);
 }
 
 static void *work(void *arg)

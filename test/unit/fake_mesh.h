@@ -10,6 +10,7 @@
 #include "catalog/domain.h"
 #include "catalog/manifest.h"
 #include "catalog/store/store.h"
+#include "policy/view.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -230,6 +231,122 @@ int manifest_pack_chunks(struct manifest *m, uint32_t pack, uint32_t first, uint
 	for (uint32_t i = first; i < p->info.slots && n < count; i++)
 		ret[n++] = p->chunks[i];
 	return (int)n;
+}
+
+/* -- views: what the transform's text says ---------------------------------------------------- */
+
+/* "chunk": every byte 'a' is left out.  "segments": of each 1000 bytes, 400 of the source, 300 zeros, 300 'x'.  "whole": all bytes
+ * xor 1.  "deny": not possible.  "huge": chunks without a byte. */
+struct view_plan {
+	enum view_kind kind;
+	const char *text;
+	struct view_segment *segments;
+	size_t count;
+};
+
+static _Atomic int fake_plans, fake_chunks, fake_wholes, fake_view_delay_ms;
+
+struct transform *transform_ref(struct transform *t)
+{
+	t->refs++;
+	return t;
+}
+
+void transform_unref(struct transform *t)
+{
+	t->refs--;
+}
+
+const char *view_format(const char *path)
+{
+	(void)path;
+	return "other";
+}
+
+int view_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, struct view_plan **ret, struct err *e)
+{
+	static const char filler[300] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+					"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+					"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	(void)keys;
+	char head[16];
+	size_t n = source->size < sizeof head ? (size_t)source->size : sizeof head;
+	int r = source->read(source->arg, 0, head, n, e);
+	if (r)
+		return r;
+	fake_plans++;
+	if (!strcmp(t->text, "deny"))
+		return err_set(e, -EACCES, "this cannot be filtered");
+	struct view_plan *p = calloc(1, sizeof *p);
+	p->text = t->text;
+	p->kind = !strcmp(t->text, "segments") ? VIEW_SEGMENTS : !strcmp(t->text, "whole") ? VIEW_WHOLE : VIEW_CHUNKED;
+	for (uint64_t at = 0, to = 0; p->kind == VIEW_SEGMENTS && at + 400 <= source->size; at += 400, to += 1000) {
+		p->segments = realloc(p->segments, (p->count + 3) * sizeof *p->segments);
+		p->segments[p->count++] = (struct view_segment){ SEGMENT_SOURCE, to, 400, at, NULL };
+		p->segments[p->count++] = (struct view_segment){ SEGMENT_ZERO, to + 400, 300, 0, NULL };
+		p->segments[p->count++] = (struct view_segment){ SEGMENT_BYTES, to + 700, 300, 0, filler };
+	}
+	*ret = p;
+	return 0;
+}
+
+void view_plan_free(struct view_plan *p)
+{
+	if (p)
+		free(p->segments);
+	free(p);
+}
+
+enum view_kind view_plan_kind(const struct view_plan *p)
+{
+	return p->kind;
+}
+
+int view_chunk(const struct view_plan *p, uint32_t index, const void *bytes, size_t len, struct buf *ret, struct view_stats *ret_stats,
+	       struct err *e)
+{
+	(void)index;
+	(void)e;
+	fake_chunks++;
+	if (fake_view_delay_ms) {
+		struct timespec t = { fake_view_delay_ms / 1000, fake_view_delay_ms % 1000 * 1000000L };
+		nanosleep(&t, NULL);
+	}
+	const char *b = bytes;
+	for (size_t i = 0; i < len && !strcmp(p->text, "chunk"); i++)
+		if (b[i] != 'a')
+			buf_addc(ret, b[i]);
+	ret_stats->rows_in = len;
+	ret_stats->rows_out = ret->len;
+	ret_stats->rows_rejected = 0;
+	return 0;
+}
+
+size_t view_segments(const struct view_plan *p, const struct view_segment **ret)
+{
+	*ret = p->segments;
+	return p->count;
+}
+
+int view_whole(const struct view_plan *p, const struct view_source *source, int (*write)(void *arg, const void *bytes, size_t len), void *arg,
+	       struct view_stats *ret_stats, struct err *e)
+{
+	(void)p;
+	fake_wholes++;
+	for (uint64_t at = 0; at < source->size;) {
+		char part[70000];
+		size_t n = source->size - at < sizeof part ? (size_t)(source->size - at) : sizeof part;
+		int r = source->read(source->arg, at, part, n, e);
+		for (size_t i = 0; i < n; i++)
+			part[i] ^= 1;
+		if (!r)
+			r = write(arg, part, n);
+		if (r)
+			return r;
+		at += n;
+	}
+	*ret_stats = (struct view_stats){ 0, 0, 0 };
+	return 0;
 }
 
 /* -- the store ------------------------------------------------------------------------------- */
