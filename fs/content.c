@@ -634,6 +634,7 @@ static int op_plan(struct read_op *op)
 {
 	struct content *c = op->content;
 	uint32_t first, last;
+	op->failures = atomic_load(&c->failures);
 	if (c->shape == SHAPE_VIEW) {
 		op->planned = true;
 		return view_content_fetch(c, op->offset + op->pos, op->len - op->pos, FETCH_DEMAND);
@@ -687,6 +688,8 @@ static int op_advance(struct read_op *op, unsigned *tries)
 		*tries = 0;
 		return 0;
 	}
+	if (op->planned && op->failures != atomic_load(&c->failures))
+		return atomic_load(&c->failure);
 	if (atomic_load(&reader->stopping) || ++*tries > TRIES_MAX)
 		return -EIO;
 	return op_plan(op);

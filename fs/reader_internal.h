@@ -231,6 +231,8 @@ struct content {
 	struct readahead readahead;
 	_Atomic bool whole;
 	_Atomic uint64_t fetched;
+	_Atomic unsigned failures; /* spans of it that failed so far, and the last one's code */
+	_Atomic int failure;
 	void (*notify)(void *arg);
 	void *notify_arg;
 	struct content *next_watcher; /* image.lock, like watching: it stands in the image's list */
@@ -247,6 +249,7 @@ struct read_op {
 	content_bytes done;
 	void *arg;
 	bool counted, planned;
+	unsigned failures; /* the content's, when the read last asked for chunks */
 };
 
 /* A chunk as reads see it, of a file or of a view. */

@@ -60,6 +60,10 @@ void span_fail(struct span *s, int code)
 	bool detached;
 	struct reader *r = s->image->reader;
 	span_ref(s);
+	if (s->content) { /* a read that comes to look after the span is gone learns of it here */
+		atomic_store(&s->content->failure, code);
+		atomic_fetch_add(&s->content->failures, 1);
+	}
 	struct wait *waiters = settle(s, code, &detached);
 	if (detached)
 		span_unref(s);

@@ -111,7 +111,7 @@ static void check_view(struct rig *g, unsigned file, const char *text)
 	}
 	content_unref(c);
 	free(d.bytes);
-	free(t);
+	transform_unref(t);
 }
 
 static void mesh(struct rig *g, bool aligned)
@@ -182,7 +182,7 @@ TEST(evicted_chunks_are_made_again)
 		check_view(&g, 0, kinds[i]);
 		reader_stop(g.r);
 		char path[256];
-		find_file(g.folder, "*/blobs/??/v*.data", path);
+		find_file(g.folder, "*/blobs/*/v*.data", path);
 		CHECK(path[0]);
 		unlink(path);
 		rig_start(&g);
@@ -193,7 +193,7 @@ TEST(evicted_chunks_are_made_again)
 		CHECK_INT(read_whole(c, &d, 50000), 0);
 		CHECK(i ? fake_wholes == wholes + 1 : fake_chunks > chunks);
 		content_unref(c);
-		free(t);
+		transform_unref(t);
 		free(d.bytes);
 		rig_close(&g);
 	}
@@ -236,7 +236,7 @@ TEST(a_denied_view_says_why)
 	CHECK_INT(content_size(c, &size), -EACCES);
 	CHECK_INT(read_at(c, &g.m->files[0], 0, 10), -EACCES);
 	content_unref(c);
-	free(t);
+	transform_unref(t);
 	rig_close(&g);
 }
 
@@ -251,7 +251,7 @@ TEST(at_the_deadline_the_work_goes_on)
 	fake_view_delay_ms = 0;
 	CHECK_INT(prepare(c, 20000, NULL), 0);
 	content_unref(c);
-	free(t);
+	transform_unref(t);
 	rig_close(&g);
 }
 
@@ -267,7 +267,7 @@ TEST(a_view_of_a_dead_store_fails_and_is_tried_again)
 	g.d.store->down = false;
 	CHECK_INT(prepare(c, 20000, NULL), 0);
 	content_unref(c);
-	free(t);
+	transform_unref(t);
 	log_set_output(2, 0);
 	rig_close(&g);
 }
