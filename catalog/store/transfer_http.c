@@ -1,0 +1,513 @@
+/* One attempt of a call: the request it makes, and what its answer is worth. */
+#include "catalog/store/transfer_impl.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BUFFER_BYTES (512L << 10)
+#define REDIRECTS_MAX 5L
+
+/* -- what is wrong ------------------------------------------------------------------------- */
+
+static int call_err(struct call *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static int call_err(struct call *c, int code, const char *fmt, ...)
+{
+	va_list ap;
+	struct buf b = BUF_INIT;
+	va_start(ap, fmt);
+	buf_addv(&b, fmt, ap);
+	va_end(ap);
+	err_set(&c->e, code, "%s: %s%s%s", c->lane->config.label, c->what.key ? c->what.key : "", c->what.key ? ": " : "", buf_text(&b));
+	buf_free(&b);
+	return code;
+}
+
+/* A callback found something wrong; the attempt ends.  A transient failure is worth another try. */
+static size_t refuse(struct call *c, int code)
+{
+	c->failure = code;
+	return 0;
+}
+
+/* -- the answer's head --------------------------------------------------------------------- */
+
+static bool header_is(const char *line, size_t len, const char *name, const char **value, size_t *value_len)
+{
+	size_t n = strlen(name);
+	if (len <= n || line[n] != ':' || strncasecmp(line, name, n) != 0)
+		return false;
+	const char *v = line + n + 1, *end = line + len;
+	while (v < end && (*v == ' ' || *v == '\t'))
+		v++;
+	while (end > v && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	*value = v;
+	*value_len = (size_t)(end - v);
+	return true;
+}
+
+/* "HTTP/1.1 206 Partial Content": a new answer begins (after a redirect, or 100 Continue). */
+static void answer_begins(struct call *c, const char *line, size_t len)
+{
+	struct http_answer *a = c->answer;
+	const char *space = memchr(line, ' ', len);
+	a->status = 0;
+	if (space && (size_t)(line + len - space) > 3 && strspn(space + 1, "0123456789") >= 3)
+		a->status = (space[1] - '0') * 100 + (space[2] - '0') * 10 + (space[3] - '0');
+	a->size_known = false;
+	a->modified_ns = a->date_s = 0;
+	a->etag[0] = a->region[0] = '\0';
+	c->has_length = c->has_range = c->bad_range = false;
+	c->retry_after_ms = 0;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	struct http_answer *a = c->answer;
+	struct object_info info;
+	const char *v;
+	size_t len;
+	(void)size;
+	if (n > 5 && !memcmp(line, "HTTP/", 5)) {
+		answer_begins(c, line, n);
+	} else if (header_is(line, n, "Content-Length", &v, &len)) {
+		c->has_length = !decimal_parse(v, len, &c->content_length);
+	} else if (header_is(line, n, "Content-Range", &v, &len)) {
+		c->has_range = !content_range_parse(v, len, &c->range);
+		c->bad_range = !c->has_range;
+	} else if (header_is(line, n, "ETag", &v, &len)) {
+		object_info_set_etag(&info, v, len);
+		memcpy(a->etag, info.etag, sizeof a->etag);
+	} else if (header_is(line, n, "Last-Modified", &v, &len)) {
+		if (!http_date_parse(v, len, &a->modified_ns))
+			a->modified_ns *= NS_PER_S;
+	} else if (header_is(line, n, "Date", &v, &len)) {
+		http_date_parse(v, len, &a->date_s);
+	} else if (header_is(line, n, "Retry-After", &v, &len)) {
+		c->retry_after_ms = retry_after_ms(v, len, clock_now_ns() / NS_PER_S);
+	} else if (header_is(line, n, "x-amz-bucket-region", &v, &len) && len < sizeof a->region) {
+		memcpy(a->region, v, len);
+		a->region[len] = '\0';
+	}
+	return n;
+}
+
+/* Is this still the object that the bytes so far, or the caller, speak of? */
+static int check_identity(struct call *c)
+{
+	const struct http_answer *a = c->answer;
+	if (c->what.if_match && strcmp(c->what.if_match, a->etag) != 0)
+		return call_err(c, -ESTALE, "the object was changed since it was registered");
+	if (!c->identified) {
+		memcpy(c->first_etag, a->etag, sizeof a->etag);
+		c->first_size_known = a->size_known;
+		c->first_size = a->size;
+		c->first_modified_ns = a->modified_ns;
+		c->identified = true;
+	} else if (c->given && (strcmp(c->first_etag, a->etag) != 0 || c->first_modified_ns != a->modified_ns ||
+				(c->first_size_known && a->size_known && c->first_size != a->size))) {
+		return call_err(c, -ESTALE, "the object was replaced while it was read");
+	}
+	return 0;
+}
+
+/* The range of the object that this answer's body must hold: checks what the server says against what was asked. */
+static int check_range(struct call *c)
+{
+	struct http_answer *a = c->answer;
+	uint64_t first = c->what.offset + c->given, left = c->what.length - c->given;
+	if (c->bad_range)
+		return call_err(c, -EBADMSG, "the server's Content-Range does not parse");
+	if (a->status == 206 || c->has_range) { /* some servers say 200 although they send the range */
+		if (!c->has_range)
+			return call_err(c, -EBADMSG, "the server sent a part of the object without saying which");
+		if (c->range.first != first)
+			return call_err(c, -EBADMSG, "asked for bytes from %llu on, the server sent those from %llu on",
+					(unsigned long long)first, (unsigned long long)c->range.first);
+		uint64_t sends = c->range.last - c->range.first + 1;
+		if (c->range.total != UINT64_MAX) {
+			a->size_known = true;
+			a->size = c->range.total;
+		}
+		if (sends != left)
+			return call_err(c, -EBADMSG, "asked for %llu bytes from %llu on, the server has %llu of them",
+					(unsigned long long)left, (unsigned long long)first, (unsigned long long)sends);
+		if (c->has_length && c->content_length != sends)
+			return call_err(c, -EBADMSG, "the server's Content-Length (%llu) contradicts its Content-Range (%llu)",
+					(unsigned long long)c->content_length, (unsigned long long)sends);
+		c->skip = 0;
+		return 0;
+	}
+	/* The whole object, because the server knows no ranges. */
+	a->size_known = c->has_length;
+	a->size = c->content_length;
+	if (c->has_length && c->content_length < c->what.offset + c->what.length)
+		return call_err(c, -EBADMSG, "the object has %llu bytes, the range asked for ends at %llu",
+				(unsigned long long)c->content_length, (unsigned long long)(c->what.offset + c->what.length));
+	if (first > TRANSFER_SKIP_MAX)
+		return call_err(c, -EIO, "the server ignores ranges, and the one asked for lies far into the object");
+	c->skip = first;
+	return 0;
+}
+
+/* Before the first byte of the body (or at the end of an empty one). */
+static int check_head(struct call *c)
+{
+	struct http_answer *a = c->answer;
+	c->head_checked = true;
+	c->is_object = c->what.on_data && (a->status == 200 || a->status == 206);
+	if (!c->is_object)
+		return 0;
+	int r;
+	if (c->what.length) {
+		r = check_range(c);
+	} else {
+		/* A whole object is asked for again from its start only while nothing was given; later, from there on. */
+		uint64_t first = c->given;
+		if (a->status == 206 && (!c->has_range || c->range.first != first || !first))
+			return call_err(c, -EBADMSG, "the server sent another part of the object than asked for");
+		if (a->status == 206 && c->range.total != UINT64_MAX && c->range.last + 1 != c->range.total)
+			return call_err(c, -EBADMSG, "the server sent less of the object than asked for");
+		a->size_known = a->status == 206 ? c->range.total != UINT64_MAX : c->has_length;
+		a->size = a->status == 206 ? c->range.total : c->content_length;
+		c->skip = a->status == 206 ? 0 : first;
+		r = 0;
+		if (a->size_known && a->size > c->what.max_bytes)
+			r = call_err(c, -EFBIG, "%llu bytes, more than the %llu allowed", (unsigned long long)a->size,
+				     (unsigned long long)c->what.max_bytes);
+	}
+	return r ? r : check_identity(c);
+}
+
+/* -- bodies -------------------------------------------------------------------------------- */
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	size_t all = n;
+	(void)size;
+	int r;
+	if (!c->head_checked && (r = check_head(c)))
+		return refuse(c, r);
+	if (!c->is_object) {
+		if (c->answer->body.len < TRANSFER_ANSWER_MAX)
+			buf_add(&c->answer->body, bytes, n);
+		return all;
+	}
+	if (c->skip) {
+		size_t drop = n < c->skip ? n : (size_t)c->skip;
+		c->skip -= drop;
+		bytes += drop;
+		n -= drop;
+	}
+	if (c->what.length && n > c->what.length - c->given) {
+		if (c->has_range)
+			return refuse(c, call_err(c, -EBADMSG, "the server sent more bytes than asked for"));
+		n = (size_t)(c->what.length - c->given);
+	}
+	if (!c->what.length && n > c->what.max_bytes - c->given)
+		return refuse(c, call_err(c, -EFBIG, "more than the %llu bytes allowed", (unsigned long long)c->what.max_bytes));
+	if (n) {
+		c->given += n;
+		c->attempt_given += n;
+		if (c->what.on_data(c->what.arg, bytes, n))
+			return refuse(c, call_err(c, -ECANCELED, "the transfer was cancelled by its consumer"));
+	}
+	if (c->what.length && c->given == c->what.length && !c->has_range) {
+		c->complete = true; /* the rest of the object is not wanted: the connection is given up */
+		return 0;
+	}
+	return all;
+}
+
+static size_t on_send(char *to, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	size_t room = size * n, left = c->what.body_len - (size_t)c->sent;
+	if (room > left)
+		room = left;
+	memcpy(to, (const char *)c->what.body + c->sent, room);
+	c->sent += room;
+	return room;
+}
+
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct call *c = arg;
+	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > c->what.body_len)
+		return CURL_SEEKFUNC_FAIL;
+	c->sent = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+/* -- the request --------------------------------------------------------------------------- */
+
+static int add_lines(struct call *c, const char *lines)
+{
+	while (lines && *lines) {
+		size_t n = strcspn(lines, "\n");
+		char *line = strndup(lines, n);
+		struct curl_slist *more = line ? curl_slist_append(c->list, line) : NULL;
+		free(line);
+		if (!more)
+			return -ENOMEM;
+		c->list = more;
+		lines += n + (lines[n] == '\n');
+	}
+	return 0;
+}
+
+static int add_headers(struct call *c)
+{
+	const struct http_call *w = &c->what;
+	const struct lane_config *lane = &c->lane->config;
+	struct buf b = BUF_INIT;
+	buf_adds(&b, "Accept-Encoding: identity\nExpect:\n");
+	if (w->headers)
+		buf_adds(&b, w->headers);
+	if (w->method == HTTP_GET && w->on_data && (w->length || c->given)) {
+		buf_addf(&b, "Range: bytes=%llu-", (unsigned long long)(w->offset + c->given));
+		if (w->length)
+			buf_addf(&b, "%llu", (unsigned long long)(w->offset + w->length - 1));
+		buf_addc(&b, '\n');
+	}
+	/* A weak ETag never satisfies If-Match; the answer's own is compared in any case. */
+	const char *etag = w->if_match ? w->if_match : c->given ? c->first_etag : "";
+	if (*etag == '"')
+		buf_addf(&b, "If-Match: %s\n", etag);
+	int r = 0;
+	if (lane->sign)
+		r = lane->sign(lane->arg, w->method, w->url, w->headers, w->body_sha256, &b);
+	if (!r)
+		r = buf_check(&b);
+	if (!r)
+		r = add_lines(c, buf_text(&b));
+	if (b.data)
+		explicit_bzero(b.data, b.len);
+	buf_free(&b);
+	return r;
+}
+
+static void set_common(CURL *easy, const struct lane *l, const struct transfer_config *config)
+{
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "meshfs/" MESHFS_VERSION);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* one connection a transfer: more bandwidth */
+	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->connect_timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+	if (l->config.redirects) {
+		bool tls = !strncasecmp(l->config.probe_url, "https:", 6);
+		curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+		curl_easy_setopt(easy, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+		curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
+	}
+	if (l->ca_file)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, l->ca_file);
+}
+
+static void set_method(struct call *c)
+{
+	CURL *easy = c->easy;
+	switch (c->what.method) {
+	case HTTP_GET:
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+		return;
+	case HTTP_HEAD:
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return;
+	case HTTP_DELETE:
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+		return;
+	case HTTP_POST:
+	case HTTP_PUT:
+		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, http_method_name(c->what.method));
+		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)c->what.body_len);
+		curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+		curl_easy_setopt(easy, CURLOPT_READDATA, c);
+		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+		curl_easy_setopt(easy, CURLOPT_SEEKDATA, c);
+		curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
+		return;
+	}
+}
+
+int attempt_prepare(struct call *c, const struct transfer_config *config, int64_t now_ms)
+{
+	attempt_reset(c);
+	curl_easy_reset(c->easy);
+	set_common(c->easy, c->lane, config);
+	set_method(c);
+	bool writes = c->what.method == HTTP_PUT || c->what.method == HTTP_POST;
+	long stall_s = writes ? TRANSFER_WRITE_STALL_S : (long)(config->connect_timeout_ms + 999) / 1000;
+	curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, stall_s);
+	if (!c->what.deadline_extends)
+		curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)(c->deadline_at_ms - now_ms));
+	curl_easy_setopt(c->easy, CURLOPT_URL, c->what.url);
+	curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
+	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->curl_error);
+	curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(c->easy, CURLOPT_HEADERDATA, c);
+	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
+	if (add_headers(c))
+		return call_err(c, -ENOMEM, "out of memory");
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->list);
+	return 0;
+}
+
+void attempt_reset(struct call *c)
+{
+	for (struct curl_slist *s = c->list; s; s = s->next)
+		explicit_bzero(s->data, strlen(s->data));
+	curl_slist_free_all(c->list);
+	c->list = NULL;
+	c->curl_error[0] = '\0';
+	c->head_checked = c->is_object = c->has_length = c->has_range = c->bad_range = c->complete = false;
+	c->skip = c->sent = c->attempt_given = 0;
+	c->failure = 0;
+}
+
+static size_t ignore_body(char *bytes, size_t size, size_t n, void *arg)
+{
+	(void)bytes;
+	(void)arg;
+	return size * n;
+}
+
+int probe_prepare(struct lane *l, const struct transfer_config *config)
+{
+	if (!(l->probe = curl_easy_init()))
+		return -ENOMEM;
+	set_common(l->probe, l, config);
+	curl_easy_setopt(l->probe, CURLOPT_URL, l->config.probe_url);
+	curl_easy_setopt(l->probe, CURLOPT_NOBODY, 1L);
+	curl_easy_setopt(l->probe, CURLOPT_PRIVATE, NULL);
+	curl_easy_setopt(l->probe, CURLOPT_WRITEFUNCTION, ignore_body);
+	curl_easy_setopt(l->probe, CURLOPT_TIMEOUT_MS, (long)config->connect_timeout_ms);
+	return 0;
+}
+
+/* -- the verdict --------------------------------------------------------------------------- */
+
+static int judge_transport(struct call *c, CURLcode result, int64_t now_ms)
+{
+	const char *why = *c->curl_error ? c->curl_error : curl_easy_strerror(result);
+	switch (result) {
+	case CURLE_OPERATION_TIMEDOUT:
+		if (now_ms >= c->deadline_at_ms && !c->what.deadline_extends)
+			return call_err(c, -ETIMEDOUT, "no answer within %lld s", (long long)(c->what.deadline_ms + 999) / 1000);
+		call_err(c, -EIO, "the server stopped answering (%s)", why);
+		return -EAGAIN;
+	case CURLE_OUT_OF_MEMORY:
+		return call_err(c, -ENOMEM, "out of memory");
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_ISSUER_ERROR:
+		return call_err(c, -EIO, "the server's certificate cannot be trusted: %s (MESHFS_CA_FILE can name an authority of your own)", why);
+	case CURLE_TOO_MANY_REDIRECTS:
+		return call_err(c, -EIO, "the server redirects in circles");
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		if (c->answer->status >= 300 && c->answer->status < 400)
+			return call_err(c, -EIO, "the server redirects to where must not be followed (from https only to https)");
+		call_err(c, -EIO, "what answers there does not speak HTTP (%s)", why);
+		return -EAGAIN;
+	case CURLE_URL_MALFORMAT:
+		return call_err(c, -EINVAL, "not a valid URL: %s", why);
+	default:
+		call_err(c, -EIO, "%s", why);
+		return -EAGAIN;
+	}
+}
+
+static int judge_status(struct call *c)
+{
+	struct http_answer *a = c->answer;
+	const struct lane_config *lane = &c->lane->config;
+	struct err e = ERR_INIT;
+	int r = lane->explain ? lane->explain(lane->arg, a, c->what.key, &e) : 0;
+	if (r) {
+		c->e = e;
+		return r;
+	}
+	if (a->status >= 200 && a->status < 300)
+		return 0;
+	switch (a->status) {
+	case 404:
+	case 410:
+		return call_err(c, -ENOENT, "no such object");
+	case 401:
+	case 403:
+		return call_err(c, -EACCES, "the server refuses access (status %d)", a->status);
+	case 412:
+		if (c->given)
+			return call_err(c, -ESTALE, "the object was replaced while it was read");
+		if (c->what.if_match)
+			return call_err(c, -ESTALE, "the object was changed since it was registered");
+		return call_err(c, -EEXIST, "the object exists already");
+	case 416:
+		return call_err(c, -EBADMSG, "the object ends before the range asked for");
+	default:
+		call_err(c, -EIO, "the server answered with status %d", a->status);
+		return status_is_transient(a->status) ? -EAGAIN : -EIO;
+	}
+}
+
+/* The whole range came, or all of an object whose length is known. */
+static int judge_length(struct call *c)
+{
+	const struct http_answer *a = c->answer;
+	uint64_t want = c->what.length ? c->what.length : a->size_known ? a->size : c->given;
+	if (c->given == want)
+		return 0;
+	if (c->what.length && !c->has_range) /* a whole object of unknown length that ended too early */
+		return call_err(c, -EBADMSG, "the object ends before the range asked for");
+	call_err(c, -EIO, "%llu of %llu bytes came", (unsigned long long)c->given, (unsigned long long)want);
+	return -EAGAIN;
+}
+
+int attempt_judge(struct call *c, CURLcode result, int64_t now_ms)
+{
+	struct http_answer *a = c->answer;
+	if (c->attempt_given) {
+		c->attempts = 0;
+		if (c->what.deadline_extends)
+			c->deadline_at_ms = now_ms + c->what.deadline_ms;
+	}
+	if (c->complete)
+		return 0;
+	if (c->failure)
+		return c->failure;
+	if (result != CURLE_OK) {
+		int r = judge_transport(c, result, now_ms);
+		buf_clear(&a->body);
+		return r;
+	}
+	if (buf_check(&a->body))
+		return call_err(c, -ENOMEM, "out of memory");
+	int r = c->head_checked ? 0 : check_head(c);
+	if (r)
+		return r;
+	r = judge_status(c);
+	if (!r && c->is_object)
+		return judge_length(c);
+	if (!r && c->what.method == HTTP_HEAD) {
+		a->size_known = c->has_length;
+		a->size = c->content_length;
+	}
+	if (!r && c->what.on_data)
+		return call_err(c, -EIO, "the server answered with status %d where an object was asked for", a->status);
+	if (r == -EAGAIN)
+		buf_clear(&a->body);
+	return r;
+}
