@@ -27,7 +27,7 @@ static void trim(const char **text, const char **end)
 		(*end)--;
 }
 
-int decimal_parse(const char *text, size_t len, uint64_t *ret)
+int header_decimal_parse(const char *text, size_t len, uint64_t *ret)
 {
 	const char *end = text + len;
 	uint64_t v;
@@ -88,7 +88,7 @@ int64_t retry_after_ms(const char *text, size_t len, int64_t now_s)
 {
 	uint64_t seconds;
 	int64_t when;
-	if (!decimal_parse(text, len, &seconds))
+	if (!header_decimal_parse(text, len, &seconds))
 		return seconds < 86400 ? (int64_t)seconds * 1000 : 86400 * 1000LL;
 	if (!http_date_parse(text, len, &when) && when > now_s)
 		return when - now_s < 86400 ? (when - now_s) * 1000 : 86400 * 1000LL;

@@ -16,7 +16,7 @@ struct content_range {
 /* "bytes 0-9/100".  0 or -EBADMSG. */
 int content_range_parse(const char *text, size_t len, struct content_range *ret);
 /* A decimal number with nothing around it but blanks.  0 or -EBADMSG. */
-int decimal_parse(const char *text, size_t len, uint64_t *ret);
+int header_decimal_parse(const char *text, size_t len, uint64_t *ret);
 /* "Mon, 02 Nov 2026 10:00:00 GMT" as seconds since 1970.  0 or -EBADMSG. */
 int http_date_parse(const char *text, size_t len, int64_t *ret_s);
 /* Retry-After: seconds or a date; as milliseconds from `now_s`.  0 when it says nothing usable. */

@@ -77,7 +77,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	if (n > 5 && !memcmp(line, "HTTP/", 5)) {
 		answer_begins(c, line, n);
 	} else if (header_is(line, n, "Content-Length", &v, &len)) {
-		c->has_length = !decimal_parse(v, len, &c->content_length);
+		c->has_length = !header_decimal_parse(v, len, &c->content_length);
 	} else if (header_is(line, n, "Content-Range", &v, &len)) {
 		c->has_range = !content_range_parse(v, len, &c->range);
 		c->bad_range = !c->has_range;
