@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define KEY_SIZE 1024
+#define NAME_BYTES_MAX 255
 
 
 void place_fini(struct session *s, struct place *p)
@@ -279,6 +280,8 @@ static int child_of_entry(struct session *s, const struct place *parent, const c
 
 int tree_child(struct session *s, const struct place *parent, const char *name, bool asked, struct place *ret, struct wait *w)
 {
+	if (strlen(name) > NAME_BYTES_MAX)
+		return -ENAMETOOLONG;
 	switch (parent->kind) {
 	case KIND_ROOT:
 		return child_of_root(s, name, ret);
