@@ -125,7 +125,8 @@ static int know_manifest(struct publication *p, struct snapshot *s, struct manif
 			return 0;
 		}
 	}
-	memset(p->excluded, 0, p->excluded_count * sizeof *p->excluded);
+	if (p->excluded)
+		memset(p->excluded, 0, p->excluded_count * sizeof *p->excluded);
 	p->known[p->known_count] = m;
 	int r = manifest_packs(m, exclude_pack, &x);
 	if (!r)

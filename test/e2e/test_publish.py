@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -52,11 +53,13 @@ def sales(tmp_path):
 
 
 def manifests(store):
+    """Each manifest as (a copy in memory, whose it is)."""
     for path in (store / ".mesh/manifests").glob("*"):
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
-        db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+        content = path.read_bytes()
+        assert hashlib.sha256(content).hexdigest() == path.name
+        db = sqlite3.connect(":memory:")
+        db.deserialize(content)
         yield db, db.execute("SELECT domain, product, version FROM manifest").fetchone()
-        db.close()
 
 
 def read_version(store, product, version):
@@ -393,9 +396,9 @@ def test_gc_beside_publishers(sales):
 def test_disk_full_in_the_store(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root to mount a small tmpfs")
-    small = tmp_path / "small"
-    small.mkdir()
+    small = Path(tempfile.mkdtemp(prefix="meshfs-small-"))  # not in pytest's folders, which others may clear away
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", small]).returncode:
+        small.rmdir()
         pytest.skip("cannot mount a tmpfs")
     try:
         sales = FileMesh(tmp_path / "mesh", store=small)
@@ -408,6 +411,7 @@ def test_disk_full_in_the_store(tmp_path):
         sales.run("publish", "sales/t/1.1.0", sales.source({"b": "2"}, "small-source"))
     finally:
         subprocess.run(["umount", small])
+        small.rmdir()
 
 
 # -- verify and gc ------------------------------------------------------------------------------
