@@ -39,6 +39,17 @@ static bool parse_digits(const char **p, const char *end, struct decimal *d)
 	return seen > 0;
 }
 
+/* No zeros at the end of a fraction, and one zero only. */
+static void normalise(struct decimal *d)
+{
+	while (d->digits && d->digits % 10 == 0 && d->exponent < 0) {
+		d->digits /= 10;
+		d->exponent++;
+	}
+	if (!d->digits)
+		*d = (struct decimal){ false, 0, 0 };
+}
+
 bool decimal_parse(const char *text, size_t len, struct decimal *ret)
 {
 	struct decimal d = { false, 0, 0 };
@@ -61,12 +72,7 @@ bool decimal_parse(const char *text, size_t len, struct decimal *ret)
 	}
 	if (p != end || d.exponent > DECIMAL_EXPONENT_MAX || d.exponent < -DECIMAL_EXPONENT_MAX)
 		return false;
-	while (d.digits && d.digits % 10 == 0 && d.exponent < 0) {
-		d.digits /= 10;
-		d.exponent++;
-	}
-	if (!d.digits)
-		d = (struct decimal){ false, 0, 0 };
+	normalise(&d);
 	*ret = d;
 	return true;
 }
@@ -125,6 +131,7 @@ static bool mask_round(const struct mask_run *m, const char *text, size_t len, s
 	if (count && m->number.digits > ~(unsigned __int128)0 / count)
 		return false;
 	struct decimal rounded = { v.negative, count * m->number.digits, m->number.exponent };
+	normalise(&rounded);
 	decimal_print(&rounded, ret);
 	return true;
 }

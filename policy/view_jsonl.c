@@ -688,10 +688,8 @@ static size_t do_ready(struct run *r, size_t start, size_t *ret_longest)
 {
 	while (r->used < r->have && !r->failed) {
 		size_t k = walk_line(r, start);
-		bool broken = k == WALK_BROKEN;
-		if (k == WALK_MORE)
-			break;
-		if (broken) {
+		bool broken = k >= WALK_MORE;
+		if (broken) { /* a walk that wants more although the newline is there has met a short, broken line */
 			k = r->used;
 			while (k < r->have && mark(r, k) != '\n')
 				k++;
