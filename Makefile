@@ -117,4 +117,4 @@ install: all
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:%.c=$(OBJDIR)/%.d)
+-include $(OBJ:.o=.d) $(UNIT:%.c=$(OBJDIR)/%.d) $(BENCH:%.c=$(OBJDIR)/%.d) $(FUZZ:%.c=$(OBJDIR)/%.d)

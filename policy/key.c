@@ -39,17 +39,22 @@ int policy_key_read(const struct mesh_config *mesh, const char *name, unsigned c
 	return r;
 }
 
-int policy_key_fingerprint(const struct mesh_config *mesh, const char *name, unsigned char ret[8], struct err *e)
+void policy_key_fingerprint_of(const unsigned char key[POLICY_KEY_SIZE], unsigned char ret[8])
 {
 	static const char label[] = "meshfs key fingerprint";
-	unsigned char key[POLICY_KEY_SIZE];
 	struct digest d;
+	hmac_sha256_of(key, POLICY_KEY_SIZE, label, sizeof label - 1, &d);
+	memcpy(ret, d.bytes, 8);
+}
+
+int policy_key_fingerprint(const struct mesh_config *mesh, const char *name, unsigned char ret[8], struct err *e)
+{
+	unsigned char key[POLICY_KEY_SIZE];
 	int r = policy_key_read(mesh, name, key, e);
 	if (r)
 		return r;
-	hmac_sha256_of(key, sizeof key, label, sizeof label - 1, &d);
+	policy_key_fingerprint_of(key, ret);
 	explicit_bzero(key, sizeof key);
-	memcpy(ret, d.bytes, 8);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 int policy_key_read(const struct mesh_config *mesh, const char *name, unsigned char ret_key[POLICY_KEY_SIZE], struct err *e);
 /* Tells keys apart without telling what they are. */
 int policy_key_fingerprint(const struct mesh_config *mesh, const char *name, unsigned char ret[8], struct err *e);
+void policy_key_fingerprint_of(const unsigned char key[POLICY_KEY_SIZE], unsigned char ret[8]);
 /* Makes a key file of random bytes; -EEXIST when there is one. */
 int policy_key_make(const char *path, struct err *e);
 

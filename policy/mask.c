@@ -2,6 +2,7 @@
 
 #include "catalog/base/clock.h"
 #include "catalog/base/text.h"
+#include "policy/key.h"
 #include "policy/scrub.h"
 
 #include <ctype.h>
@@ -332,13 +333,18 @@ static bool decimal_of_double(double number, struct decimal *ret)
 
 static int load_key(const struct mask *m, const struct view_keys *keys, struct mask_run *ret, struct err *e)
 {
-	unsigned char key[32];
+	unsigned char key[POLICY_KEY_SIZE], fingerprint[sizeof m->key_fingerprint];
 	if (!keys || !keys->get)
 		return err_set(e, -EACCES, "the key %s of an hmac mask is not at hand", m->key);
 	int r = keys->get(keys->arg, m->key, key, e);
 	if (r != 0) {
 		err_prefix(e, r, "key %s", m->key);
 		return -EACCES;
+	}
+	policy_key_fingerprint_of(key, fingerprint);
+	if (memcmp(fingerprint, m->key_fingerprint, sizeof fingerprint) != 0) { /* the view's name would promise other bytes */
+		explicit_bzero(key, sizeof key);
+		return err_set(e, -EACCES, "the key %s is not the one that the policy was loaded with", m->key);
 	}
 	ret->key = hmac_key_new(key, sizeof key);
 	explicit_bzero(key, sizeof key);

@@ -40,7 +40,7 @@ struct mask_run {
 	bool number_ok;        /* false: the number is of no use, every value becomes null */
 };
 
-/* Loads the key of an hmac mask. */
+/* Loads the key of an hmac mask; -EACCES when it is not there or its fingerprint is not the mask's. */
 int mask_prepare(const struct mask *m, const struct view_keys *keys, struct mask_run *ret, struct err *e);
 void mask_fini(struct mask_run *m);
 

@@ -29,7 +29,7 @@ static const struct {
 	{ ".psv.zst", "psv.zst", &view_csv_ops, view_plan_new_stream },
 	{ ".jsonl.zst", "jsonl.zst", &view_jsonl_ops, view_plan_new_stream },
 	{ ".ndjson.zst", "jsonl.zst", &view_jsonl_ops, view_plan_new_stream },
-	{ ".parquet", "parquet", NULL, NULL },
+	{ ".parquet", "parquet", NULL, view_plan_new_parquet },
 };
 
 /* The index in `formats`, or -1. */

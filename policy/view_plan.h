@@ -51,13 +51,13 @@ view_plan_new_fn view_plan_new_lines, view_plan_new_stream, view_plan_new_parque
 
 /* The action on a column by its name; the contract's columns without one are kept, unknown ones fall under the rule for them.  */
 const struct mask *view_column_mask(const struct transform *t, const char *name, size_t len);
+const struct mask *view_path_mask(const struct transform *t, const char *path); /* of a dotted path: the first from the root down */
 /* Does the contract's object name the column? */
 bool view_column_named(const struct transform *t, const char *name, size_t len);
 
 /* Name of the format without ".gz" or ".zst": NULL when it is not a line format. */
 const struct line_view_ops *view_line_ops(const char *path);
 
-/* Appends to `ret`, at *ret_used; for what does not fit a record. */
 int view_row_too_long(struct err *e);
 
 #endif

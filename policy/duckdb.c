@@ -1,0 +1,479 @@
+/*
+ * The engine is loaded once, when a view first needs it: $MESHFS_DUCKDB, or libduckdb.so where the loader finds it.  Its C API is declared
+ * here after the documented ABI, as far as it is used.
+ *
+ * Filters and masks are functions that the engine calls back: the same code that CSV and JSON lines go through, so that the same rules
+ * give the same rows and values in every format.  What the engine says of an error may quote values, so it is not passed on.
+ */
+#include "policy/duckdb.h"
+
+#include "catalog/base/io.h"
+#include "catalog/base/text.h"
+#include "policy/expr.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE (1u << 20)
+#define FILTER_COLUMNS_MAX 64
+
+typedef void *handle;
+typedef uint64_t idx;
+
+enum { DUCKDB_TYPE_BOOLEAN = 1, DUCKDB_TYPE_VARCHAR = 17 };
+
+/* duckdb_result: six words of it are documented; room for more costs nothing. */
+union result {
+	void *words[6];
+	char room[256];
+};
+
+/* duckdb_string_t: texts of up to 12 bytes stand in it. */
+union string {
+	struct {
+		uint32_t len;
+		char prefix[4];
+		const char *text;
+	} pointer;
+	struct {
+		uint32_t len;
+		char text[12];
+	} inlined;
+};
+
+static struct {
+	void *library;
+	int (*open)(const char *path, handle *ret);
+	void (*close)(handle *database);
+	int (*connect)(handle database, handle *ret);
+	void (*disconnect)(handle *connection);
+	int (*query)(handle connection, const char *sql, union result *ret);
+	void (*destroy_result)(union result *r);
+	handle (*create_logical_type)(int type);
+	void (*destroy_logical_type)(handle *type);
+	handle (*create_scalar_function)(void);
+	void (*destroy_scalar_function)(handle *function);
+	void (*scalar_function_set_name)(handle function, const char *name);
+	void (*scalar_function_add_parameter)(handle function, handle type);
+	void (*scalar_function_set_return_type)(handle function, handle type);
+	void (*scalar_function_set_special_handling)(handle function);
+	void (*scalar_function_set_extra_info)(handle function, void *info, void (*free)(void *));
+	void *(*scalar_function_get_extra_info)(handle info);
+	void (*scalar_function_set_function)(handle function, void (*call)(handle info, handle chunk, handle output));
+	int (*register_scalar_function)(handle connection, handle function);
+	idx (*data_chunk_get_size)(handle chunk);
+	handle (*data_chunk_get_vector)(handle chunk, idx column);
+	void *(*vector_get_data)(handle vector);
+	uint64_t *(*vector_get_validity)(handle vector);
+	void (*vector_ensure_validity_writable)(handle vector);
+	void (*vector_assign_string_element_len)(handle vector, idx row, const char *text, idx len);
+} api; /* set once, under api_once */
+static pthread_once_t api_once = PTHREAD_ONCE_INIT;
+
+static void api_load(void)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} symbols[] = {
+#define SYMBOL(id) { "duckdb_" #id, offsetof(__typeof__(api), id) }
+		SYMBOL(open), SYMBOL(close), SYMBOL(connect), SYMBOL(disconnect), SYMBOL(query), SYMBOL(destroy_result), SYMBOL(create_logical_type),
+		SYMBOL(destroy_logical_type), SYMBOL(create_scalar_function), SYMBOL(destroy_scalar_function), SYMBOL(scalar_function_set_name),
+		SYMBOL(scalar_function_add_parameter), SYMBOL(scalar_function_set_return_type), SYMBOL(scalar_function_set_special_handling),
+		SYMBOL(scalar_function_set_extra_info), SYMBOL(scalar_function_get_extra_info), SYMBOL(scalar_function_set_function),
+		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
+		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len),
+#undef SYMBOL
+	};
+	const char *given = getenv("MESHFS_DUCKDB");
+	void *library = dlopen(given && *given ? given : "libduckdb.so", RTLD_NOW | RTLD_LOCAL);
+	if (!library && !(given && *given))
+		library = dlopen("/usr/local/lib/libduckdb.so", RTLD_NOW | RTLD_LOCAL);
+	for (size_t i = 0; library && i < sizeof symbols / sizeof *symbols; i++) {
+		void *address = dlsym(library, symbols[i].name);
+		if (!address) {
+			dlclose(library);
+			return;
+		}
+		memcpy((char *)&api + symbols[i].offset, &address, sizeof address);
+	}
+	api.library = library;
+}
+
+/* -- the plan --------------------------------------------------------------------------------- */
+
+struct filter {
+	const struct expr *expr;
+	const struct expr_column *columns;
+	size_t count;
+	bool wrong[FILTER_COLUMNS_MAX]; /* the file's type is not the contract's: whatever is asked is unknown */
+};
+
+struct duckdb_plan {
+	struct view_plan plan;
+	struct transform *transform;
+	struct mask_run *masks; /* by function meshfs_mask_N */
+	size_t mask_count;
+	struct filter filter;
+	struct buf select; /* the columns of SELECT */
+	struct buf where;  /* the condition, or empty */
+};
+
+static void duckdb_free(struct view_plan *plan)
+{
+	struct duckdb_plan *p = (struct duckdb_plan *)plan;
+	for (size_t i = 0; i < p->mask_count; i++)
+		mask_fini(&p->masks[i]);
+	free(p->masks);
+	buf_free(&p->select);
+	buf_free(&p->where);
+	transform_unref(p->transform);
+	free(p);
+}
+
+static void add_name(struct buf *b, const char *name, size_t len)
+{
+	buf_addc(b, '"');
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] == '"')
+			buf_addc(b, '"');
+		buf_addc(b, name[i]);
+	}
+	buf_addc(b, '"');
+}
+
+static bool is_text(const struct parquet_element *el)
+{
+	return el->type == PARQUET_BYTES && el->converted != 5 && el->logical != 5;
+}
+
+/* What a masked column is afterwards: numbers and dates stay what they are under masks that keep them so. */
+static const char *type_after(const struct parquet_element *el, const struct mask_run *m)
+{
+	bool number = mask_keeps_number(m), date = m->mask.kind == MASK_YEAR || m->mask.kind == MASK_MONTH;
+	if (date && el->type == PARQUET_INT32 && (el->converted == 6 || el->logical == 6))
+		return "DATE";
+	if (date && (el->type == PARQUET_INT64 || el->type == PARQUET_INT96))
+		return "TIMESTAMP";
+	if (number && (el->type == PARQUET_FLOAT || el->type == PARQUET_DOUBLE || el->converted == 5 || el->logical == 5))
+		return "DOUBLE";
+	if (number && (el->type == PARQUET_INT32 || el->type == PARQUET_INT64))
+		return m->mask.number == (double)(int64_t)m->mask.number ? "BIGINT" : "DOUBLE";
+	return "VARCHAR";
+}
+
+/* One of the file's columns, with all that is in it. */
+static int add_column(struct duckdb_plan *p, const struct transform *t, const struct view_keys *keys, const struct parquet_footer *f, size_t i,
+		      struct err *e)
+{
+	const struct parquet_element *el = &f->elements[i];
+	struct buf name = BUF_INIT;
+	buf_add(&name, el->name, el->name_len);
+	if (buf_check(&name) != 0 || memchr(buf_text(&name), 0, name.len)) {
+		buf_free(&name);
+		return err_set(e, -EACCES, "the name of a column cannot be read");
+	}
+	const struct mask *m = view_path_mask(t, buf_text(&name));
+	buf_free(&name);
+	if (m->kind == MASK_DROP)
+		return 0;
+	if (p->select.len)
+		buf_adds(&p->select, ", ");
+	if (m->kind == MASK_NULL) {
+		buf_adds(&p->select, "CASE WHEN false THEN ");
+		add_name(&p->select, el->name, el->name_len);
+		buf_adds(&p->select, " END AS ");
+	} else if (m->kind != MASK_KEEP) {
+		if (el->type == PARQUET_GROUP)
+			return err_set(e, -EACCES, "the column %.*s holds others: a mask of its values gives no Parquet column", (int)el->name_len, el->name);
+		int r = mask_prepare(m, keys, &p->masks[p->mask_count], e);
+		if (r != 0)
+			return r;
+		buf_addf(&p->select, "TRY_CAST(meshfs_mask_%zu(CAST(", p->mask_count);
+		add_name(&p->select, el->name, el->name_len);
+		buf_addf(&p->select, " AS VARCHAR)) AS %s) AS ", type_after(el, &p->masks[p->mask_count++]));
+	}
+	add_name(&p->select, el->name, el->name_len);
+	return 0;
+}
+
+/* Masks and removals below the top level would need structs and lists taken apart. */
+static int check_nested(const struct transform *t, const struct parquet_footer *f, struct err *e)
+{
+	struct buf path = BUF_INIT;
+	int r = 0;
+	for (size_t leaf = 0; leaf < f->leaf_count && r == 0; leaf++) {
+		buf_clear(&path);
+		parquet_leaf_path(f, leaf, &path);
+		const char *dot = strchr(buf_text(&path), '.');
+		if (!dot)
+			continue;
+		const struct mask *whole = view_path_mask(t, buf_text(&path));
+		path.data[dot - path.data] = 0;
+		const struct mask *top = view_column_mask(t, path.data, strlen(path.data));
+		if (whole->kind != MASK_KEEP && whole != top)
+			r = err_set(e, -EACCES, "a rule concerns a part of the nested column %s, together with rows or values that need an engine", path.data);
+	}
+	buf_free(&path);
+	return r;
+}
+
+static int add_filter(struct duckdb_plan *p, const struct parquet_footer *f, struct err *e)
+{
+	struct filter *filter = &p->filter;
+	filter->expr = p->transform->filter;
+	if (!filter->expr)
+		return 0;
+	filter->count = expr_columns(filter->expr, &filter->columns);
+	if (filter->count > FILTER_COLUMNS_MAX)
+		return err_set(e, -EACCES, "a filter reads more than %d columns", FILTER_COLUMNS_MAX);
+	buf_adds(&p->where, " WHERE meshfs_filter(");
+	for (size_t c = 0; c < filter->count; c++) {
+		const struct expr_column *column = &filter->columns[c];
+		const struct parquet_element *el = NULL;
+		size_t len = strlen(column->name), found = 0;
+		for (size_t i = 1; i < f->element_count; i++) {
+			if (f->elements[i].parent || f->elements[i].name_len != len || memcmp(f->elements[i].name, column->name, len) != 0)
+				continue;
+			el = &f->elements[i];
+			found++;
+		}
+		if (found != 1 || el->type == PARQUET_GROUP)
+			return err_set(e, -EACCES, "the column %s, which a filter reads, is %s", column->name,
+				       !found ? "not at the top level of the file" : found > 1 ? "there more than once" : "no single value");
+		bool number = column->type == TYPE_NUMBER || column->type == TYPE_INTEGER || column->type == TYPE_BOOLEAN;
+		filter->wrong[c] = is_text(el) ? number : column->type == TYPE_STRING;
+		buf_adds(&p->where, c ? ", CAST(" : "CAST(");
+		add_name(&p->where, column->name, len);
+		buf_adds(&p->where, " AS VARCHAR)");
+	}
+	buf_adds(&p->where, filter->count ? ")" : "'')");
+	return 0;
+}
+
+/* -- what the engine calls -------------------------------------------------------------------- */
+
+struct column {
+	const union string *strings;
+	const uint64_t *validity;
+};
+
+static struct column column_of(handle chunk, idx i)
+{
+	handle vector = api.data_chunk_get_vector(chunk, i);
+	return (struct column){ api.vector_get_data(vector), api.vector_get_validity(vector) };
+}
+
+static const char *text_at(const struct column *c, idx row, size_t *ret_len)
+{
+	if (c->validity && !(c->validity[row / 64] >> (row % 64) & 1))
+		return NULL;
+	*ret_len = c->strings[row].inlined.len;
+	return *ret_len <= 12 ? c->strings[row].inlined.text : c->strings[row].pointer.text;
+}
+
+static void call_mask(handle info, handle chunk, handle output)
+{
+	const struct mask_run *m = api.scalar_function_get_extra_info(info);
+	struct column c = column_of(chunk, 0);
+	struct buf out = BUF_INIT;
+	idx rows = api.data_chunk_get_size(chunk);
+	api.vector_ensure_validity_writable(output);
+	uint64_t *validity = api.vector_get_validity(output);
+	for (idx i = 0; i < rows; i++) {
+		size_t len = 0;
+		const char *text = text_at(&c, i, &len);
+		buf_clear(&out);
+		if (text && mask_value(m, text, len, &out) && !out.failed)
+			api.vector_assign_string_element_len(output, i, buf_text(&out), out.len);
+		else
+			validity[i / 64] &= ~((uint64_t)1 << (i % 64));
+	}
+	buf_free(&out);
+}
+
+static void call_filter(handle info, handle chunk, handle output)
+{
+	const struct filter *f = api.scalar_function_get_extra_info(info);
+	struct column columns[FILTER_COLUMNS_MAX];
+	struct row_value values[FILTER_COLUMNS_MAX];
+	bool *shown = api.vector_get_data(output);
+	idx rows = api.data_chunk_get_size(chunk);
+	for (size_t c = 0; c < f->count; c++)
+		columns[c] = column_of(chunk, c);
+	for (idx i = 0; i < rows; i++) {
+		for (size_t c = 0; c < f->count; c++) {
+			size_t len = 0;
+			const char *text = text_at(&columns[c], i, &len);
+			values[c] = (struct row_value){ .kind = text ? VALUE_INVALID : VALUE_NULL };
+			if (text && !f->wrong[c])
+				row_value_parse(f->columns[c].type, text, len, &values[c]);
+		}
+		shown[i] = expr_eval_row(f->expr, values) == TRUTH_TRUE;
+	}
+}
+
+static int add_function(handle connection, const char *name, size_t parameters, int type, void *info, void (*call)(handle, handle, handle))
+{
+	handle function = api.create_scalar_function(), text = api.create_logical_type(DUCKDB_TYPE_VARCHAR), ret = api.create_logical_type(type);
+	int r = -ENOMEM;
+	if (function && text && ret) {
+		api.scalar_function_set_name(function, name);
+		for (size_t i = 0; i < parameters; i++)
+			api.scalar_function_add_parameter(function, text);
+		api.scalar_function_set_return_type(function, ret);
+		api.scalar_function_set_special_handling(function); /* nulls are ours to judge */
+		api.scalar_function_set_extra_info(function, info, NULL);
+		api.scalar_function_set_function(function, call);
+		r = api.register_scalar_function(connection, function) ? -EIO : 0;
+	}
+	api.destroy_logical_type(&text);
+	api.destroy_logical_type(&ret);
+	api.destroy_scalar_function(&function);
+	return r;
+}
+
+/* -- making the view -------------------------------------------------------------------------- */
+
+static int query(handle connection, const char *sql)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int r = api.query(connection, sql, &result) ? -EIO : 0;
+	api.destroy_result(&result);
+	return r;
+}
+
+static int run(const struct duckdb_plan *p, handle connection, int in, int out)
+{
+	static const char settings[] = "SET threads=1; SET preserve_insertion_order=true; SET memory_limit='1GB'; SET temp_directory='';"
+				       "SET autoinstall_known_extensions=false; SET autoload_known_extensions=false";
+	struct buf sql = BUF_INIT;
+	char name[40];
+	int r = query(connection, settings);
+	for (size_t i = 0; i < p->mask_count && r == 0; i++) {
+		snprintf(name, sizeof name, "meshfs_mask_%zu", i);
+		r = add_function(connection, name, 1, DUCKDB_TYPE_VARCHAR, &p->masks[i], call_mask);
+	}
+	if (r == 0 && p->filter.expr)
+		r = add_function(connection, "meshfs_filter", p->filter.count ? p->filter.count : 1, DUCKDB_TYPE_BOOLEAN,
+				 (void *)(uintptr_t)&p->filter, call_filter);
+	buf_addf(&sql, "COPY (SELECT %s FROM read_parquet('/proc/self/fd/%d')%s) TO '/proc/self/fd/%d' (FORMAT parquet, COMPRESSION zstd, "
+		       "ROW_GROUP_SIZE 122880, USE_TMP_FILE false)", buf_text(&p->select), in, buf_text(&p->where), out);
+	if (r == 0)
+		r = buf_check(&sql);
+	if (r == 0)
+		r = query(connection, buf_text(&sql));
+	buf_free(&sql);
+	return r;
+}
+
+static int run_engine(const struct duckdb_plan *p, int in, int out, struct err *e)
+{
+	handle database = NULL, connection = NULL;
+	int r = api.open(NULL, &database) || api.connect(database, &connection) ? -EIO : run(p, connection, in, out);
+	if (connection)
+		api.disconnect(&connection);
+	if (database)
+		api.close(&database);
+	return r ? err_set(e, -EACCES, "the engine cannot read this Parquet file or make the view of it") : 0;
+}
+
+static int private_file(void)
+{
+	const char *folder = getenv("TMPDIR");
+	int fd = open(folder && *folder == '/' ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static int copy_in(const struct view_source *source, int fd, char *piece, struct err *e)
+{
+	for (uint64_t at = 0; at < source->size;) {
+		size_t n = source->size - at < PIECE ? (size_t)(source->size - at) : PIECE;
+		int r = source->read(source->arg, at, piece, n, e);
+		if (r != 0)
+			return r;
+		r = io_write_full(fd, piece, n);
+		if (r != 0)
+			return err_set(e, r, "a temporary file cannot be written: %s", strerror(-r));
+		at += n;
+	}
+	return 0;
+}
+
+static int copy_out(int fd, char *piece, int (*write_to)(void *arg, const void *bytes, size_t len), void *arg, struct err *e)
+{
+	for (uint64_t at = 0;;) {
+		ssize_t n = pread(fd, piece, PIECE, (off_t)at);
+		if (n < 0)
+			return err_set(e, -errno, "a temporary file cannot be read: %s", strerror(errno));
+		if (n == 0)
+			return 0;
+		int r = write_to(arg, piece, (size_t)n);
+		if (r != 0)
+			return err_set(e, r, "the view cannot be written");
+		at += (uint64_t)n;
+	}
+}
+
+static int duckdb_whole(const struct view_plan *plan, const struct view_source *source, int (*write_to)(void *arg, const void *bytes, size_t len),
+			void *arg, struct view_stats *ret_stats, struct err *e)
+{
+	const struct duckdb_plan *p = (const struct duckdb_plan *)plan;
+	char *piece = malloc(PIECE);
+	int in = private_file(), out = private_file(), r;
+	if (!piece || in < 0 || out < 0)
+		r = err_set(e, in < 0 ? in : out < 0 ? out : -ENOMEM, "no temporary file can be made in %s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	else
+		r = copy_in(source, in, piece, e);
+	if (r == 0)
+		r = run_engine(p, in, out, e);
+	if (r == 0)
+		r = copy_out(out, piece, write_to, arg, e);
+	if (r == 0 && ret_stats)
+		*ret_stats = (struct view_stats){ 0, 0, 0 };
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	free(piece);
+	return r;
+}
+
+static const struct view_plan_ops duckdb_plan_ops = { .kind = VIEW_WHOLE, .free = duckdb_free, .whole = duckdb_whole };
+
+int duckdb_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, const struct parquet_footer *f,
+		    struct view_plan **ret, struct err *e)
+{
+	(void)source;
+	pthread_once(&api_once, api_load);
+	if (!api.library)
+		return err_set(e, -EACCES, "rules ask for rows or values inside a Parquet file, and there is no engine for that here (libduckdb.so, or "
+			       "MESHFS_DUCKDB)");
+	struct duckdb_plan *p = calloc(1, sizeof *p);
+	if (!p)
+		return err_set(e, -ENOMEM, "out of memory");
+	p->plan.ops = &duckdb_plan_ops;
+	p->transform = transform_ref(t);
+	p->masks = calloc(f->element_count + 1, sizeof *p->masks);
+	int r = p->masks ? check_nested(t, f, e) : err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 1; i < f->element_count && r == 0; i++)
+		if (f->elements[i].parent == 0)
+			r = add_column(p, t, keys, f, i, e);
+	if (r == 0)
+		r = add_filter(p, f, e);
+	if (r == 0 && (buf_check(&p->select) || buf_check(&p->where)))
+		r = err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		*ret = &p->plan;
+	else
+		duckdb_free(&p->plan);
+	return r;
+}
