@@ -19,7 +19,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("MESHFS_TEST_SEED", "1"))
-CASES = int(os.environ.get("MESHFS_ORACLE_CASES", "1500"))
+CASES = int(os.environ.get("MESHFS_ORACLE_CASES", "300"))
 
 
 class Tool:
