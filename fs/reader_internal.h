@@ -46,6 +46,7 @@ struct reader_domain {
 struct span_chunk {
 	uint32_t slot, length, stored_length, stored_skip; /* stored_skip: from the span's first stored byte */
 	enum chunk_codec codec;
+	bool bad; /* its bytes did not match; the verifier's */
 	uint64_t offset; /* in the image */
 	struct digest digest;
 	struct xxh128 hash;

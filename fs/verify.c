@@ -24,13 +24,13 @@ void verify_push(struct reader *r, struct span *first, struct span **last, size_
 		pthread_cond_signal(&q->work);
 }
 
-/* One span, or several small ones: the cost of a hand-off is paid a batch. */
+/* Two spans, or several small ones: the cost of a hand-off is paid a batch, and pairs are hashed faster. */
 static struct span *pop(struct verify_queue *q)
 {
 	struct span *s = q->first, *end = s;
 	uint64_t bytes = s->length;
 	size_t n = 1;
-	while (end->next && n < BATCH_SPANS && bytes + end->next->length <= SPAN_BYTES_MAX * 2) {
+	while (end->next && n < BATCH_SPANS && (n < 2 || bytes + end->next->length <= SPAN_BYTES_MAX * 2)) {
 		end = end->next;
 		bytes += end->length;
 		n++;
@@ -71,13 +71,14 @@ void span_fail(struct span *s, int code)
 	span_unref(s);
 }
 
-static int decompress(struct span *s)
+/* Without memory `bytes` stays NULL. */
+static void decompress(struct span *s)
 {
 	if (s->raw)
-		return 0;
+		return;
 	s->bytes = budget_buffer(s->image->reader->budget, s->length);
 	if (!s->bytes)
-		return -ENOMEM;
+		return;
 	for (uint32_t i = 0; i < s->count; i++) {
 		const struct span_chunk *k = &s->chunk[i];
 		unsigned char *to = s->bytes + (k->offset - s->base);
@@ -90,37 +91,53 @@ static int decompress(struct span *s)
 		if (n != k->length)
 			memset(to, 0, k->length); /* cannot match its digest, except if it should be zeros, and then it is right */
 	}
-	return 0;
 }
 
-/* Which chunks are good?  Two are hashed at once where there are two: see sha256_pair. */
-static uint32_t check(struct span *s, bool *bad)
+struct checking {
+	const void *bytes;
+	struct span_chunk *chunk;
+};
+
+static void judge(struct span_chunk *k, const struct digest *d)
 {
-	uint32_t count = 0;
+	k->bad = !digest_equal(d, &k->digest);
+}
+
+/* Holds every chunk of a batch against its digest.  Two are hashed at once, see sha256_pair. */
+static void check(struct span *first)
+{
+	struct checking waiting = { NULL, NULL };
 	struct digest d[2];
-	for (uint32_t i = 0; i < s->count; i += 2) {
-		const struct span_chunk *k = &s->chunk[i];
-		sha256_of(s->bytes + (k[0].offset - s->base), k[0].length, &d[0]);
-		if (i + 1 < s->count)
-			sha256_of(s->bytes + (k[1].offset - s->base), k[1].length, &d[1]);
-		for (uint32_t j = 0; j < 2 && i + j < s->count; j++) {
-			bad[i + j] = !digest_equal(&d[j], &k[j].digest);
-			count += bad[i + j];
+	for (struct span *s = first; s; s = s->next) {
+		for (uint32_t i = 0; s->bytes && i < s->count; i++) {
+			struct span_chunk *k = &s->chunk[i];
+			const unsigned char *bytes = s->bytes + (k->offset - s->base);
+			if (!waiting.chunk) {
+				waiting = (struct checking){ bytes, k };
+				continue;
+			}
+			sha256_pair(waiting.bytes, waiting.chunk->length, bytes, k->length, &d[0], &d[1]);
+			judge(waiting.chunk, &d[0]);
+			judge(k, &d[1]);
+			waiting.chunk = NULL;
 		}
 	}
-	return count;
+	if (waiting.chunk) {
+		sha256_of(waiting.bytes, waiting.chunk->length, &d[0]);
+		judge(waiting.chunk, &d[0]);
+	}
 }
 
 /* Neighbouring good chunks are written with one call; only then are they marked. */
-static void write_cache(struct span *s, const bool *bad)
+static void write_cache(struct span *s)
 {
 	struct blob *b = image_blob(s->image);
 	bool all = b != NULL;
 	for (uint32_t i = 0, end; b && i < s->count; i = end) {
 		end = i + 1;
-		if (bad && bad[i])
+		if (s->chunk[i].bad)
 			continue;
-		while (end < s->count && !(bad && bad[end]))
+		while (end < s->count && !s->chunk[end].bad)
 			end++;
 		uint64_t from = s->chunk[i].offset, to = s->chunk[end - 1].offset + s->chunk[end - 1].length;
 		if (blob_write(b, s->bytes + (from - s->base), (size_t)(to - from), from)) {
@@ -148,11 +165,11 @@ static void report_bad(struct span *s, const struct span_chunk *k)
 }
 
 /* The chunks that did not match are asked for once more, each as a span of its own; a second mismatch is the end. */
-static void handle_bad(struct span *s, const bool *bad)
+static void handle_bad(struct span *s)
 {
 	struct reader *r = s->image->reader;
 	for (uint32_t i = 0; i < s->count; i++) {
-		if (!bad[i])
+		if (!s->chunk[i].bad)
 			continue;
 		const struct span_chunk *k = &s->chunk[i];
 		if (s->retried) {
@@ -180,9 +197,9 @@ static bool in_table(struct span *s)
 	return any;
 }
 
-static void finish_bad(struct reader *r, struct span *s, const bool *bad, uint32_t bad_count)
+static void finish_bad(struct reader *r, struct span *s, uint32_t bad_count)
 {
-	handle_bad(s, bad);
+	handle_bad(s);
 	if (s->retried) {
 		span_fail(s, -EIO);
 		return;
@@ -193,7 +210,7 @@ static void finish_bad(struct reader *r, struct span *s, const bool *bad, uint32
 	struct wait *waiters = settle(s, 0, &detached);
 	content_resume(r, waiters, 0); /* those of a bad chunk find its second try */
 	if (bad_count < s->count) {
-		write_cache(s, bad);
+		write_cache(s);
 		hot_add(r, s);
 	}
 	if (!table)
@@ -210,17 +227,16 @@ void span_ready(struct span *s)
 	content_resume(r, waiters, 0);
 	content_unref(s->content); /* a hot span must not keep contents open */
 	s->content = NULL;
-	write_cache(s, NULL);
+	write_cache(s);
 	hot_add(r, s);
 	span_unref(s);
 }
 
 static void finish(struct reader *r, struct span *s)
 {
-	bool bad[256] = { false };
-	int code = decompress(s);
-	if (code) {
-		span_fail(s, code);
+	uint32_t bad_count = 0;
+	if (!s->bytes) {
+		span_fail(s, -ENOMEM);
 		return;
 	}
 	if (s->stored != s->bytes) {
@@ -229,12 +245,24 @@ static void finish(struct reader *r, struct span *s)
 		s->cost -= s->stored_length;
 		budget_give(r->budget, s->stored_length);
 	}
-	uint32_t bad_count = check(s, bad);
-	if (bad_count) {
-		finish_bad(r, s, bad, bad_count);
-		return;
+	for (uint32_t i = 0; i < s->count; i++)
+		bad_count += s->chunk[i].bad;
+	if (bad_count)
+		finish_bad(r, s, bad_count);
+	else
+		span_ready(s);
+}
+
+static void finish_batch(struct reader *r, struct span *first)
+{
+	for (struct span *s = first; s; s = s->next)
+		decompress(s);
+	check(first);
+	for (struct span *s = first, *next; s; s = next) {
+		next = s->next;
+		s->next = NULL;
+		finish(r, s);
 	}
-	span_ready(s);
 }
 
 static void *work(void *arg)
@@ -255,12 +283,7 @@ static void *work(void *arg)
 		pthread_mutex_unlock(&q->lock);
 		if (more)
 			pthread_cond_signal(&q->work);
-		while (s) {
-			struct span *next = s->next;
-			s->next = NULL;
-			finish(r, s);
-			s = next;
-		}
+		finish_batch(r, s);
 		fetch_pump(r);
 		pthread_mutex_lock(&q->lock);
 	}

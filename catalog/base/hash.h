@@ -28,6 +28,8 @@ struct xxh128 {
 };
 
 void sha256_of(const void *bytes, size_t len, struct digest *ret);
+/* The digests of two messages, faster than one after the other when they are of about equal length. */
+void sha256_pair(const void *x, size_t x_len, const void *y, size_t y_len, struct digest *ret_x, struct digest *ret_y);
 void xxh128_of(const void *bytes, size_t len, struct xxh128 *ret);
 void hmac_sha256_of(const void *key, size_t key_len, const void *bytes, size_t len, struct digest *ret);
 
