@@ -32,10 +32,24 @@ static int usage(void)
 	return 0;
 }
 
+/* `lineage --json reads` is `lineage reads --json`. */
+static void question_first(int argc, char **argv)
+{
+	int at = 1;
+	while (at < argc && argv[at][0] == '-')
+		at++;
+	if (at >= argc)
+		return;
+	char *word = argv[at];
+	memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+	argv[1] = word;
+}
+
 int cmd_lineage(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return usage();
+	question_first(argc, argv);
 	if (argc < 2)
 		return options_wrong(e, "lineage", "lineage: which question?");
 	const char *names[VERBS];

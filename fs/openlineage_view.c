@@ -9,8 +9,11 @@
 
 void openlineage_facet(struct json *j, const char *key, const char *schema)
 {
-	char url[160];
-	snprintf(url, sizeof url, "https://openlineage.io/spec/facets/%s", schema);
+	char url[256];
+	const char *name = strrchr(schema, '/') + 1;
+	/* As the official clients write it: the file, then the definition in it that has its name. */
+	snprintf(url, sizeof url, "https://openlineage.io/spec/facets/%s%s%.*s", schema, strchr(schema, '#') ? "" : "#/$defs/",
+		 strchr(schema, '#') ? 0 : (int)strcspn(name, "."), name);
 	json_key(j, key);
 	json_open(j, '{');
 	json_field_text(j, "_producer", OPENLINEAGE_PRODUCER);

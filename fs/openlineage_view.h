@@ -6,7 +6,7 @@
 #include "catalog/contract.h"
 
 /* Where facets' schemas are. */
-#define OPENLINEAGE_PRODUCER "https://meshfs.dev/" MESHFS_VERSION
+#define OPENLINEAGE_PRODUCER "https://meshfs.invalid/releases/" MESHFS_VERSION /* a name, not a place */
 void openlineage_facet(struct json *j, const char *key, const char *schema); /* opens it; the caller closes */
 
 /* The facet `columnLineage`: every column of the contract with what the view's canonical text `view` does to it (dropped columns are

@@ -1,0 +1,187 @@
+"""meshfs run: exit status, signals, terminal, environment, private mounts, background children, outputs, nesting."""
+import hashlib
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from meshkit import binary, is_mounted
+from servers import wait_for
+
+pytestmark = pytest.mark.usefixtures("fuse")
+
+
+@pytest.fixture
+def orders(mesh):
+    mesh.domain("sales")
+    mesh.publish("sales/orders/1.0.0", {"a.csv": "id\n1\n", "b.csv": "id\n2\n"})
+    return mesh
+
+
+def start(mesh, *args, **options):
+    return subprocess.Popen([*mesh.command(), "run", *map(str, args)], env=mesh.environment(), cwd=mesh.folder, text=True, **options)
+
+
+@pytest.mark.parametrize("command,status", [
+    (["true"], 0), (["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -TERM $$"], 143), (["sh", "-c", "kill -9 $$"], 137),
+    (["no-such-command-anywhere"], 127), (["/etc/passwd"], 126), (["sh", "-c", "exit 255"], 255),
+])
+def test_exit_status(orders, command, status):
+    orders.run("run", "--", *command, status=status)
+    assert orders.json("lineage runs")[0]["exit"] == status
+
+
+def test_own_failures_are_125(orders):
+    orders.run("run", status=125)
+    orders.run("run", "--param", "nonsense", "--", "true", status=125)
+    orders.run("run", "--at", "nowhere", "--", "true", status=125)
+    assert "no such user" in orders.run("run", "--user", "nobody-of-that-name", "--", "true", status=125).stderr
+
+
+def test_what_the_command_sees(orders, tmp_path):
+    done = orders.run("run", "--purpose", "training", "--name", "see", "--param", "lr=0.1", "--param", "lr=0.2", "--", "sh", "-c",
+                      'echo $MESHFS_MOUNT; echo $MESHFS_RUN; echo $MESHFS_MESH; cat "$MESHFS_MOUNT/sales/orders/latest/a.csv"; pwd')
+    mount, run, mesh_file, *rest = done.stdout.splitlines()
+    assert rest == ["id", "1", str(orders.folder)] and mesh_file == str(orders.file)
+    assert not os.path.exists(mount), "the folder of a finished run stays behind"
+    row = orders.json("lineage runs")[0]
+    assert row["run"] == run and row["name"] == "see" and row["params"] == {"lr": "0.2"} and row["reads"] == 1
+    assert row["command"].startswith("sh -c 'echo $MESHFS_MOUNT") and row["purpose"] == "training"
+
+
+def test_the_mount_is_private(orders, tmp_path):
+    at = tmp_path / "at"
+    at.mkdir()
+    p = start(orders, "--at", at, "--", "sh", "-c", f"cat {at}/sales/orders/1.0.0/a.csv; read line", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert p.stdout.readline() == "id\n"
+    assert os.listdir(at) == [] and not is_mounted(at)
+    p.communicate("\n")
+    assert p.returncode == 0
+
+
+def test_git_commit(orders, tmp_path):
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    orders.run("run", "--", "true", cwd=tmp_path)
+    assert orders.json("lineage runs")[0]["git_commit"] == commit
+
+
+def test_output_is_hashed_and_recorded(orders, tmp_path):
+    orders.run("run", "--name", "train", "--output", "model.bin", "--", "sh", "-c", "head -c 3000000 /dev/zero > model.bin", cwd=tmp_path)
+    node = next(n for n in orders.json("lineage down", "train") if n["kind"] == "output")
+    assert node["path"] == str(tmp_path / "model.bin")
+    assert node["sha256"] == hashlib.sha256((tmp_path / "model.bin").read_bytes()).hexdigest()
+    assert "did not make it" in orders.run("run", "--output", "none", "--", "true", status=125, cwd=tmp_path).stderr
+    orders.run("run", "--output", "none", "--", "false", status=1, cwd=tmp_path)
+
+
+def test_background_children_do_not_hold_the_run(orders, tmp_path):
+    begin = time.monotonic()
+    orders.run("run", "--name", "bg", "--", "sh", "-c",
+               f"cd $MESHFS_MOUNT; (exec 3< sales/orders/1.0.0/a.csv; sleep 20) >/dev/null 2>&1 & echo $! > {tmp_path}/pid; sleep 0.3")
+    assert time.monotonic() - begin < 15
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    run = orders.json("lineage runs")[0]
+    assert run["ended"] and run["reads"] == 1 and run["exit"] == 0
+
+
+def test_signals_are_passed_on(orders):
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        p = start(orders, "--", "sh", "-c", f"trap 'echo got; exit 9' {sig.value}; echo ready; while :; do sleep 0.05; done", stdout=subprocess.PIPE)
+        assert p.stdout.readline() == "ready\n"
+        p.send_signal(sig)
+        assert p.communicate(timeout=20)[0] == "got\n" and p.returncode == 9
+
+
+def test_ctrl_c_on_a_terminal_reaches_the_command_once(orders):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(orders.folder)
+        os.execve(binary(), [*orders.command(), "run", "--name", "tty", "--", "sh", "-c",
+                             "test -t 0 && trap 'n=$((n+1))' INT; echo ready; sleep 1; sleep 0.3; echo times $n; exit 3"], orders.environment())
+    seen = b""
+
+    def read_until(text):
+        nonlocal seen
+        end = time.monotonic() + 20
+        while text not in seen and time.monotonic() < end:
+            if select.select([fd], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(fd, 1000)
+                except OSError:
+                    break
+
+    read_until(b"ready")
+    os.write(fd, b"\x03")
+    read_until(b"times")
+    _, status = os.waitpid(pid, 0)
+    assert b"times 1" in seen and os.waitstatus_to_exitcode(status) == 3
+    assert orders.json("lineage runs")[0]["exit"] == 3
+
+
+def test_a_killed_waiter_still_ends_the_run(orders):
+    p = start(orders, "--name", "killed", "--", "sh", "-c", "cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; exec sleep 5", stdout=subprocess.PIPE)
+    assert p.stdout.readline() == "id\n"
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    wait_for(lambda: orders.json("lineage runs")[0]["ended"], timeout=20, what="the end of the run")
+    run = orders.json("lineage runs")[0]
+    assert run["reads"] == 1 and run["exit"] == 137
+
+
+def test_nested_runs(orders):
+    inner = f"{binary()} run --name inner -- sh -c 'cat $MESHFS_MOUNT/sales/orders/1.0.0/b.csv'"
+    orders.run("run", "--name", "outer", "--", "sh", "-ec", f"cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; {inner}")
+    runs = {r["name"]: r for r in orders.json("lineage runs")}
+    assert runs["inner"]["parent"] == runs["outer"]["run"] and runs["outer"]["parent"] is None
+    assert {r["file"]: r["run"] for r in orders.json("lineage reads")} == {"a.csv": "outer", "b.csv": "inner"}
+    up = orders.json("lineage up", "outer")
+    assert [n["kind"] for n in up].count("run") == 2
+
+
+def test_what_is_published_inside_belongs_to_the_run(orders, tmp_path):
+    orders.run("run", "--name", "etl", "--", "sh", "-ec",
+               f"mkdir o; cat $MESHFS_MOUNT/sales/orders/1.0.0/*.csv > o/all.csv; {binary()} publish sales/all/1.0.0 o", cwd=tmp_path)
+    up = orders.json("lineage up", "sales/all/1.0.0")
+    assert [n.get("address") or n["name"] for n in up] == ["sales/all/1.0.0", "etl", "sales/orders/1.0.0"]
+
+
+def test_for_another_user(orders, unprivileged, tmp_path):
+    """Root runs it for someone: the command is that user, and so is the run."""
+    import pwd
+    user = pwd.getpwuid(unprivileged[0]).pw_name
+    done = orders.run("run", "--user", user, "--name", "theirs", "--", "sh", "-c", "id -un; cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv", cwd="/")
+    assert done.stdout == f"{user}\nid\n1\n"
+    assert orders.json("lineage runs")[0]["user"] == user and orders.json("lineage reads")[0]["user"] == user
+
+
+def test_without_privilege(tmp_path, unprivileged):
+    """In a user namespace of the caller's own; where the machine forbids that, the message says what to do."""
+    from meshkit import Mesh
+    uid, gid = unprivileged
+    folder = tmp_path / "theirs"
+    mesh = Mesh(folder)
+    try:
+        mesh.domain("sales")
+        mesh.publish("sales/orders/1.0.0", {"a.csv": "id\n1\n"})
+        subprocess.run(["chown", "-R", f"{uid}:{gid}", folder, mesh.runtime.name], check=True)
+        for parent in folder.parents:
+            if parent != parent.parent and str(parent).startswith("/tmp/"):
+                os.chmod(parent, os.stat(parent).st_mode | 0o011)
+        done = subprocess.run([*mesh.command(), "run", "--name", "plain", "--", "sh", "-c", "id -u; cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv"],
+                              env=mesh.environment(), cwd=folder, user=uid, group=gid, extra_groups=[], capture_output=True, text=True, timeout=60)
+        if done.returncode == 125 and "--at" in done.stderr:
+            pytest.skip("user namespaces are not allowed here: " + done.stderr)
+        assert done.stdout == f"{uid}\nid\n1\n" and done.returncode == 0, done.stderr
+    finally:
+        mesh.close()
