@@ -5,12 +5,22 @@
 #include "catalog/base/clock.h"
 #include "test/view_case.h"
 
+#include <time.h>
+
 #define CONTRACT                                                                                                                        \
 	"contract\n  - {name: id, logicalType: integer}\n  - {name: email, logicalType: string}\n  - {name: name, logicalType: string}\n" \
 	"  - {name: age, logicalType: integer}\n  - {name: country, logicalType: string}\n  - {name: amount, logicalType: number}\n"      \
 	"  - {name: ts, logicalType: timestamp}\n  - {name: notes, logicalType: string}\nend\n"
 #define DROP "mask ts drop\nmask notes drop\n"
 #define ROWS "rows row.country == DE\n"
+
+/* Time on this thread's core: what other work on the machine takes does not count. */
+static int64_t cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
 
 static uint64_t state = 88172645463325252u;
 
@@ -55,7 +65,7 @@ static int measure(const char *format, const char *name, const char *rules, cons
 	if (r == 0)
 		r = view_plan_new(c.transform, &source, &keys, &plan, &e);
 	for (int round = 0; round < 3 && r == 0; round++) {
-		int64_t start = clock_mono_ns();
+		int64_t start = cpu_ns();
 		uint32_t index = 0;
 		for (size_t at = 0; at < in->len && r == 0;) {
 			size_t end = at + (1 << 20) < in->len ? at + (1 << 20) : in->len;
@@ -66,7 +76,7 @@ static int measure(const char *format, const char *name, const char *rules, cons
 			r = view_chunk(plan, index++, in->data + at, end - at, &out, &stats, &e);
 			at = end;
 		}
-		double rate = (double)in->len / (1 << 20) / ((double)(clock_mono_ns() - start) / NS_PER_S);
+		double rate = (double)in->len / (1 << 20) / ((double)(cpu_ns() - start) / NS_PER_S);
 		best = rate > best ? rate : best;
 	}
 	if (r == 0)
