@@ -6,6 +6,7 @@
 #ifndef MESHFS_CATALOG_MESH_H
 #define MESHFS_CATALOG_MESH_H
 
+#include "catalog/base/buf.h"
 #include "catalog/base/err.h"
 
 #include <stdbool.h>
@@ -75,5 +76,7 @@ int mesh_domain_get(const struct mesh_config *m, const char *name, const struct 
 int mesh_create(const char *folder, const char *name, struct err *e);
 /* `domain add`: inserts the domain into mesh.yaml, keeping comments and layout, atomically. */
 int mesh_add_domain(const char *path, const struct mesh_domain *d, struct err *e);
+/* The same on a text (a NUL byte follows its `len` bytes): the new one goes to `ret`. */
+int mesh_insert_domain(const char *path, const char *text, size_t len, const struct mesh_domain *d, struct buf *ret, struct err *e);
 
 #endif

@@ -106,7 +106,7 @@ int mesh_create(const char *folder, const char *name, struct err *e)
 
 struct insertion {
 	const char *path;
-	const char *text; /* the file as it is */
+	const char *text; /* the file as it is; a NUL byte follows */
 	size_t len;
 	const char *eol;
 	struct doc *doc;
@@ -367,26 +367,25 @@ static bool insert(const struct insertion *in, struct buf *out)
 	return into_empty(in, key, out);
 }
 
-static int add_domain(struct insertion *in, mode_t mode)
+int mesh_insert_domain(const char *path, const char *text, size_t len, const struct mesh_domain *d, struct buf *ret, struct err *e)
 {
-	struct buf out = BUF_INIT;
+	struct insertion in = { .path = path, .text = text, .len = len, .domain = d, .e = e, .eol = "\n" };
 	struct mesh_config *config = NULL;
-	int r = mesh_parse(in->path, in->text, in->len, &config, in->e); /* an error that was there before is told first */
-	if (!r && mesh_domain_find(config, in->domain->name))
-		r = err_set(in->e, -EEXIST, "%s: domain %s is there already", in->path, in->domain->name);
+	int r = mesh_parse(path, text, len, &config, e); /* an error that was there before is told first */
+	if (!r && mesh_domain_find(config, d->name))
+		r = err_set(e, -EEXIST, "%s: domain %s is there already", path, d->name);
 	mesh_config_free(config);
 	if (!r)
-		r = doc_parse(in->path, in->text, in->len, &in->doc, in->e);
-	if (!r && !(in->entry = make_entry(in->domain)))
-		r = err_set(in->e, -ENOMEM, "%s: out of memory", in->path);
-	if (!r && !insert(in, &out))
-		r = err_set_kind(in->e, ERR_PARSE, -EINVAL, "%s: found no place to insert the domain; add this line under 'domains:' yourself: %s",
-				 in->path, in->entry);
-	if (!r)
-		r = io_write_file(in->path, out.data, out.len, mode, in->e);
-	buf_free(&out);
-	free(in->entry);
-	doc_free(in->doc);
+		r = doc_parse(path, text, len, &in.doc, e);
+	if (!r && !(in.entry = make_entry(d)))
+		r = err_set(e, -ENOMEM, "%s: out of memory", path);
+	if (len && memmem(text, len, "\r\n", 2))
+		in.eol = "\r\n";
+	if (!r && !insert(&in, ret))
+		r = err_set_kind(e, ERR_PARSE, -EINVAL, "%s: found no place to insert the domain; add this line under 'domains:' yourself: %s",
+				 path, in.entry);
+	free(in.entry);
+	doc_free(in.doc);
 	return r;
 }
 
@@ -410,7 +409,7 @@ static int lock_folder(const char *path, struct err *e)
 
 int mesh_add_domain(const char *path, const struct mesh_domain *d, struct err *e)
 {
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, out = BUF_INIT;
 	struct stat st;
 	int r = name_check("domain", d->name, e);
 	if (r)
@@ -423,14 +422,14 @@ int mesh_add_domain(const char *path, const struct mesh_domain *d, struct err *e
 	}
 	int lock = lock_folder(real, e);
 	r = lock < 0 ? lock : io_read_file(real, DOC_BYTES_MAX, &text, e);
-	if (!r) {
-		struct insertion in = { .path = real, .text = buf_text(&text), .len = text.len, .domain = d, .e = e };
-		in.eol = text.data && strstr(text.data, "\r\n") ? "\r\n" : "\n";
-		r = add_domain(&in, st.st_mode & 07777);
-	}
+	if (!r)
+		r = mesh_insert_domain(real, buf_text(&text), text.len, d, &out, e);
+	if (!r)
+		r = io_write_file(real, out.data, out.len, st.st_mode & 07777, e);
 	if (lock >= 0)
 		close(lock);
 	buf_free(&text);
+	buf_free(&out);
 	free(real);
 	return r;
 }
