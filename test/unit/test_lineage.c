@@ -351,4 +351,38 @@ TEST(reads_are_found_by_run_address_and_outcome)
 	clean();
 }
 
+/* -- docs/LINEAGE.md ------------------------------------------------------------------------- */
+
+static void view_columns(const char *view, char ret[512])
+{
+	char *sql = text_format("SELECT group_concat(name, ' ') FROM pragma_table_info('%s')", view);
+	struct db_stmt *s;
+	ret[0] = '\0';
+	if (sql && !db_prepare(lineage_db(l), sql, &s, &e)) {
+		if (db_step(s, &e) == DB_ROW && db_text(s, 0))
+			snprintf(ret, 512, "%s", db_text(s, 0));
+		db_finalize(s);
+	}
+	free(sql);
+}
+
+TEST(the_manual_lists_the_views)
+{
+	static const char *const names[] = { "mesh_runs", "mesh_reads", "mesh_inputs", "mesh_publications", "mesh_artifacts", "mesh_gaps", "mesh_seals" };
+	struct buf text = BUF_INIT;
+	fresh();
+	CHECK_OK(io_read_file("docs/LINEAGE.md", 1 << 20, &text, &e), &e);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char columns[512];
+		view_columns(names[i], columns);
+		CHECK(columns[0]);
+		char *row = text_format("| `%s` | %s |\n", names[i], columns);
+		if (!strstr(buf_text(&text), row))
+			CHECK_FAIL("not in the manual: %s", row);
+		free(row);
+	}
+	buf_free(&text);
+	clean();
+}
+
 CHECK_MAIN()
