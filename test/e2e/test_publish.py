@@ -472,3 +472,70 @@ def test_many_small_files_share_packs(sales):
     assert result["files"] == 5000 and len(sales.packs()) == 1
     assert contents(read_version(sales.store, "t", "1.0.0")) == {f"d{i // 500}/f{i}": f"file {i}".encode() for i in range(5000)}
     sales.run("verify")
+
+
+# -- S3 -----------------------------------------------------------------------------------------
+
+@pytest.fixture
+def s3_sales(s3, mesh, request):
+    """A domain `sales` on each S3 server, under a prefix of its own."""
+    mesh.env.update(s3.env)
+    mesh.server = s3
+    mesh.prefix = request.node.name.split("[")[0]
+    mesh.domain("sales", s3.store(mesh.prefix), endpoint=s3.url)
+    return mesh
+
+
+def keys(mesh, prefix=""):
+    bucket = mesh.server.store().split("/")[2]
+    pages = mesh.server.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{mesh.prefix}/{prefix}")
+    return sorted(o["Key"] for page in pages for o in page.get("Contents", []))
+
+
+def test_s3_publish_verify_gc(s3_sales):
+    rng = random.Random(9)
+    files = {"big.bin": rng.randbytes(40_000_000), "a.csv": "x\n1\n", "sub/empty": ""}
+    result = json.loads(s3_sales.publish("sales/t/1.0.0", files, "--json").stdout)
+    assert result["files"] == 3 and len(keys(s3_sales, ".mesh/packs/")) == 2
+    s3_sales.run("verify")
+    again = json.loads(s3_sales.publish("sales/t/1.0.1", {**files, "new": "n"}, "--json").stdout)
+    assert again["new_bytes"] == 1
+    s3_sales.publish("sales/t/1.0.1", files, status=3)
+    s3_sales.run("withdraw", "sales/t/1.0.0", "--reason", "old")
+    s3_sales.run("gc", "sales", "--grace", "0s")
+    assert len(keys(s3_sales, ".mesh/manifests/")) == 1
+    s3_sales.run("verify", "sales/t/1.0.1")
+
+
+def test_s3_in_place(s3_sales):
+    client, bucket = s3_sales.server.client(), s3_sales.server.store().split("/")[2]
+    body = b"a,b\n" + b"1,2\n" * 500_000
+    client.put_object(Bucket=bucket, Key=f"{s3_sales.prefix}/raw/x.csv", Body=body)
+    client.put_object(Bucket=bucket, Key=f"{s3_sales.prefix}/raw/d/y.csv", Body=b"y\n")
+    result = json.loads(s3_sales.run("publish", "sales/raw/1.0.0", "raw", "--in-place", "--json").stdout)
+    assert result["files"] == 2 and not keys(s3_sales, ".mesh/packs/")
+    s3_sales.run("verify")
+    client.put_object(Bucket=bucket, Key=f"{s3_sales.prefix}/raw/x.csv", Body=body[::-1])
+    assert "sales/raw/1.0.0/x.csv" in s3_sales.run("verify", status=5).stderr
+
+
+def test_s3_publishers_at_once(s3_sales):
+    if not s3_sales.server.honours_exclusive:
+        pytest.skip("this server cannot create exclusively: one writer at a time")
+    folders = [write_tree(s3_sales.folder / f"s{i}", {"a": str(i)}) for i in range(4)]
+    running = [subprocess.Popen([*s3_sales.command(), "publish", "sales/race/1.0.0", str(f)], env=s3_sales.environment(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for f in folders]
+    for process in running:
+        process.communicate(timeout=120)
+    assert sorted(p.returncode for p in running) == [0, 3, 3, 3]
+    s3_sales.run("verify")
+
+
+def test_s3_wrong_credentials(s3_sales):
+    if not s3_sales.server.checks_signatures:
+        pytest.skip("this server lets everybody in")
+    s3_sales.publish("sales/t/1.0.0", {"a": "1"})
+    before = keys(s3_sales)
+    done = s3_sales.publish("sales/t/1.1.0", {"a": "2"}, env={"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, status=1)
+    assert "not-the-secret" not in done.stderr and keys(s3_sales) == before
+    s3_sales.run("verify")
