@@ -1,0 +1,470 @@
+/* Reading contents: from memory, from disk, or waiting for chunks that are fetched or made. */
+#include "fs/reader_internal.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/log.h"
+#include "catalog/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARKED_MAX 64   /* reads that may wait for a store … */
+#define STALLED_MS 5000 /* … that gave nothing for this long */
+#define TRIES_MAX 3     /* a read that finds its chunk missing this often without getting on fails */
+
+/* -- serving -------------------------------------------------------------------------------- */
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+struct thread_buffer {
+	size_t size;
+	unsigned char bytes[];
+};
+
+static void make_buffer_key(void)
+{
+	pthread_key_create(&buffer_key, free);
+}
+
+/* A buffer of this thread's, kept for its next read. */
+static unsigned char *thread_buffer(size_t size)
+{
+	pthread_once(&buffer_once, make_buffer_key);
+	struct thread_buffer *b = pthread_getspecific(buffer_key);
+	if (b && b->size >= size)
+		return b->bytes;
+	pthread_setspecific(buffer_key, NULL);
+	free(b);
+	size_t room = size < (256u << 10) ? (256u << 10) : size;
+	b = malloc(sizeof *b + room);
+	if (!b)
+		return NULL;
+	b->size = room;
+	pthread_setspecific(buffer_key, b);
+	return b->bytes;
+}
+
+/* The ready span that holds the slot, with a reference. */
+static struct span *ready_span(struct image *i, uint32_t slot)
+{
+	if (!atomic_load_explicit(&i->resident, memory_order_relaxed) || slot >= i->slots)
+		return NULL;
+	pthread_mutex_lock(&i->lock);
+	struct span *s = i->spans[slot];
+	if (s && s->state == SPAN_READY)
+		span_ref(s);
+	else
+		s = NULL;
+	pthread_mutex_unlock(&i->lock);
+	return s;
+}
+
+static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t len)
+{
+	atomic_store_explicit(&s->touched, true, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->served, (uint32_t)len, memory_order_relaxed);
+	return s->bytes + (offset - s->base);
+}
+
+/* After a reboot a slot's bytes are checked once before they are believed. */
+static enum slot_state confirm(struct blob *b, const struct piece *k)
+{
+	enum slot_state state = blob_state(b, k->slot);
+	if (state != SLOT_UNVERIFIED)
+		return state;
+	unsigned char *bytes = thread_buffer(k->length);
+	struct xxh128 hash;
+	if (bytes && !blob_read(b, bytes, k->length, k->image_offset)) {
+		xxh128_of(bytes, k->length, &hash);
+		if (!memcmp(hash.bytes, k->hash.bytes, XXH128_SIZE)) {
+			blob_mark(b, k->slot, k->image_offset, k->length, &k->hash);
+			return SLOT_PRESENT;
+		}
+	}
+	log_info("a cached chunk did not survive the last reboot: fetched again");
+	blob_drop(b, k->slot);
+	return SLOT_ABSENT;
+}
+
+/* Chunk numbers of [offset, offset + len). */
+static int chunk_span(struct content *c, uint64_t offset, size_t len, uint32_t *ret_first, uint32_t *ret_last)
+{
+	int r = content_chunk_index(c, offset, ret_first);
+	const struct manifest_chunk *k;
+	*ret_last = *ret_first;
+	if (!r)
+		r = content_chunk(c, *ret_first, &k);
+	if (!r && offset + len > k->file_offset + k->length)
+		r = content_chunk_index(c, offset + len - 1, ret_last);
+	return r;
+}
+
+/* Is [offset, offset + len) on disk, in one run?  Then where. */
+static bool on_disk(struct content *c, struct blob *b, uint64_t offset, size_t len, uint64_t *ret_from)
+{
+	uint64_t delta = 0;
+	struct piece k;
+	for (uint64_t at = offset; at < offset + len; at = k.start + k.length) {
+		if (content_piece(c, at, &k) || confirm(b, &k) != SLOT_PRESENT)
+			return false;
+		if (at > offset && k.image_offset - k.start != delta) /* may wrap; added back, it is exact */
+			return false;
+		delta = k.image_offset - k.start;
+	}
+	*ret_from = offset + delta;
+	return true;
+}
+
+static bool serve_disk(struct blob *b, uint64_t offset, size_t len, content_bytes done, void *arg)
+{
+	unsigned char *bytes = thread_buffer(len);
+	if (!bytes || blob_read(b, bytes, len, offset))
+		return false;
+	done(arg, 0, bytes, len);
+	return true;
+}
+
+/* Serves at once from memory or disk, when all of it is there. */
+static bool serve_now(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg)
+{
+	uint64_t from;
+	bool served = false;
+	if (atomic_load_explicit(&c->whole, memory_order_acquire)) {
+		struct blob *b = image_blob(c->image);
+		served = b && blob_whole(b) && serve_disk(b, offset, len, done, arg);
+		blob_close(b);
+		if (served)
+			return true;
+		atomic_store(&c->whole, false); /* it was evicted */
+	}
+	struct piece k;
+	if (content_piece(c, offset, &k))
+		return false;
+	struct span *s = offset + len <= k.start + k.length ? ready_span(c->image, k.slot) : NULL;
+	if (s) {
+		done(arg, 0, span_bytes(s, k.image_offset + (offset - k.start), len), len);
+		span_unref(s);
+		return true;
+	}
+	struct blob *b = image_blob(c->image);
+	if (b && on_disk(c, b, offset, len, &from))
+		served = serve_disk(b, from, len, done, arg);
+	blob_close(b);
+	return served;
+}
+
+/* -- reads that wait ------------------------------------------------------------------------ */
+
+static void op_destroy(struct wait *w)
+{
+	struct read_op *op = (struct read_op *)w;
+	content_unref(op->content);
+	free(op->buffer);
+	free(op);
+}
+
+static void op_uncount(struct read_op *op)
+{
+	if (op->counted)
+		atomic_fetch_sub(&op->content->domain->parked, 1);
+	op->counted = false;
+}
+
+static void op_fail(struct wait *w, int code)
+{
+	struct read_op *op = (struct read_op *)w;
+	op_uncount(op);
+	op->done(op->arg, code, NULL, 0);
+}
+
+static void op_finish(struct read_op *op, int code, const void *bytes)
+{
+	wait_end(op->content->reader->waits, &op->wait);
+	op_uncount(op);
+	op->done(op->arg, code, code ? NULL : bytes, code ? 0 : op->len);
+	wait_unref(&op->wait);
+}
+
+/* Copies bytes of the read at its position; the first copy makes the buffer. */
+static bool op_copy(struct read_op *op, struct span *s, struct blob *b, uint64_t offset, size_t n)
+{
+	if (!op->buffer && !(op->buffer = malloc(op->len)))
+		return false;
+	if (s)
+		memcpy(op->buffer + op->pos, span_bytes(s, offset, n), n);
+	else if (blob_read(b, op->buffer + op->pos, n, offset))
+		return false;
+	op->pos += n;
+	return true;
+}
+
+enum look { LOOK_READY, LOOK_PARKED, LOOK_ABSENT };
+
+/* What memory has of a slot.  LOOK_PARKED: the read waits for it now and may already be continued by another thread. */
+static enum look look(struct read_op *op, struct image *i, uint32_t slot, struct span **ret)
+{
+	enum look found = LOOK_ABSENT;
+	struct range *raise = NULL;
+	if (slot >= i->slots)
+		return found;
+	pthread_mutex_lock(&i->lock);
+	struct span *s = i->spans[slot];
+	if (s && s->state == SPAN_READY) {
+		span_ref(*ret = s);
+		found = LOOK_READY;
+	} else if (s && op->planned) {
+		if (s->range && atomic_load(&s->range->priority) != FETCH_DEMAND)
+			atomic_fetch_add(&(raise = s->range)->refs, 1);
+		wait_ref(&op->wait);
+		op->wait.next = s->waiters;
+		s->waiters = &op->wait;
+		wait_park(&op->wait);
+		found = LOOK_PARKED;
+	}
+	pthread_mutex_unlock(&i->lock);
+	if (raise) {
+		range_raise(raise);
+		range_unref(raise);
+	}
+	return found;
+}
+
+/* A store that hangs must not collect readers without end. */
+static bool store_stalled(struct reader_domain *d)
+{
+	return atomic_load(&d->parked) >= PARKED_MAX && clock_mono_ms() - atomic_load(&d->progress_ms) > STALLED_MS;
+}
+
+static int op_plan(struct read_op *op)
+{
+	struct content *c = op->content;
+	uint32_t first, last;
+	op->failures = atomic_load(&c->failures);
+	if (c->shape == SHAPE_VIEW) {
+		op->planned = true;
+		return view_content_fetch(c, op->offset + op->pos, op->len - op->pos, FETCH_DEMAND);
+	}
+	int r = chunk_span(c, op->offset + op->pos, op->len - op->pos, &first, &last);
+	if (r)
+		return r;
+	if (store_stalled(c->domain))
+		return -EIO;
+	if (!op->counted) {
+		op->counted = true;
+		if (atomic_fetch_add(&c->domain->parked, 1) == 0)
+			atomic_store(&c->domain->progress_ms, clock_mono_ms());
+		atomic_fetch_add_explicit(&c->reader->misses, 1, memory_order_relaxed);
+	}
+	op->planned = true;
+	return c->shape == SHAPE_SMALL ? fetch_small(c, first, last, FETCH_DEMAND) : fetch_chunks(c, first, last, FETCH_DEMAND);
+}
+
+/* One chunk's worth of progress.  1: parked or finished (the read may be gone); 0: go on; -errno. */
+static int op_advance(struct read_op *op, unsigned *tries)
+{
+	struct content *c = op->content;
+	uint64_t at = op->offset + op->pos;
+	struct piece k;
+	struct span *s = NULL;
+	int r = content_piece(c, at, &k);
+	if (r)
+		return r;
+	uint64_t from = k.image_offset + (at - k.start);
+	size_t left = (size_t)(k.start + k.length - at), n = left < op->len - op->pos ? left : op->len - op->pos;
+	struct reader *reader = c->reader;
+	enum look found = look(op, c->image, k.slot, &s);
+	if (found == LOOK_PARKED)
+		return 1;
+	if (found == LOOK_READY) {
+		if (n == op->len) {
+			op_finish(op, 0, span_bytes(s, from, n));
+			span_unref(s);
+			return 1;
+		}
+		r = op_copy(op, s, NULL, from, n) ? 0 : -ENOMEM;
+		span_unref(s);
+		*tries = 0;
+		return r;
+	}
+	struct blob *b = image_blob(c->image);
+	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, NULL, b, from, n);
+	blob_close(b);
+	if (copied) {
+		*tries = 0;
+		return 0;
+	}
+	if (op->planned && op->failures != atomic_load(&c->failures))
+		return atomic_load(&c->failure);
+	if (atomic_load(&reader->stopping) || ++*tries > TRIES_MAX)
+		return -EIO;
+	return op_plan(op);
+}
+
+/* Goes on with a read until it is done, failed or parked. */
+static void op_step(struct read_op *op)
+{
+	struct waits *ws = op->content->reader->waits;
+	unsigned tries = 0;
+	int r = 0;
+	wait_ref(&op->wait);
+	while (!r && op->pos < op->len)
+		r = op_advance(op, &tries);
+	if (r == 1)
+		wait_check(ws, &op->wait);
+	else
+		op_finish(op, r == -EBADMSG ? -EIO : r, op->buffer);
+	wait_unref(&op->wait);
+}
+
+void content_resume(struct reader *r, struct wait *waiters, int code)
+{
+	while (waiters) {
+		struct wait *w = waiters;
+		waiters = w->next;
+		w->next = NULL;
+		if (wait_resume(w)) {
+			if (code)
+				op_finish((struct read_op *)w, code, NULL);
+			else
+				op_step((struct read_op *)w);
+		}
+		wait_unref(w);
+	}
+	(void)r;
+}
+
+/* After each read: what to bring next. */
+static void look_ahead(struct content *c, uint64_t offset, size_t len, uint64_t size)
+{
+	if (c->shape == SHAPE_SMALL) {
+		const struct manifest_chunk *k;
+		if (!content_chunk(c, 0, &k))
+			fetch_advance(c, k->slot);
+		return;
+	}
+	uint64_t from, to, max = budget_limit(c->reader->budget) / 4;
+	if (atomic_load_explicit(&c->whole, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&c->lock);
+	readahead_note(&c->readahead, offset, len, size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
+	pthread_mutex_unlock(&c->lock);
+	uint32_t first, last;
+	if (from != to && c->shape == SHAPE_VIEW)
+		view_content_fetch(c, from, (size_t)(to - from), FETCH_READAHEAD);
+	if (from == to || c->shape == SHAPE_VIEW || content_chunk_index(c, from, &first) || content_chunk_index(c, to - 1, &last) || !store_healthy(c->domain->store))
+		return;
+	fetch_chunks(c, first, last, FETCH_READAHEAD);
+}
+
+static void read_slowly(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	struct read_op *op = calloc(1, sizeof *op);
+	struct reader *r = c->reader;
+	if (!op) {
+		done(arg, -ENOMEM, NULL, 0);
+		return;
+	}
+	wait_init(&op->wait, op_fail, op_destroy);
+	op->content = content_ref(c);
+	op->offset = offset;
+	op->len = len;
+	op->done = done;
+	op->arg = arg;
+	if (waits_add(r->waits, &op->wait, clock_mono_ms() + r->deadline_ms)) {
+		op_finish(op, -ENOMEM, NULL);
+		return;
+	}
+	if (ret_token)
+		*ret_token = op->wait.token;
+	op_step(op);
+}
+
+/* A read of bytes that an image holds. */
+void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	if (offset >= size || !len) {
+		done(arg, 0, "", 0);
+		return;
+	}
+	if (len > size - offset)
+		len = (size_t)(size - offset);
+	content_ref(c); /* the callback may drop the caller's */
+	atomic_fetch_add_explicit(&c->reader->served_bytes, len, memory_order_relaxed);
+	if (serve_now(c, offset, len, done, arg))
+		atomic_fetch_add_explicit(&c->reader->hits, 1, memory_order_relaxed);
+	else
+		read_slowly(c, offset, len, done, arg, ret_token);
+	look_ahead(c, offset, len, size);
+	content_unref(c);
+}
+
+void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	if (ret_token)
+		*ret_token = 0;
+	if (c->shape == SHAPE_VIEW)
+		view_content_read(c, offset, len, done, arg, ret_token);
+	else
+		content_read_image(c, c->entry.size, offset, len, done, arg, ret_token);
+}
+
+void content_cancel(struct reader *r, uint64_t token)
+{
+	if (token)
+		waits_cancel(r->waits, token, -EINTR);
+}
+
+/* -- blocking reads ------------------------------------------------------------------------- */
+
+struct blocking {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	void *bytes;
+	size_t len;
+	int code;
+	bool finished;
+};
+
+static void blocking_done(void *arg, int code, const void *bytes, size_t len)
+{
+	struct blocking *b = arg;
+	pthread_mutex_lock(&b->lock);
+	if (!code && b->bytes && len == b->len)
+		memcpy(b->bytes, bytes, len);
+	b->code = !code && len != b->len ? -EIO : code;
+	b->finished = true;
+	pthread_cond_signal(&b->done);
+	pthread_mutex_unlock(&b->lock);
+}
+
+int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e)
+{
+	struct blocking b = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .bytes = bytes, .len = len };
+	content_read(c, offset, len, blocking_done, &b, NULL);
+	pthread_mutex_lock(&b.lock);
+	while (!b.finished)
+		pthread_cond_wait(&b.done, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+	if (b.code)
+		return err_set(e, b.code, "%s: cannot read: %s", c->path, strerror(-b.code));
+	return 0;
+}
+
+int content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e)
+{
+	if (c->shape == SHAPE_VIEW)
+		return view_content_warm(c, progress, arg, e);
+	for (uint64_t at = 0; at < c->entry.size;) {
+		uint64_t left = c->entry.size - at;
+		size_t n = left < (1u << 20) ? (size_t)left : (1u << 20);
+		int r = content_read_wait(c, at, NULL, n, e);
+		if (r)
+			return r;
+		at += n;
+		if (progress)
+			progress(arg, n);
+	}
+	return 0;
+}
