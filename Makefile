@@ -11,7 +11,7 @@ V ?= 0
 Q = $(if $(filter 1,$(V)),,@)
 
 VERSION = 0.1.0
-PACKAGES = fuse3 sqlite3 libxxhash libcurl libzstd libcrypto libfyaml libpcre2-8 libsodium zlib
+PACKAGES = fuse3 sqlite3 libxxhash libcurl libzstd libcrypto libfyaml libpcre2-8 zlib
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
 ifneq ($(shell pkg-config --exists $(PACKAGES) && echo yes),yes)
 $(error libraries are missing; run scripts/deps (pkg-config knows: $(foreach p,$(PACKAGES),$(if $(shell pkg-config --exists $(p) && echo y),,missing $(p)))))
@@ -29,7 +29,7 @@ LIBS := $(shell pkg-config --libs $(PACKAGES)) -ldl -lm -pthread
 CFLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2
 CFLAGS_debug = -O0 -g
 CFLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CFLAGS_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan
 CFLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 ifeq ($(VARIANT),fuzz)
 CC = clang
@@ -84,6 +84,9 @@ build/bench/%: $(OBJDIR)/test/bench/%.o $(LIB)
 build/fuzz/%: $(OBJDIR)/test/fuzz/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_fuzz) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+
+.PHONY: unit-programs
+unit-programs: $(UNITBIN)
 
 unit: $(UNITBIN)
 	$(Q)scripts/run-unit $(UNITBIN)

@@ -3,6 +3,7 @@
 Each server is a context manager.  It is stopped by its process id, and its log stands in the failure when it does not come up.
 A tool that is not installed skips the test that asks for it, and says what to install.
 """
+import ctypes
 import os
 import shutil
 import signal
@@ -46,6 +47,11 @@ def wait_for(condition, timeout=20.0, interval=0.02, what="the condition"):
         time.sleep(interval)
 
 
+def end_with_parent():
+    """A server must not outlive the tests, however they end (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Server:
     """A server process.  Subclasses give `command()`; `url` is where it answers."""
 
@@ -84,7 +90,8 @@ class Server:
         self.prepare()
         with open(self.folder / "server.log", "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=self.environment(), cwd=self.folder, start_new_session=True)
+                                            env=self.environment(), cwd=self.folder, start_new_session=True,
+                                            preexec_fn=end_with_parent)
         try:
             wait_for(self.listens, timeout=40, what=f"{type(self).__name__} on port {self.port}")
             self.started()
