@@ -530,3 +530,66 @@ def test_a_session_for_another_user_is_theirs_alone(open_folder):
 def test_unknown_users_are_refused(orders, tmp_path):
     done = detached(orders, tmp_path / "mnt", "--user", "no-such-user", status=1)
     assert "no such user" in done.stderr
+
+
+# -- views -------------------------------------------------------------------------------------
+
+CONTRACT = """apiVersion: v3.1.0
+kind: DataContract
+id: people
+name: people
+version: 1.0.0
+status: active
+schema:
+  - name: people
+    physicalName: "*.csv"
+    logicalType: object
+    properties:
+      - {name: id, logicalType: integer, classification: public}
+      - {name: email, logicalType: string, classification: restricted}
+      - {name: age, logicalType: integer, classification: public}
+"""
+
+
+@pytest.fixture
+def people(mesh, fuse):
+    """A table whose e-mail column is dropped and whose minors are filtered for training."""
+    mesh.domain("sales")
+    lines = [f"{i},user{i}@example.org,{i % 60}\n" for i in range(60000)]
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT)
+    mesh.publish("sales/people/1.0.0", {"p.csv": "id,email,age\n" + "".join(lines), "notes.txt": "n\n"}, "--contract", contract)
+    rules(mesh, "policy extra scope mesh version 1\n\ndrop emails\n  files sales/people/*/*.csv\n  columns named email\n"
+                "  when purpose == training\n\nfilter adults\n  files sales/people/*/*.csv\n  rows row.age >= 18\n  when purpose == training\n")
+    mesh.expected = "id,age\n" + "".join(f"{i},{i % 60}\n" for i in range(60000) if i % 60 >= 18)
+    mesh.whole = "id,email,age\n" + "".join(lines)
+    return mesh
+
+
+def test_a_view_has_an_exact_size_and_the_allowed_bytes(people):
+    with people.mount(purpose="training", run="r") as m:
+        v = m.path / "sales/people/1.0.0"
+        assert sorted(os.listdir(v)) == ["notes.txt", "p.csv"]
+        assert os.stat(v / "p.csv").st_size == len(people.expected)
+        for _ in range(3):
+            assert (v / "p.csv").read_text() == people.expected
+            time.sleep(0.2)
+        with open(v / "p.csv", "rb") as f:
+            for at in (0, 5, 100000, len(people.expected) - 7):
+                assert os.pread(f.fileno(), 999, at) == people.expected.encode()[at:at + 999]
+        assert b"email" in os.getxattr(v / "p.csv", "user.mesh.policy")
+        assert "example.org" not in (v / ".mesh/manifest.csv").read_text()
+        assert "email" not in (v / ".mesh/contract.yaml").read_text()
+        assert "email" not in (v.parent / "README.md").read_text()
+        tar = subprocess.run(["tar", "-C", v, "-cf", "-", "p.csv"], capture_output=True, check=True)
+        assert tar.stderr == b"" and b"example.org" not in tar.stdout
+    (read,) = [r for r in people.json("lineage reads", "--run", "r") if r["file"] == "p.csv"]
+    assert len(read["view"]) == 64
+
+
+def test_purposes_see_different_bytes_at_one_path(people):
+    with people.mount(purpose="training") as one, people.mount(purpose="reporting") as two:
+        path = "sales/people/1.0.0/p.csv"
+        for _ in range(2):
+            assert (one.path / path).read_text() == people.expected
+            assert (two.path / path).read_text() == people.whole
