@@ -12,6 +12,13 @@ struct handle *handle_new(struct session *s, enum handle_kind kind)
 		return NULL;
 	h->kind = kind;
 	h->session = s;
+	pthread_mutex_lock(&s->handles_lock);
+	h->next = s->handles;
+	h->at = &s->handles;
+	if (h->next)
+		h->next->at = &h->next;
+	s->handles = h;
+	pthread_mutex_unlock(&s->handles_lock);
 	return h;
 }
 
@@ -28,6 +35,13 @@ void handle_free(struct handle *h)
 {
 	if (!h)
 		return;
+	pthread_mutex_lock(&h->session->handles_lock);
+	*h->at = h->next;
+	if (h->next)
+		h->next->at = h->at;
+	pthread_mutex_unlock(&h->session->handles_lock);
+	if (h->record)
+		recorder_close_record(h->session->mesh->recorder, h->record, content_fetched_bytes(h->content) - h->fetched_before);
 	buf_free(&h->text);
 	if (h->content)
 		content_unref(h->content);
@@ -42,4 +56,10 @@ const struct stat *handle_stat(uint64_t number)
 {
 	struct handle *h = handle_of(number);
 	return h && h->kind == HANDLE_FILE ? &h->st : NULL;
+}
+
+void handles_sweep(struct session *s)
+{
+	while (s->handles)
+		handle_free(s->handles);
 }

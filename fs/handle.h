@@ -17,6 +17,7 @@ enum handle_kind { HANDLE_TEXT, HANDLE_FILE, HANDLE_FOLDER };
 struct handle {
 	enum handle_kind kind;
 	struct session *session;
+	struct handle *next, **at; /* in the session's list; guarded by session->handles_lock */
 
 	struct buf text; /* HANDLE_TEXT: a generated file as it was when it was opened */
 
@@ -45,7 +46,10 @@ struct folder_item {
 };
 
 struct handle *handle_new(struct session *s, enum handle_kind kind);
+/* Closes its record, too. */
 void handle_free(struct handle *h);
+/* An unmount or an aborted connection may send no RELEASE: closes what is left.  No request may be under way. */
+void handles_sweep(struct session *s);
 static inline struct handle *handle_of(uint64_t number)
 {
 	return (struct handle *)(uintptr_t)number;

@@ -123,7 +123,7 @@ static int new_file_handle(struct session *s, const struct place *p, const char 
 {
 	struct handle *h = handle_new(s, HANDLE_FILE);
 	if (!h || !(h->path = strdup(path))) {
-		free(h);
+		handle_free(h);
 		return -ENOMEM;
 	}
 	h->slot = p->slot;
@@ -160,10 +160,8 @@ static void serve(struct op *op, struct place *p, const char *path, struct face 
 	if (!promoted)
 		offer_promotion(h);
 	struct op_open open = { .handle = (uintptr_t)h, .keep_cache = true, .backing_id = backing_id };
-	if (op_reply_open(op, &open)) {
-		recorder_close_record(s->mesh->recorder, record, 0);
+	if (op_reply_open(op, &open))
 		handle_free(h);
-	}
 }
 
 static void open_entry(struct op *op, struct place *p)
@@ -309,11 +307,8 @@ void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_of(fi->fh);
 	struct node_parts parts;
 	node_split(ino, &parts);
-	if (h->kind == HANDLE_FILE) {
-		recorder_close_record(h->session->mesh->recorder, h->record, content_fetched_bytes(h->content) - h->fetched_before);
-		if (!parts.promoted)
-			offer_promotion(h);
-	}
+	if (h->kind == HANDLE_FILE && !parts.promoted)
+		offer_promotion(h);
 	handle_free(h);
 	fuse_reply_err(req, 0);
 }

@@ -1,5 +1,6 @@
 #include "fs/session.h"
 
+#include "fs/handle.h"
 #include "fs/kernel.h"
 #include "fs/node.h"
 #include "fs/notify.h"
@@ -160,6 +161,7 @@ static void session_free(struct session *s)
 	free(s->run);
 	free(s->mountpoint);
 	pthread_mutex_destroy(&s->parked_lock);
+	pthread_mutex_destroy(&s->handles_lock);
 	free(s);
 }
 
@@ -171,6 +173,7 @@ int session_start(struct mesh *m, const struct session_config *c, struct session
 	s->mesh = m;
 	s->started_ns = clock_now_ns();
 	pthread_mutex_init(&s->parked_lock, NULL);
+	pthread_mutex_init(&s->handles_lock, NULL);
 	int r = start_parts(s, c, e);
 	if (r) {
 		kernel_stop(s->kernel);
@@ -202,8 +205,10 @@ int session_stop(struct session *s, int exit_status, struct err *e)
 	kernel_stop(s->kernel);
 	unlist(s);
 	bool settled = op_settle(s, SETTLE_MS);
-	if (settled)
+	if (settled) {
 		pool_free(s->workers);
+		handles_sweep(s);
+	}
 	if (!s->joined)
 		r = recorder_end_run(m->recorder, s->run_id, exit_status, e);
 	if (settled)

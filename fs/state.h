@@ -81,6 +81,8 @@ struct session {
 	atomic_uint ops;             /* requests that are not freed yet */
 	pthread_mutex_t parked_lock; /* guards parked; a leaf */
 	struct op *parked;
+	pthread_mutex_t handles_lock; /* guards handles; a leaf */
+	struct handle *handles;       /* open files and folders */
 };
 
 static inline struct mesh *session_mesh(const struct session *s)
