@@ -78,5 +78,7 @@ int mesh_create(const char *folder, const char *name, struct err *e);
 int mesh_add_domain(const char *path, const struct mesh_domain *d, struct err *e);
 /* The same on a text (a NUL byte follows its `len` bytes): the new one goes to `ret`. */
 int mesh_insert_domain(const char *path, const char *text, size_t len, const struct mesh_domain *d, struct buf *ret, struct err *e);
+/* `policy key new`: names a key file (relative to mesh.yaml) in mesh.yaml, keeping comments and layout, atomically. */
+int mesh_add_key(const char *path, const char *name, const char *file, struct err *e);
 
 #endif
