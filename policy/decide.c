@@ -110,6 +110,76 @@ static int set_env(struct version_decision *d, int64_t now_ns)
 	return f->contract ? set_contract(d, f->contract) : 0;
 }
 
+/* -- rules that a subject rules out ------------------------------------------------------------- */
+
+static bool asks_session_only(const struct expr *x)
+{
+	for (int a = 0; a < ATTR_COUNT; a++)
+		if (expr_uses(x, (enum attribute)a) && !(attribute_specs[a].flags & ATTR_IS_SESSION))
+			return false;
+	return true;
+}
+
+static bool is_idle(const struct rule *r, struct expr_env *env)
+{
+	for (size_t i = 0; i < r->when_count; i++)
+		if (asks_session_only(r->when[i]) && expr_eval(r->when[i], env) == TRUTH_FALSE)
+			return true;
+	for (size_t i = 0; i < r->unless_count; i++)
+		if (asks_session_only(r->unless[i]) && expr_eval(r->unless[i], env) == TRUTH_TRUE)
+			return true;
+	return false;
+}
+
+static int subject_hash(const struct subject *s, struct xxh128 *ret)
+{
+	const char *texts[] = { s->user, s->purpose, s->run, s->host };
+	struct buf b = BUF_INIT;
+	for (size_t i = 0; i < 4 + s->group_count; i++) {
+		const char *text = i < 4 ? texts[i] : s->groups[i - 4];
+		buf_addc(&b, text ? 't' : 'n');
+		buf_add(&b, text ? text : "", text ? strlen(text) + 1 : 1);
+	}
+	buf_add(&b, &s->uid, sizeof s->uid);
+	xxh128_of(buf_text(&b), b.len, ret);
+	int r = buf_check(&b);
+	buf_free(&b);
+	return r;
+}
+
+/* A copy of the bits of the rules that cannot hold for the subject; NULL without memory. */
+static unsigned char *idle_rules(struct version_decision *d)
+{
+	struct policy *p = d->policy;
+	struct xxh128 hash;
+	size_t size = p->rule_count / 8 + 1;
+	unsigned char *bits = arena_alloc(&d->arena, size), *kept;
+	if (!bits || subject_hash(&d->subject, &hash))
+		return NULL;
+	pthread_mutex_lock(&p->idle_lock);
+	for (int i = 0; i < IDLE_SUBJECTS; i++) {
+		if (!p->idle[i].bits || memcmp(&p->idle[i].subject, &hash, sizeof hash) != 0)
+			continue;
+		memcpy(bits, p->idle[i].bits, size);
+		pthread_mutex_unlock(&p->idle_lock);
+		return bits;
+	}
+	pthread_mutex_unlock(&p->idle_lock);
+	for (size_t i = 0; i < p->rule_count; i++)
+		if (is_idle(p->rules[i], &d->env))
+			bits[i / 8] |= (unsigned char)(1u << (i % 8));
+	kept = malloc(size);
+	if (!kept)
+		return bits;
+	memcpy(kept, bits, size);
+	pthread_mutex_lock(&p->idle_lock);
+	struct idle_rules *slot = &p->idle[p->idle_next++ % IDLE_SUBJECTS];
+	free(slot->bits);
+	*slot = (struct idle_rules){ hash, kept };
+	pthread_mutex_unlock(&p->idle_lock);
+	return bits;
+}
+
 /* -- gathering ---------------------------------------------------------------------------- */
 
 /* The conditions that ask of the file are evaluated without one too, for the moment at which they would change. */
@@ -140,8 +210,9 @@ static int gather(struct version_decision *d)
 	unsigned few[256], *numbers = few;
 	if (p->rule_count * 3 > 256 && !(numbers = malloc(p->rule_count * 3 * sizeof *numbers)))
 		return -ENOMEM;
-	size_t count = policy_candidates(p, d->facts.domain, d->facts.product, numbers);
-	d->entries = malloc((count + 1) * sizeof *d->entries);
+	const unsigned char *idle = idle_rules(d);
+	size_t count = idle ? policy_candidates(p, d->facts.domain, d->facts.product, idle, numbers) : 0;
+	d->entries = idle ? malloc((count + 1) * sizeof *d->entries) : NULL;
 	for (size_t i = 0; d->entries && i < count; i++) {
 		const struct rule *r = p->rules[numbers[i]];
 		enum reach reach = r->publish ? REACH_NONE : rule_reach(r, d->facts.domain, d->facts.product, d->facts.version);

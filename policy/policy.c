@@ -242,7 +242,7 @@ static int order_numbers(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-size_t policy_candidates(const struct policy *p, const char *domain, const char *product, unsigned *room)
+size_t policy_candidates(const struct policy *p, const char *domain, const char *product, const unsigned char *idle, unsigned *room)
 {
 	char key[2 * NAME_SIZE + 2];
 	size_t n = strlen(domain), m = strlen(product), count = 0;
@@ -258,8 +258,11 @@ size_t policy_candidates(const struct policy *p, const char *domain, const char 
 	for (int i = 0; i < 3; i++) {
 		if (!lists[i] || !lists[i]->count)
 			continue;
-		for (size_t k = 0; k < lists[i]->count && count < p->rule_count * 3; k++)
-			room[count++] = lists[i]->numbers[k];
+		for (size_t k = 0; k < lists[i]->count && count < p->rule_count * 3; k++) {
+			unsigned n = lists[i]->numbers[k];
+			if (!(idle[n / 8] >> (n % 8) & 1))
+				room[count++] = n;
+		}
 		used++;
 	}
 	if (used < 2)
@@ -428,6 +431,7 @@ int policy_load(const struct mesh_config *mesh, const struct policy_source *sour
 	if (!p)
 		return err_set(e, -ENOMEM, "out of memory");
 	p->refs = 1;
+	pthread_mutex_init(&p->idle_lock, NULL);
 	p->by_product = map_new();
 	p->by_domain = map_new();
 	p->broken = map_new();
@@ -465,6 +469,9 @@ void policy_unref(struct policy *p)
 	map_free(p->by_product, NULL);
 	map_free(p->by_domain, NULL);
 	map_free(p->broken, NULL);
+	for (int i = 0; i < IDLE_SUBJECTS; i++)
+		free(p->idle[i].bits);
+	pthread_mutex_destroy(&p->idle_lock);
 	arena_free(&p->arena);
 	free(p);
 }

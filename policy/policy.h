@@ -10,6 +10,10 @@
 #include "catalog/base/map.h"
 #include "policy/rule.h"
 
+#include <pthread.h>
+
+#define IDLE_SUBJECTS 16
+
 struct rule_list {
 	unsigned *numbers;
 	size_t count;
@@ -29,10 +33,18 @@ struct policy {
 	const char **problems;
 	size_t problem_count;
 	struct digest digest;
+	/* Rules that cannot hold for a subject, whatever is read: few subjects ask many times. */
+	pthread_mutex_t idle_lock;
+	struct idle_rules {
+		struct xxh128 subject;
+		unsigned char *bits; /* a bit a rule; NULL: free */
+	} idle[IDLE_SUBJECTS];
+	unsigned idle_next;
 };
 
-/* Appends the numbers of the rules that can concern the product, ascending, each once.  `room` has room for all rules. */
-size_t policy_candidates(const struct policy *p, const char *domain, const char *product, unsigned *room);
+/* The numbers of the rules that can concern the product, ascending, each once, but for those whose bit in `idle` is set.  `room` has room for
+ * three times all rules. */
+size_t policy_candidates(const struct policy *p, const char *domain, const char *product, const unsigned char *idle, unsigned *room);
 
 enum reach { REACH_NONE, REACH_SOME, REACH_ALL };
 /* Which files of the version the glob matches. */
