@@ -172,7 +172,7 @@ static int passage(struct scan *s)
 		if (!looking_at(s, kinds[i].open))
 			continue;
 		const char *from = s->at + strlen(kinds[i].open), *to = find(from, s->end, kinds[i].close);
-		if (!to || (i == 2 && s->depth == 0))
+		if (!to || (i == 2 && (s->depth == 0 || memchr(from, '\0', (size_t)(to - from)))))
 			return -EBADMSG;
 		if (i == 2)
 			buf_add(&s->value, from, (size_t)(to - from));
