@@ -259,9 +259,9 @@ size_t policy_candidates(const struct policy *p, const char *domain, const char 
 		if (!lists[i] || !lists[i]->count)
 			continue;
 		for (size_t k = 0; k < lists[i]->count && count < p->rule_count * 3; k++) {
-			unsigned n = lists[i]->numbers[k];
-			if (!(idle[n / 8] >> (n % 8) & 1))
-				room[count++] = n;
+			unsigned rule = lists[i]->numbers[k];
+			if (!(idle[rule / 8] >> (rule % 8) & 1))
+				room[count++] = rule;
 		}
 		used++;
 	}
