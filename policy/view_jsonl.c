@@ -348,6 +348,24 @@ static bool key_has_escape(const struct run *r, size_t from, size_t to)
 	return memchr(r->bytes + from, '\\', to - from) != NULL;
 }
 
+/* Names are short: no call. */
+static inline bool same_bytes(const char *a, const char *b, size_t len)
+{
+	uint64_t x, y;
+	for (; len >= 8; a += 8, b += 8, len -= 8) {
+		memcpy(&x, a, 8);
+		memcpy(&y, b, 8);
+		if (x != y)
+			return false;
+	}
+	while (len && *a == *b) {
+		a++;
+		b++;
+		len--;
+	}
+	return len == 0;
+}
+
 /* The child that a key names; the members of most lines come in the same order. */
 static const struct node *key_child(struct run *r, const struct node *n, size_t from, size_t to)
 {
@@ -357,7 +375,7 @@ static const struct node *key_child(struct run *r, const struct node *n, size_t 
 	if (n->child_count) {
 		uint32_t next = *hint + 1 < n->child_count ? *hint + 1 : 0;
 		const struct node *c = n->children[next];
-		if (c->len == len && memcmp(c->name, key, len) == 0) {
+		if (c->len == len && same_bytes(c->name, key, len)) {
 			*hint = next;
 			return c;
 		}
