@@ -109,9 +109,12 @@ const struct mask *view_column_mask(const struct transform *t, const char *name,
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const char *column = t->actions[middle].column;
-		int order = strncmp(column, name, len);
-		if (order == 0 && !column[len])
+		size_t column_len = strlen(column); /* the file's name may hold NUL bytes: lengths count */
+		int order = memcmp(column, name, column_len < len ? column_len : len);
+		if (order == 0 && column_len == len)
 			return &t->actions[middle].mask;
+		if (order == 0)
+			order = column_len < len ? -1 : 1;
 		if (order < 0)
 			low = middle + 1;
 		else

@@ -212,6 +212,20 @@ TEST(scanners_agree)
 	}
 }
 
+TEST(names_with_nul_bytes_are_not_the_contract_s)
+{
+	static const char text[] = "id,email\0x,email\na,b,c\n", want[] = "id\na\n";
+	struct view_case c;
+	struct view_stats stats;
+	struct err e = ERR_INIT;
+	struct buf out = BUF_INIT;
+	CHECK_OK(view_case_init(&c, "t.csv", PEOPLE "unnamed drop\nmask email drop\nmask age drop\n", &e), &e);
+	CHECK_OK(view_case_apply(&c, "t.csv", text, sizeof text - 1, 1 << 20, &out, &stats, &e), &e);
+	CHECK_STR(buf_text(&out), want);
+	buf_free(&out);
+	view_case_fini(&c);
+}
+
 TEST(a_record_over_the_limit_is_denied)
 {
 	struct buf text = BUF_INIT;
