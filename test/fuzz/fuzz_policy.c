@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t len);
 
-static const char contract_text[] = "apiVersion: v3.1.0\nkind: DataContract\nid: x\nversion: 1.0.0\nstatus: active\nschema:\n- name: t\n  properties:\n"
+static const char example_contract[] = "apiVersion: v3.1.0\nkind: DataContract\nid: x\nversion: 1.0.0\nstatus: active\nschema:\n- name: t\n  properties:\n"
 				    "  - {name: age, logicalType: integer}\n  - {name: email, logicalType: string, tags: [pii]}\n";
 
 static void decide(struct policy *p)
@@ -16,7 +16,7 @@ static void decide(struct policy *p)
 	struct version_decision *d = NULL;
 	struct file_decision f;
 	struct subject s = { .user = "ana", .uid = 1, .purpose = "training" };
-	if (contract_parse("c", contract_text, sizeof contract_text - 1, &c, NULL))
+	if (contract_parse("c", example_contract, sizeof example_contract - 1, &c, NULL))
 		abort();
 	struct version_facts facts = { .domain = "health", .product = "encounters", .version = "1.0.0", .contract = c };
 	struct file_facts file = { "a.csv", "csv", 1 };

@@ -87,7 +87,7 @@ __attribute__((unused)) static struct answer decide_ask(struct policy *p, const 
 				       .published_ns = ask->published_ns ? ask->published_ns : NOW_NS - NS_PER_S, .has_quality = !ask->no_quality,
 				       .failed_errors = ask->failed_errors, .quality_score = 1 };
 	if (policy_decide_version(p, &s, &facts, ask->now_ns ? ask->now_ns : NOW_NS, &d, &e)) {
-		snprintf(a.reason, sizeof a.reason, "%s", e.text);
+		snprintf(a.reason, sizeof a.reason, "%.500s", e.text);
 		contract_unref(c);
 		return a;
 	}
