@@ -28,8 +28,8 @@ LIBS := $(shell pkg-config --libs $(PACKAGES)) -ldl -lm -pthread
 
 CFLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2
 CFLAGS_debug = -O0 -g
-CFLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-CFLAGS_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan
+CFLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-format-truncation
+CFLAGS_tsan = -O1 -g -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan -Wno-format-truncation
 CFLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 ifeq ($(VARIANT),fuzz)
 CC = clang

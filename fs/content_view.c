@@ -76,8 +76,10 @@ static void load_index(struct content *c)
 		goto out;
 	if (view_index_decode(buf_text(&b), b.len, c->entry.size, c->entry.chunk_count, &x))
 		unlink(v->index_path); /* damaged, or of another time: computed again */
-	else
+	else {
+		atomic_store(&v->one_piece, x->kind == VIEW_CHUNKED && x->count == 1 && c->entry.chunk_count > 1);
 		become_known(c, x);
+	}
 out:
 	buf_free(&b);
 }

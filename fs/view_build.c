@@ -49,7 +49,7 @@ int view_plan_get(struct content *c, struct view_plan **ret, struct err *e)
 
 static bool by_chunks(const struct content *c)
 {
-	return c->entry.aligned || c->entry.chunk_count <= 1;
+	return c->entry.chunk_count <= 1 || (c->entry.aligned && !atomic_load(&c->view->one_piece));
 }
 
 int view_source_chunk(struct content *c, uint32_t index, uint64_t *ret_offset, uint32_t *ret_length)
@@ -156,6 +156,10 @@ static int derive(struct content *c, const struct view_plan *plan, uint32_t inde
 	if (!r)
 		r = view_chunk(plan, index, bytes, d->source_length, &d->bytes, &d->stats, e);
 	budget_release(c->reader->budget, bytes, d->source_length);
+	/* The chunks were cut by somebody else's idea of a record.  Chunk 0 starts with one; that each chunk ends with one, as the view
+	 * reads records, proves the next. */
+	if (!r && d->stats.cut && by_chunks(c) && index + 1 < c->entry.chunk_count)
+		r = -EXDEV;
 	if (!r && buf_check(&d->bytes))
 		r = err_set(e, -ENOMEM, "%s: out of memory", c->path);
 	if (!r && d->bytes.len > UINT32_MAX)
@@ -417,6 +421,11 @@ int view_build(struct content *c, struct view_index **ret, struct err *e)
 		return r;
 	switch (view_plan_kind(plan)) {
 	case VIEW_CHUNKED:
+		r = build_chunks(c, plan, ret, e);
+		if (r != -EXDEV)
+			return r;
+		atomic_store(&c->view->one_piece, true);
+		err_clear(e);
 		return build_chunks(c, plan, ret, e);
 	case VIEW_WHOLE:
 		return build_whole(c, plan, ret, e);

@@ -111,7 +111,7 @@ int view_index_decode(const void *bytes, size_t len, uint64_t source_size, uint3
 	if (r)
 		return r;
 	x->size = h.size;
-	x->stats = (struct view_stats){ h.rows_in, h.rows_out, h.rows_rejected };
+	x->stats = (struct view_stats){ h.rows_in, h.rows_out, h.rows_rejected, false };
 	x->hash = h.hash;
 	uint64_t end = 0;
 	for (uint32_t i = 0; i < h.count && !r; i++) {

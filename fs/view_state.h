@@ -20,6 +20,7 @@ struct view_state {
 	struct wait *waiters; /* content.lock */
 	pthread_mutex_t plan_lock; /* makes the plan once; held while the source is read, so only view workers take it */
 	struct view_plan *plan;
+	_Atomic bool one_piece; /* the view found records that the chunks cut: it is made of the whole file at once */
 	char *index_path; /* NULL: nothing is kept */
 	enum view_kind kind;
 	uint64_t size;

@@ -438,7 +438,7 @@ static int duckdb_whole(const struct view_plan *plan, const struct view_source *
 	if (r == 0)
 		r = copy_out(out, piece, write_to, arg, e);
 	if (r == 0 && ret_stats)
-		*ret_stats = (struct view_stats){ 0, 0, 0 };
+		*ret_stats = (struct view_stats){ 0 };
 	if (in >= 0)
 		close(in);
 	if (out >= 0)

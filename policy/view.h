@@ -56,6 +56,7 @@ enum view_kind view_plan_kind(const struct view_plan *p);
 struct view_stats {
 	uint64_t rows_in, rows_out;
 	uint64_t rows_rejected; /* records that strict parsing rejected (not shown) */
+	bool cut; /* VIEW_CHUNKED: the chunk ends within a record; unless it is the file's last, its neighbours cannot be trusted */
 };
 
 /* VIEW_CHUNKED: appends the derived bytes of source chunk number `index` (whole records; index 0 holds the head). */

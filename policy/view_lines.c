@@ -25,11 +25,14 @@ static int lines_chunk(const struct view_plan *p, uint32_t index, const void *by
 		       struct err *e)
 {
 	const struct lines_plan *l = (const struct lines_plan *)p;
-	struct view_stats stats = { 0, 0, 0 };
-	size_t used = 0, before = ret->len;
+	struct view_stats stats = { 0, 0, 0, false };
+	size_t used = 0, rest = 0, before = ret->len;
 	if (len > UINT32_MAX / 2)
 		return view_row_too_long(e);
-	int r = l->ops->records(l->view, index == 0, true, bytes, len, &used, ret, &stats, e);
+	int r = l->ops->records(l->view, index == 0, false, bytes, len, &used, ret, &stats, e);
+	stats.cut = used < len;
+	if (r == 0 && stats.cut)
+		r = l->ops->records(l->view, false, true, (const char *)bytes + used, len - used, &rest, ret, &stats, e);
 	if (r == 0 && buf_check(ret) != 0)
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0 && ret_stats)

@@ -253,7 +253,7 @@ static int stream_whole(const struct view_plan *plan, const struct view_source *
 {
 	const struct stream_plan *s = (const struct stream_plan *)plan;
 	struct buf in = BUF_INIT, out = BUF_INIT;
-	struct view_stats stats = { 0, 0, 0 };
+	struct view_stats stats = { 0 };
 	struct unpack u;
 	struct pack p;
 	bool end = false, first = true;

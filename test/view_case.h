@@ -257,7 +257,7 @@ static inline int view_case_apply(struct view_case *c, const char *path, const c
 	struct view_source source = { view_case_read, &in, len, path };
 	struct view_keys keys = { view_case_key, NULL };
 	struct view_plan *plan = NULL;
-	struct view_stats one = { 0, 0, 0 };
+	struct view_stats one = { 0 };
 	memset(ret_stats, 0, sizeof *ret_stats);
 	int r = view_plan_new(c->transform, &source, &keys, &plan, e);
 	if (r != 0)

@@ -36,7 +36,7 @@ static int serve(void)
 	unsigned long chunk;
 	while (fgets(line, sizeof line, stdin)) {
 		struct err e = ERR_INIT;
-		struct view_stats s = { 0, 0, 0 };
+		struct view_stats s = { 0 };
 		if (sscanf(line, "%2047s %2047s %lu %2047s %2047s", spec, path, &chunk, from, to) != 5)
 			return 2;
 		int r = apply(spec, path, chunk, from, to, &s, &e);
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	struct err e = ERR_INIT;
-	struct view_stats s = { 0, 0, 0 };
+	struct view_stats s = { 0 };
 	int r = apply(argv[1], argv[2], strtoul(argv[3], NULL, 10), argv[4], argv[5], &s, &e);
 	if (r == 0)
 		fprintf(stderr, "%llu %llu %llu\n", (unsigned long long)s.rows_in, (unsigned long long)s.rows_out,

@@ -350,7 +350,7 @@ int view_whole(const struct view_plan *p, const struct view_source *source, int 
 			return r;
 		at += n;
 	}
-	*ret_stats = (struct view_stats){ 0, 0, 0 };
+	*ret_stats = (struct view_stats){ 0 };
 	return 0;
 }
 
