@@ -1,17 +1,11 @@
 /* YAML and JSON from outside, and contracts made of them: no crash, no leak, bounded time. */
 #include "catalog/base/doc.h"
 #include "catalog/contract.h"
+#include "test/fuzz/suppress.h"
 
 #include <stdint.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-const char *__lsan_default_suppressions(void);
-
-/* libfyaml 0.7 forgets a buffer when a quoted text does not end; leaks of our own are still found. */
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:libfyaml";
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {

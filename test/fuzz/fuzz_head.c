@@ -1,5 +1,6 @@
 /* The heads of a catalog, as a store gives them; what is taken must survive being written and read again. */
 #include "catalog/heads.h"
+#include "test/fuzz/suppress.h"
 
 #include <stdint.h>
 #include <stdlib.h>
