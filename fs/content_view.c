@@ -61,10 +61,11 @@ static char *index_path(struct content *c)
 {
 	if (!c->reader->cache)
 		return NULL;
-	char content[SHA256_HEX_SIZE], view[SHA256_HEX_SIZE];
+	char content[SHA256_HEX_SIZE], view[SHA256_HEX_SIZE], maker[64];
+	view_maker(c->path, maker, sizeof maker);
 	hex_format(c->entry.content.bytes, SHA256_SIZE, content);
 	hex_format(c->view->transform->hash.bytes, SHA256_SIZE, view);
-	return text_format("%s/%s/views/%s/%s.%s", cache_folder(c->reader->cache), c->domain->name, content, view, view_format(c->path));
+	return text_format("%s/%s/views/%s/%s.%s", cache_folder(c->reader->cache), c->domain->name, content, view, maker);
 }
 
 static void load_index(struct content *c)

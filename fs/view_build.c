@@ -71,12 +71,13 @@ int view_source_chunk(struct content *c, uint32_t index, uint64_t *ret_offset, u
 void view_blob_name(const struct content *c, const struct view_index *x, struct digest *ret)
 {
 	struct sha256 *h = sha256_new();
-	const char *format = view_format(c->path);
+	char maker[64];
+	view_maker(c->path, maker, sizeof maker);
 	if (!h)
 		abort();
 	sha256_update(h, c->entry.content.bytes, SHA256_SIZE);
 	sha256_update(h, c->view->transform->hash.bytes, SHA256_SIZE);
-	sha256_update(h, format, strlen(format) + 1);
+	sha256_update(h, maker, strlen(maker) + 1);
 	sha256_update(h, &x->size, sizeof x->size);
 	sha256_update(h, x->hash.bytes, XXH128_SIZE);
 	sha256_final(h, ret);

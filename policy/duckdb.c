@@ -74,6 +74,7 @@ static struct {
 	uint64_t *(*vector_get_validity)(handle vector);
 	void (*vector_ensure_validity_writable)(handle vector);
 	void (*vector_assign_string_element_len)(handle vector, idx row, const char *text, idx len);
+	const char *(*library_version)(void);
 } api; /* set once, under api_once */
 static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
@@ -89,7 +90,7 @@ static void api_load(void)
 		SYMBOL(scalar_function_add_parameter), SYMBOL(scalar_function_set_return_type), SYMBOL(scalar_function_set_special_handling),
 		SYMBOL(scalar_function_set_extra_info), SYMBOL(scalar_function_get_extra_info), SYMBOL(scalar_function_set_function),
 		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
-		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len),
+		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version),
 #undef SYMBOL
 	};
 	const char *given = getenv("MESHFS_DUCKDB");
@@ -105,6 +106,12 @@ static void api_load(void)
 		memcpy((char *)&api + symbols[i].offset, &address, sizeof address);
 	}
 	api.library = library;
+}
+
+const char *duckdb_engine_version(void)
+{
+	pthread_once(&api_once, api_load);
+	return api.library ? api.library_version() : "none";
 }
 
 /* -- the plan --------------------------------------------------------------------------------- */

@@ -11,4 +11,7 @@
 int duckdb_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, const struct parquet_footer *f,
 		    struct view_plan **ret, struct err *e);
 
+/* The engine's version ("v1.5.6"), or "none".  Its views' bytes depend on it. */
+const char *duckdb_engine_version(void);
+
 #endif

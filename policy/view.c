@@ -1,10 +1,12 @@
 #include "policy/view.h"
 
 #include "catalog/base/text.h"
+#include "policy/duckdb.h"
 #include "policy/view_plan.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -126,4 +128,16 @@ const struct mask *view_column_mask(const struct transform *t, const char *name,
 int view_row_too_long(struct err *e)
 {
 	return err_set(e, -EACCES, "a record is longer than %u MiB", VIEW_ROW_MAX >> 20);
+}
+
+void view_maker(const char *path, char *ret_text, size_t size)
+{
+	const char *format = view_format(path);
+	if (strcmp(format, "parquet") != 0)
+		snprintf(ret_text, size, "%s", format);
+	else
+		snprintf(ret_text, size, "%s-duckdb-%s", format, duckdb_engine_version());
+	for (char *p = ret_text; *p; p++) /* it becomes part of a file's name */
+		if (*p == '/')
+			*p = '_';
 }
