@@ -2,6 +2,7 @@
 #include "fs/state.h"
 
 #include "fs/notify.h"
+#include "fs/policy_facts.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/log.h"
@@ -157,53 +158,16 @@ static void close_domains(struct mesh *m)
 
 /* -- policy ---------------------------------------------------------------------------------- */
 
-struct sources {
-	struct policy_source *items;
-	size_t count;
-	const char *domain;
-	bool failed;
-};
-
-static int add_source(void *arg, const char *name, const char *text, size_t len)
+static int gather_sources(struct mesh *m, struct policy_sources *s)
 {
-	struct sources *s = arg;
-	struct policy_source *items = realloc(s->items, (s->count + 1) * sizeof *items);
-	char *label = NULL, *copy = malloc(len + 1);
-	if (items)
-		s->items = items;
-	if (!items || !copy || asprintf(&label, "%s:%s", s->domain, name) < 0) {
-		free(copy);
-		s->failed = true;
-		return 1;
-	}
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	s->items[s->count++] = (struct policy_source){ label, copy, len, s->domain };
-	return 0;
-}
-
-static void free_sources(struct sources *s)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		free((char *)s->items[i].name);
-		free((char *)s->items[i].text);
-	}
-	free(s->items);
-}
-
-static int gather_sources(struct mesh *m, struct sources *s)
-{
-	for (size_t i = 0; i < m->domain_count && !s->failed; i++) {
+	int r = 0;
+	for (size_t i = 0; i < m->domain_count && !r; i++) {
 		struct snapshot *snapshot = domain_snapshot(m->domains[i].domain);
-		if (!snapshot)
-			continue;
-		s->domain = m->domains[i].config->name;
-		int r = snapshot_policies(snapshot, add_source, s);
+		if (snapshot)
+			r = policy_sources_add(s, m->domains[i].config->name, snapshot);
 		snapshot_unref(snapshot);
-		if (r < 0)
-			return r;
 	}
-	return s->failed ? -ENOMEM : 0;
+	return r;
 }
 
 struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch)
@@ -218,17 +182,18 @@ struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch)
 
 bool mesh_reload_policy(struct mesh *m, struct err *e)
 {
-	struct sources sources = { 0 };
+	struct policy_sources sources = { 0 };
 	struct policy *fresh = NULL;
 	int r = gather_sources(m, &sources);
 	if (r)
 		err_set(e, r, "cannot read the policies that domains published: %s", strerror(-r));
 	else
 		r = policy_load_mesh(m->config, sources.items, sources.count, &fresh, e);
-	free_sources(&sources);
+	policy_sources_free(&sources);
 	pthread_mutex_lock(&m->lock);
 	struct policy *old = m->policy;
-	bool same = old && fresh ? digest_equal(policy_digest(old), policy_digest(fresh)) : !old && !fresh;
+	/* One that does not load leaves the last good one in force. */
+	bool same = !fresh || (old && digest_equal(policy_digest(old), policy_digest(fresh)));
 	if (!same) {
 		m->policy = fresh;
 		atomic_fetch_add(&m->policy_epoch, 1);

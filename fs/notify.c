@@ -240,7 +240,7 @@ static void reload_policy(struct notifier *n)
 	struct err e = ERR_INIT;
 	bool changed = mesh_reload_policy(n->mesh, &e);
 	if (e.code)
-		log_error("policy: %s; everything is denied until it is mended", e.text);
+		log_error("policy: %s; the last good policy stays in force until it is mended", e.text);
 	if (!changed)
 		return;
 	log_info("another policy is in force");

@@ -7,13 +7,13 @@
 
 #include "fs/browse.h"
 #include "fs/options.h"
+#include "fs/policy_facts.h"
 #include "policy/decide.h"
 
 struct policy_command {
 	struct browse browse;
 	struct policy *policy;
-	struct policy_source *extra; /* what domains published; owned with its texts */
-	size_t extra_count;
+	struct policy_sources extra; /* what domains published */
 };
 
 /* Opens the mesh and loads its policy.  A policy that does not load is an error with file:line:column. */

@@ -11,8 +11,6 @@
 #include "catalog/base/pool.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,47 +18,22 @@
 
 #define WORKERS 4
 #define WORKER_QUEUE_MAX (1u << 20) /* an interrupt is queued from a callback that may not wait */
-#define GROUPS_MAX 1024
 #define SETTLE_MS 3000 /* how long a stop waits for requests that wait for a store */
 
 /* -- the subject ------------------------------------------------------------------------------ */
 
-static int add_groups(struct session *s, const char *user, gid_t gid)
-{
-	gid_t ids[GROUPS_MAX];
-	int count = GROUPS_MAX;
-	if (getgrouplist(user, gid, ids, &count) < 0)
-		count = GROUPS_MAX;
-	s->groups = calloc((size_t)count + 1, sizeof *s->groups);
-	if (!s->groups)
-		return -ENOMEM;
-	for (int i = 0; i < count; i++) {
-		struct group *g = getgrgid(ids[i]);
-		if (g && !(s->groups[s->subject.group_count++] = strdup(g->gr_name)))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static int set_subject(struct session *s, const struct session_config *c, struct err *e)
 {
-	struct passwd *p = c->user ? getpwnam(c->user) : getpwuid(getuid());
-	char number[16];
-	if (!p && c->user)
-		return err_set_kind(e, ERR_FAIL, -ENOENT, "%s: no such user on this host", c->user);
-	s->uid = p ? p->pw_uid : getuid();
-	s->gid = p ? p->pw_gid : getgid();
-	snprintf(number, sizeof number, "%u", (unsigned)s->uid);
-	s->user = strdup(p ? p->pw_name : number);
-	if (s->uid != getuid() && geteuid() != 0)
+	int r = identity_of(c->user, &s->who, e);
+	if (r)
+		return r;
+	if (s->who.uid != getuid() && geteuid() != 0)
 		return err_set(e, -EACCES, "a session for %s can only be made by root", c->user);
-	s->binding = s->uid != getuid();
+	s->binding = s->who.uid != getuid();
 	s->purpose = c->purpose ? strdup(c->purpose) : NULL;
-	if (!s->user || (c->purpose && !s->purpose) || add_groups(s, s->user, s->gid))
+	if (c->purpose && !s->purpose)
 		return err_set(e, -ENOMEM, "no memory");
-	s->subject.user = s->user;
-	s->subject.uid = s->uid;
-	s->subject.groups = (const char *const *)s->groups;
+	identity_subject(&s->who, &s->subject);
 	s->subject.purpose = s->purpose;
 	s->subject.host = s->mesh->host;
 	return 0;
@@ -81,8 +54,8 @@ static int begin_run(struct session *s, const struct session_config *c, struct e
 		return 0;
 	}
 	struct run_facts facts = { .name = c->run_name,
-				   .user = s->user,
-				   .uid = s->uid,
+				   .user = s->who.user,
+				   .uid = s->who.uid,
 				   .purpose = s->purpose,
 				   .command = c->command,
 				   .host = s->mesh->host,
@@ -152,11 +125,8 @@ static void session_free(struct session *s)
 	kernel_free(s->kernel);
 	for (size_t i = 0; s->pins && i < s->mesh->domain_count; i++)
 		snapshot_unref(s->pins[i]);
-	for (size_t i = 0; s->groups && s->groups[i]; i++)
-		free(s->groups[i]);
-	free(s->groups);
+	identity_fini(&s->who);
 	free(s->pins);
-	free(s->user);
 	free(s->purpose);
 	free(s->run);
 	free(s->mountpoint);

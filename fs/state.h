@@ -6,6 +6,7 @@
 #define MESHFS_FS_STATE_H
 
 #include "fs/content.h"
+#include "fs/identity.h"
 #include "fs/op.h"
 #include "fs/recorder.h"
 #include "fs/session.h"
@@ -49,7 +50,7 @@ struct mesh {
 	char host[256];
 
 	pthread_mutex_t lock; /* guards what follows; rank "mesh" */
-	struct policy *policy; /* NULL: broken, so everything is denied */
+	struct policy *policy; /* the last that loaded; NULL: none did, so everything is denied */
 	char policy_error[512];
 	struct session *sessions;
 
@@ -66,13 +67,11 @@ struct session {
 	struct pool *workers;
 	char *mountpoint;
 	struct subject subject;
-	char *user, *purpose, *run;
-	char **groups;
+	struct identity who;
+	char *purpose, *run;
 	char run_id[RUN_ID_SIZE];
 	bool joined;  /* the run's end is the caller's */
 	bool binding; /* made by root for somebody else: only that user may enter */
-	uid_t uid;
-	gid_t gid;
 	int64_t started_ns;
 	/* Pinned sessions: what selectors mean, by domain; NULL until the domain was reached. */
 	bool pinned;
@@ -99,7 +98,8 @@ int domain_host_submit(struct domain_host *h, void (*run)(void *arg), void *arg)
 int domain_host_refresh(struct domain_host *h, struct op *op);
 /* The policy in force (NULL: none, all is denied) with a reference, and its epoch. */
 struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch);
-/* Reads the rules anew; a policy that does not load denies everything until it does.  True: another policy is in force now. */
+/* Reads the rules anew; a policy that does not load leaves the last good one in force (none: all is denied).  True: another policy is in
+ * force now. */
 bool mesh_reload_policy(struct mesh *m, struct err *e);
 /* The snapshot that selectors are resolved in for this session, and the current one; NULL: never reached. */
 struct snapshot *session_snapshot(struct session *s, struct domain_host *h);

@@ -327,8 +327,8 @@ static void set_common(const struct session *s, struct op_entry *ret, uint64_t i
 	st->st_ino = node_ino(id);
 	st->st_mode = type | (s->binding && type != S_IFLNK ? mode & 0500 : mode);
 	st->st_nlink = type == S_IFDIR ? 2 : 1;
-	st->st_uid = s->uid;
-	st->st_gid = s->gid;
+	st->st_uid = s->who.uid;
+	st->st_gid = s->who.gid;
 	st->st_blksize = 1 << 20;
 }
 

@@ -2,10 +2,10 @@
 #include "fs/tree.h"
 
 #include "fs/content.h"
+#include "fs/policy_facts.h"
 #include "fs/state.h"
 
 #include "catalog/base/clock.h"
-#include "catalog/base/doc.h"
 #include "catalog/base/log.h"
 
 #include <errno.h>
@@ -123,19 +123,6 @@ void verdict_unref(struct verdict *v)
 	free(v);
 }
 
-/* The counts of quality.json (catalog/quality): "failed_errors", "failed_warnings", "score". */
-static void quality_facts(const struct version_info *info, struct version_facts *f)
-{
-	struct doc *d = NULL;
-	if (!info->quality_json || doc_parse("quality.json", info->quality_json, strlen(info->quality_json), &d, NULL))
-		return;
-	const struct doc_node *root = doc_root(d);
-	if (!doc_int(doc_get(root, "failed_errors"), &f->failed_errors) && !doc_int(doc_get(root, "failed_warnings"), &f->failed_warnings) &&
-	    !doc_double(doc_get(root, "score"), &f->quality_score))
-		f->has_quality = true;
-	doc_free(d);
-}
-
 static int decide(struct session *s, struct slot *slot, struct verdict **ret, struct err *e)
 {
 	struct verdict *v = calloc(1, sizeof *v);
@@ -146,12 +133,8 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 	v->policy = mesh_policy(s->mesh, &v->epoch);
 	int r = slot_contract(slot, &v->contract);
 	if (!r) {
-		struct version_facts facts = { .domain = slot->domain->config->name,
-					       .product = slot->product,
-					       .version = slot->info.version,
-					       .contract = v->contract,
-					       .published_ns = slot->info.published_ns };
-		quality_facts(&slot->info, &facts);
+		struct version_facts facts;
+		version_facts_of(slot->domain->config->name, slot->product, &slot->info, v->contract, &facts);
 		r = policy_decide_version(v->policy, &s->subject, &facts, clock_now_ns(), &v->decision, e);
 	}
 	if (r) {

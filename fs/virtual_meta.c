@@ -50,7 +50,7 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	json_field_int(&j, "pid", getpid());
 	json_field_time(&j, "started", s->started_ns);
 	json_field_text(&j, "mountpoint", s->mountpoint);
-	json_field_text(&j, "user", s->user);
+	json_field_text(&j, "user", s->who.user);
 	json_field_text(&j, "purpose", s->purpose);
 	json_field_text(&j, "run", s->run_id);
 	json_field_bool(&j, "enforced", s->binding);

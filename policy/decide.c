@@ -302,28 +302,30 @@ static bool is_lifted(const struct version_decision *d, const struct rule *r)
 
 enum outcome version_decision_outcome(const struct version_decision *d)
 {
-	bool permit = false, deny_all = d->broken != NULL, hide_all = false, hide_some = false, view = false;
+	bool permit = false, permit_all = false, deny_all = d->broken != NULL, hide_all = false, hide_some = false, differ = false;
 	int lacking;
 	for (size_t i = 0; i < d->entry_count; i++) {
 		const struct entry *n = &d->entries[i];
 		const struct rule *r = n->rule;
-		bool all = n->reach == REACH_ALL && !n->pending && !may_be_lifted(d, r);
+		bool whole = n->reach == REACH_ALL && !n->pending, all = whole && !may_be_lifted(d, r);
 		if (is_lifted(d, r))
 			continue;
-		if (r->kind == RULE_PERMIT)
+		if (r->kind == RULE_PERMIT) {
 			permit = true;
-		else if (r->kind == RULE_HIDE)
+			permit_all |= whole;
+		} else if (r->kind == RULE_HIDE) {
 			*(all ? &hide_all : &hide_some) = true;
-		else if (r->kind == RULE_DENY || (r->kind == RULE_REQUIRE && !requirement_met(r, &d->env, &lacking)))
-			deny_all |= all;
-		else if (is_column_rule(r))
-			view = true;
+		} else if (r->kind == RULE_DENY || (r->kind == RULE_REQUIRE && !requirement_met(r, &d->env, &lacking))) {
+			*(all ? &deny_all : &differ) = true;
+		} else if (is_column_rule(r)) {
+			differ = true;
+		}
 	}
 	if (hide_all)
 		return OUTCOME_HIDE;
 	if (!d->policy || ((deny_all || !permit) && !hide_some))
 		return OUTCOME_DENY;
-	return view || hide_some ? OUTCOME_VIEW : OUTCOME_ALLOW;
+	return permit_all && !hide_some && !differ ? OUTCOME_ALLOW : OUTCOME_VIEW;
 }
 
 /* -- publishing ---------------------------------------------------------------------------------- */

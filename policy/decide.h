@@ -84,8 +84,8 @@ void version_decision_free(struct version_decision *d);
 int policy_may_publish(struct policy *p, const struct subject *s, const struct version_facts *facts, bool is_owner, int64_t now_ns,
 		       struct err *e);
 
-/* The outcome for the version as a whole: OUTCOME_HIDE (not listed) or OUTCOME_DENY when no file can differ; else OUTCOME_ALLOW or
- * OUTCOME_VIEW as the strictest that may occur.  */
+/* The outcome for the version as a whole: OUTCOME_HIDE (not listed) or OUTCOME_DENY when no file can differ; OUTCOME_ALLOW when every file is
+ * served as it is; else OUTCOME_VIEW: each file has to be asked for. */
 enum outcome version_decision_outcome(const struct version_decision *d);
 /* INT64_MAX, or the wall time until which the decision holds (`now`, `.age_days`, `until`). */
 int64_t version_decision_valid_until_ns(const struct version_decision *d);

@@ -306,21 +306,20 @@ def test_policy_changes_while_mounted(orders):
         assert (v / "a.csv").read_text() == FILES["a.csv"]
 
 
-def test_a_broken_policy_denies_until_it_is_mended(orders):
-    with orders.mount(check_noise=False) as m:
-        a = m.path / "sales/orders/1.2.0/a.csv"
-        assert a.read_text()
+def test_a_broken_policy_leaves_the_last_good_one_in_force(orders):
+    rules(orders, "policy extra scope mesh version 1\n\ndeny no\n  files sales/orders/**/deep/**\n")
+    with orders.mount() as m:
+        v = m.path / "sales/orders/1.2.0"
+        error = lambda: json.loads((m.path / ".mesh/status.json").read_text())["policy_error"]  # noqa: E731
         rules(orders, "policy extra scope mesh version 1\n\nfrobnicate all\n")
-
-        def gone():
-            try:
-                a.read_text()
-            except OSError:
-                return True
-        wait_for(gone, what="the broken policy")
-        assert "extra.policy" in json.loads((m.path / ".mesh/status.json").read_text())["policy_error"]
-        rules(orders, "policy extra scope mesh version 1\n")
-        wait_for(lambda: not gone(), what="the mended policy")
+        wait_for(error, what="the broken policy")
+        assert "extra.policy:3" in error()
+        assert (v / "a.csv").read_text() == FILES["a.csv"]
+        refused(errno.EACCES, open, v / "deep/er/file.txt")
+        rules(orders, "policy extra scope mesh version 2\n\ndeny no\n  files sales/orders/*/a.csv\n")
+        wait_for(lambda: not error(), what="the mended policy")
+        wait_for(lambda: os.stat(v / "a.csv").st_size == 0, what="its rules")
+        assert (v / "deep/er/file.txt").read_text() == "hello\n"
 
 
 def test_a_broken_policy_is_told_before_mounting(orders, tmp_path):

@@ -1,0 +1,23 @@
+/*
+ * What every decision of this floor starts from: the policy files that domains published, and what is known of a version.
+ */
+#ifndef MESHFS_FS_POLICY_FACTS_H
+#define MESHFS_FS_POLICY_FACTS_H
+
+#include "catalog/domain.h"
+#include "policy/decide.h"
+
+struct policy_sources {
+	struct policy_source *items; /* owned with their names and texts */
+	size_t count;
+};
+
+/* Adds what `domain` (borrowed) published with its catalog.  0 or -errno; free in any case. */
+int policy_sources_add(struct policy_sources *s, const char *domain, struct snapshot *snapshot);
+void policy_sources_free(struct policy_sources *s);
+
+/* Borrows all that it is given; `contract` may be NULL. */
+void version_facts_of(const char *domain, const char *product, const struct version_info *info, struct contract *contract,
+		      struct version_facts *ret);
+
+#endif
