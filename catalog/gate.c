@@ -12,6 +12,7 @@ struct gate {
 	struct quality *quality;
 	struct quality_file *file; /* under way; the packer is one thread */
 	struct quality_report *report;
+	bool idle; /* the version is there already: the commit decides whether it is the same, and says so */
 };
 
 static int check_failed(const char *path, int code, struct err *e)
@@ -79,12 +80,13 @@ const struct quality_report *gate_report(const struct gate *g)
 struct predecessor {
 	struct semver below, number;
 	struct digest contract;
-	bool found;
+	bool found, published; /* `published`: the number itself is taken */
 };
 
 static int on_version(void *arg, const struct version_info *v)
 {
 	struct predecessor *p = arg;
+	p->published |= semver_compare(&v->number, &p->below) == 0;
 	if (v->status != VERSION_ACTIVE || semver_compare(&v->number, &p->below) >= 0)
 		return 0;
 	p->number = v->number;
@@ -124,14 +126,17 @@ int gate_open(struct gate *g, struct publication *p, struct domain *d, const cha
 {
 	struct predecessor last;
 	memset(&last, 0, sizeof last);
-	int r = quality_new(publish_contract(p), &g->quality, e);
-	if (r || semver_parse(publish_version(p), &last.below))
-		return r;
+	int r = semver_parse(publish_version(p), &last.below);
+	if (r)
+		return err_set(e, r, "%s: not a version", publish_version(p));
 	struct snapshot *s = domain_snapshot(d);
-	if (s) {
+	if (s)
 		snapshot_versions(s, product, on_version, &last);
+	g->idle = last.published;
+	if (!g->idle)
+		r = quality_new(publish_contract(p), &g->quality, e);
+	if (s && !r && !g->idle)
 		r = compare_with(s, &last, p, product, e);
-	}
 	snapshot_unref(s);
 	return r;
 }
@@ -160,6 +165,8 @@ int gate_close(struct gate *g, struct publication *p, const struct quality_engin
 {
 	struct buf json = BUF_INIT;
 	int r = publish_flush(p, e);
+	if (g->idle)
+		return r;
 	if (!r)
 		r = quality_finish(g->quality, engine, &g->report, e);
 	if (r)

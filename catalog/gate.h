@@ -31,7 +31,8 @@ int gate_open(struct gate *g, struct publication *p, struct domain *d, const cha
  * Warnings are in `problems` too. */
 int gate_close(struct gate *g, struct publication *p, const struct quality_engine *engine, const char *failures, struct buf *problems,
 	       struct err *e);
-/* The results, after gate_close; NULL before.  Borrowed. */
+/* The results, after gate_close; NULL before, and when the version's number was taken already (the commit tells same from other
+ * content).  Borrowed. */
 const struct quality_report *gate_report(const struct gate *g);
 
 #endif
