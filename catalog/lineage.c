@@ -6,9 +6,11 @@
 #include "catalog/db.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FORMAT 1
 
@@ -140,6 +142,14 @@ static int refuse_network(const char *path, struct err *e)
 	return r;
 }
 
+/* Who read what concerns its owner alone.  SQLite would make the file readable to all; what it makes beside it takes the file's mode. */
+static void make_private(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+}
+
 int lineage_open(const char *path, struct lineage **ret, struct err *e)
 {
 	struct lineage *l = calloc(1, sizeof *l);
@@ -151,6 +161,8 @@ int lineage_open(const char *path, struct lineage **ret, struct err *e)
 		r = io_make_parents(path, 0700, e);
 	if (!r)
 		r = refuse_network(path, e);
+	if (!r)
+		make_private(path); /* what fails here fails in db_open, which says why */
 	if (!r)
 		r = db_open(path, DB_CREATE | DB_WAL, &l->db, e);
 	if (!r)

@@ -289,7 +289,7 @@ void quality_report_text(const struct quality_report *r, bool failures_only, str
 		if (x->passed && failures_only)
 			continue;
 		buf_addf(out, "%s: %s%s%s%s%s: %s", x->passed ? "ok" : x->error ? "error" : "warning", x->object ? x->object : "",
-			 x->column ? "." : "", x->column ? x->column : "", x->object ? " " : "", x->check, x->expected);
+			 x->object && x->column ? "." : "", x->column ? x->column : "", x->object || x->column ? " " : "", x->check, x->expected);
 		if (!x->passed && !(x->detail && !x->measured))
 			buf_addf(out, ", is %g", x->measured);
 		if (x->detail)

@@ -78,7 +78,7 @@ static void node_line(const struct lineage_node *n, const char *view, int64_t op
 	if (n->kind == NODE_OUTPUT && n->extra)
 		printf("  sha256 %.12s", n->extra);
 	if (opens)
-		printf("  %lld opens", (long long)opens);
+		printf("  %lld open%s", (long long)opens, opens == 1 ? "" : "s");
 	if (view)
 		printf(" through view %.12s", view);
 }

@@ -74,7 +74,7 @@ static void run_text(const struct lineage_run_row *row)
 		snprintf(state, sizeof state, "killed");
 	else
 		snprintf(state, sizeof state, "exit %d", row->exit_status);
-	printf("%s  %-9s  %8lld reads  %s  %s", started, state, (long long)row->reads, row->id, row->name);
+	printf("%s  %-9s  %8lld read%s  %s  %s", started, state, (long long)row->reads, row->reads == 1 ? " " : "s", row->id, row->name);
 	printf("  (%s%s%s)", row->user, row->purpose ? ", " : "", row->purpose ? row->purpose : "");
 	if (row->command) {
 		char *command = text_printable(row->command, strlen(row->command));

@@ -266,7 +266,8 @@ static int show_version_line(void *arg, const struct version_info *v)
 		buf_adds(&s->out, "\nversions\n");
 	text_size(v->bytes, size);
 	clock_format_local(v->published_ns, when);
-	buf_addf(&s->out, "  %-14s %-10s %s %8" PRIu64 " files %11s\n", v->version, status, when, v->files, size);
+	buf_addf(&s->out, "  %-14s %-10s %s %8" PRIu64 " file%s %11s\n", v->version, status, when, v->files,
+		 v->files == 1 ? " " : "s", size);
 	return 0;
 }
 

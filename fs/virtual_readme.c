@@ -83,7 +83,7 @@ static int add_version(void *arg, struct slot *slot, enum outcome outcome)
 	buf_addf(r->out, "- %s: published %.10s", v->version, when);
 	if (outcome == OUTCOME_ALLOW) { /* counts of the source are only for who sees all of it */
 		text_size(v->bytes, size);
-		buf_addf(r->out, ", %llu files, %s", (unsigned long long)v->files, size);
+		buf_addf(r->out, ", %llu file%s, %s", (unsigned long long)v->files, v->files == 1 ? "" : "s", size);
 	} else if (outcome == OUTCOME_DENY) {
 		buf_addf(r->out, ", denied to you (%s/.mesh/policy.txt says why)", v->version);
 	} else {
