@@ -16,6 +16,7 @@ static const struct verb {
 	{ "denials", "denials [--run R] [ADDRESS]", "which opens were refused, and by which rules", lineage_verb_denials },
 	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up },
 	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down },
+	{ "trace", "trace ADDRESS --where EXPR", "which runs were served rows like these", lineage_verb_trace },
 	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export },
 	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify },
 	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune },

@@ -7,6 +7,20 @@
 typedef int lineage_verb(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e);
 
 lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials, lineage_verb_up, lineage_verb_down, lineage_verb_verify, lineage_verb_prune,
-	lineage_verb_export;
+	lineage_verb_export, lineage_verb_trace;
+
+/* What questions about data start with: the mesh's data and its lineage, up to date; `address` (may be NULL) with its selectors resolved. */
+struct lineage;
+struct scan;
+struct lineage_question {
+	struct scan *scan;
+	struct lineage *l;
+	char *address;
+};
+int lineage_question_open(const struct invocation *inv, const char *address, struct lineage_question *ret, struct err *e);
+void lineage_question_close(struct lineage_question *q);
+
+struct where_gone;
+void lineage_print_gone(const struct where_gone *g, bool json);
 
 #endif

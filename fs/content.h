@@ -57,6 +57,8 @@ int content_hash(const struct content *c, struct xxh128 *ret);
  * read-ahead follows offsets, never descriptors. */
 typedef void (*content_bytes)(void *arg, int code, const void *bytes, size_t len);
 void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
+/* The same, blocking: exactly `len` bytes that lie within the content.  For views and for commands. */
+int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e);
 /* Ends the wait of one content_prepare/content_read: `done` is called with -EINTR unless it was called already.  A stale token is harmless. */
 void content_cancel(struct reader *r, uint64_t token);
 

@@ -6,55 +6,14 @@
 #include "policy/view.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROWS_FILE_MAX (1u << 30) /* a test's file is an example, not a warehouse */
 
-/* -- reading, blocking --------------------------------------------------------------------- */
-
-struct waiting {
-	pthread_mutex_t lock;
-	pthread_cond_t done;
-	bool finished;
-	int code;
-	char *to;
-	size_t len, got;
-};
-
-static void arrived(void *arg, int code, const void *bytes, size_t len)
-{
-	struct waiting *w = arg;
-	pthread_mutex_lock(&w->lock);
-	w->code = code;
-	w->got = code || len > w->len ? 0 : len;
-	if (w->got)
-		memcpy(w->to, bytes, w->got);
-	w->finished = true;
-	pthread_cond_signal(&w->done);
-	pthread_mutex_unlock(&w->lock);
-}
-
 static int read_source(void *arg, uint64_t offset, void *bytes, size_t len, struct err *e)
 {
-	struct content *c = arg;
-	char *to = bytes;
-	while (len) {
-		struct waiting w = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, to, len, 0 };
-		uint64_t token;
-		content_read(c, offset, len, arrived, &w, &token);
-		pthread_mutex_lock(&w.lock);
-		while (!w.finished)
-			pthread_cond_wait(&w.done, &w.lock);
-		pthread_mutex_unlock(&w.lock);
-		if (w.code || !w.got)
-			return err_set(e, w.code ? w.code : -EIO, "cannot be read: %s", strerror(w.code ? -w.code : EIO));
-		to += w.got;
-		offset += w.got;
-		len -= w.got;
-	}
-	return 0;
+	return content_read_wait(arg, offset, bytes, len, e);
 }
 
 static int get_key(void *arg, const char *name, unsigned char ret_key[32], struct err *e)

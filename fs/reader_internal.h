@@ -273,8 +273,6 @@ void content_resume(struct reader *r, struct wait *waiters, int code);
 /* Tells the watchers of an image that has become whole. */
 void content_tell_whole(struct image *i);
 void content_watch(struct content *c); /* its image is there */
-/* Blocking read of an identity content, for views. */
-int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e);
 
 /* -- content_view.c ------------------------------------------------------------------------- */
 int view_content_init(struct content *c, struct domain *d, struct transform *view, struct err *e);

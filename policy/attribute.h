@@ -61,6 +61,9 @@ struct token;
 /* Parses tokens[*at …] to the end of the line.  `rows`: columns may be used, attributes that depend on time may not; else the other way round.
  * Everything is copied.  -EINVAL with the position. */
 int expr_parse(const struct lexer *l, size_t at, bool rows, struct expr **ret, struct err *e);
+/* A condition asked from outside (`--where`): a bare word on the left of a comparison is a column, `row.` may be left out, there are no
+ * attributes, and a number stands for text where the column is text. */
+int expr_parse_where(const struct lexer *l, struct expr **ret, struct err *e);
 /* OR of the flags of the attributes it uses. */
 unsigned expr_flags(const struct expr *x);
 bool expr_uses(const struct expr *x, enum attribute a);

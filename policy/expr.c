@@ -186,6 +186,7 @@ struct expr *expr_copy(const struct expr *x)
 		return NULL;
 	c->flags = x->flags;
 	c->attributes = x->attributes;
+	c->lenient = x->lenient;
 	c->root = copy_node(c, x, x->root);
 	if (!c->root) {
 		expr_free(c);

@@ -251,6 +251,9 @@ static int fit_literal(struct binding *b, struct expr_column *c, struct row_valu
 		}
 	} else if (want == v->kind) {
 		return 0;
+	} else if (want == VALUE_TEXT && b->from->lenient) {
+		*v = (struct row_value){ .kind = VALUE_TEXT, .text = v->text, .len = v->len };
+		return 0;
 	}
 	return err_set_kind(b->e, ERR_REFUSED, -EINVAL, "column %s is %s in the contract, and a rule compares it with %s", c->name,
 			    type_name(c->type), kind_name(v->kind));

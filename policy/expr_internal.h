@@ -15,6 +15,7 @@ struct expr {
 	size_t column_count;
 	unsigned flags;
 	unsigned long attributes; /* bits */
+	bool lenient; /* expr_bind takes a number for text where the column is text */
 };
 
 struct expr *expr_new(void);

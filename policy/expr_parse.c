@@ -10,6 +10,7 @@ struct expr_parser {
 	const struct lexer *l;
 	size_t at;
 	bool rows;
+	bool bare; /* a `--where`: no attributes; a word on the left is a column */
 	int depth;
 	struct expr *x;
 	struct err *e;
@@ -56,8 +57,9 @@ static int wrong(struct expr_parser *p, const char *expected)
 
 static int parse_column(struct expr_parser *p, const struct token *t, struct expr_operand *ret)
 {
-	const char *name = t->text + 4;
-	size_t len = t->len - 4;
+	size_t skip = text_starts(t->text, "row.") ? 4 : 0;
+	const char *name = t->text + skip;
+	size_t len = t->len - skip;
 	const struct token *next = peek(p);
 	if (!p->rows)
 		return err_at(p->e, p->l->name, p->l->line, t->column, "'%s': columns are known only in the 'rows' of a filter", t->text);
@@ -113,6 +115,13 @@ static bool is_keyword(const struct token *t)
 	return false;
 }
 
+/* A word that can only be a value: a number, a date, a truth value. */
+static bool is_plain(const struct token *t)
+{
+	struct row_value v;
+	return value_parse_number(t->text, t->len, &v) || value_parse_time(t->text, t->len, &v) || is(t, "true") || is(t, "false");
+}
+
 /* `left`: the first operand of a comparison must be an attribute, a column or a truth value; a bare word there is a misspelt attribute. */
 static int parse_operand(struct expr_parser *p, bool left, struct expr_operand *ret)
 {
@@ -121,7 +130,10 @@ static int parse_operand(struct expr_parser *p, bool left, struct expr_operand *
 		return wrong(p, left ? "an attribute or column" : "a value");
 	p->at++;
 	*ret = (struct expr_operand){ .line = p->l->line, .at = t->column };
-	if (t->kind == TOKEN_WORD) {
+	if (t->kind == TOKEN_WORD && p->bare) {
+		if (text_starts(t->text, "row.") || (left && !is_plain(t)))
+			return parse_column(p, t, ret);
+	} else if (t->kind == TOKEN_WORD) {
 		int a = attribute_find(t->text);
 		if (a >= 0)
 			return parse_attribute(p, t, a, ret);
@@ -149,7 +161,7 @@ static int parse_set(struct expr_parser *p, struct expr_operand *ret)
 		const struct token *t = peek(p);
 		if (!t || t->kind == TOKEN_SIGN)
 			return wrong(p, "a value");
-		if (t->kind == TOKEN_WORD && (attribute_find(t->text) >= 0 || text_starts(t->text, "row.")))
+		if (t->kind == TOKEN_WORD && !p->bare && (attribute_find(t->text) >= 0 || text_starts(t->text, "row.")))
 			return err_at(p->e, p->l->name, p->l->line, t->column,
 				      "'%s' is an attribute, and a set holds plain values; quote it to mean the text", t->text);
 		struct row_value *item = arena_push(&p->x->arena, &items, &count, sizeof *item);
@@ -452,21 +464,34 @@ static struct expr_node *fold_all(struct expr *x, struct expr_node *n)
 	return expr_fold(x, n);
 }
 
+static int parse_all(struct expr_parser *p, struct expr **ret)
+{
+	struct expr_node *root = NULL;
+	if (!p->x)
+		return err_set(p->e, -ENOMEM, "out of memory");
+	int r = parse_or(p, &root);
+	if (!r && peek(p))
+		r = wrong(p, "'and', 'or' or the end of the line");
+	if (!r && !(p->x->root = fold_all(p->x, root)))
+		r = no_memory(p);
+	if (r) {
+		expr_free(p->x);
+		return r;
+	}
+	*ret = p->x;
+	return 0;
+}
+
 int expr_parse(const struct lexer *l, size_t at, bool rows, struct expr **ret, struct err *e)
 {
 	struct expr_parser p = { .l = l, .at = at, .rows = rows, .x = expr_new(), .e = e };
-	struct expr_node *root = NULL;
-	if (!p.x)
-		return err_set(e, -ENOMEM, "out of memory");
-	int r = parse_or(&p, &root);
-	if (!r && peek(&p))
-		r = wrong(&p, "'and', 'or' or the end of the line");
-	if (!r && !(p.x->root = fold_all(p.x, root)))
-		r = no_memory(&p);
-	if (r) {
-		expr_free(p.x);
-		return r;
-	}
-	*ret = p.x;
-	return 0;
+	return parse_all(&p, ret);
+}
+
+int expr_parse_where(const struct lexer *l, struct expr **ret, struct err *e)
+{
+	struct expr_parser p = { .l = l, .rows = true, .bare = true, .x = expr_new(), .e = e };
+	if (p.x)
+		p.x->lenient = true;
+	return parse_all(&p, ret);
 }

@@ -304,17 +304,14 @@ static int parse_hmac(struct parser *p, struct mask *m)
 	return r;
 }
 
-static int parse_mask(struct parser *p, struct rule *rule)
+int parse_mask(struct parser *p, struct mask *m)
 {
 	const char *names[MASK_KEEP];
 	const struct token *t = parse_peek(p);
-	struct mask *m = &rule->mask;
 	for (int i = 0; i < MASK_KEEP; i++)
 		names[i] = mask_kind_name((enum mask_kind)i);
 	if (!t || t->kind == TOKEN_SIGN)
 		return parse_wrong(p, "a mask");
-	rule->mask_line = p->l.line;
-	rule->mask_column = t->column;
 	for (m->kind = MASK_DROP; m->kind < MASK_KEEP && !token_is(t, names[m->kind]); m->kind++)
 		;
 	if (m->kind == MASK_KEEP)
@@ -412,7 +409,9 @@ static int parse_clause_body(struct parser *p, struct rule *rule, enum clause c)
 	case ROWS:
 		return parse_rows(p, rule);
 	case WITH:
-		return parse_mask(p, rule);
+		rule->mask_line = p->l.line;
+		rule->mask_column = parse_peek(p) ? parse_peek(p)->column : p->l.end_column;
+		return parse_mask(p, &rule->mask);
 	case HAVE:
 		return parse_have(p, rule);
 	case REASON:

@@ -24,6 +24,7 @@ int parse_end(struct parser *p);
 int parse_names(struct parser *p, const char *what, const char ***names, size_t *count);
 int parse_globs(struct parser *p, const char ***globs, size_t *count);
 int parse_integer(struct parser *p, const char *what, int64_t *ret);
+int parse_mask(struct parser *p, struct mask *ret); /* a mask's name and what follows it; `ret` starts as zeros */
 /* "word: no such WHAT; did you mean …?" at the column. */
 int parse_unknown(struct parser *p, const struct token *t, const char *what, const char *const *names, size_t count);
 

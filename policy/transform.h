@@ -94,6 +94,13 @@ struct transform {
  */
 struct transform *transform_new(const struct column_action *actions, size_t count, const struct mask *unnamed, const struct expr *filter,
 				struct contract *contract, const struct contract_object *object);
+struct mesh_config;
+/*
+ * The transform whose canonical text was kept (a lineage database).  `contract` and `object` are those of the file it was made for; keys are looked up in
+ * `mesh`.  The caller compares the hash: it is the recorded one only when contract and keys are what they were.  -EINVAL: not such a text.
+ */
+int transform_parse(const char *text, const struct mesh_config *mesh, struct contract *contract, const struct contract_object *object,
+		    struct transform **ret, struct err *e);
 struct transform *transform_ref(struct transform *t);
 void transform_unref(struct transform *t);
 /* One line: what this view drops or masks (the xattr user.mesh.policy): "drops email; masks zip (zip3); rows where …". */

@@ -1,0 +1,411 @@
+#include "fs/where.h"
+
+#include "catalog/base/map.h"
+#include "catalog/base/progress.h"
+#include "catalog/base/text.h"
+#include "catalog/db.h"
+#include "catalog/lineage.h"
+#include "catalog/lineage_query.h"
+#include "fs/scan.h"
+#include "policy/attribute.h"
+#include "policy/condition.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ask {
+	struct lineage *l;
+	struct scan *scan;
+	const struct expr *where;
+	struct map *counted; /* content and view → struct counted */
+	struct map *views;   /* hash → text, owned */
+	struct progress *progress;
+	struct where_answer answer;
+	struct err *e;
+};
+
+struct counted {
+	int64_t rows;
+	char *masks;
+	struct err why; /* code 0: counted */
+};
+
+static void free_counted(void *arg)
+{
+	struct counted *c = arg;
+	free(c->masks);
+	free(c);
+}
+
+static void free_hit(struct where_hit *h)
+{
+	char *texts[] = { h->run, h->run_id, h->user, h->purpose, h->version, h->file, h->view, h->masks, h->policy, h->rules };
+	for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+		free(texts[k]);
+}
+
+void where_answer_free(struct where_answer *a)
+{
+	for (size_t i = 0; i < a->hit_count; i++)
+		free_hit(&a->hits[i]);
+	for (size_t i = 0; i < a->gone_count; i++) {
+		free(a->gone[i].address);
+		free(a->gone[i].why);
+	}
+	for (size_t i = 0; i < a->source_count; i++) {
+		free(a->sources[i].version);
+		free(a->sources[i].file);
+	}
+	free(a->hits);
+	free(a->gone);
+	free(a->sources);
+	*a = (struct where_answer){ 0 };
+}
+
+static int no_memory(struct ask *q)
+{
+	return err_set(q->e, -ENOMEM, "out of memory");
+}
+
+/* -- counting ---------------------------------------------------------------------------------- */
+
+/* The view's filter and the question, as one transform that keeps every column as it is. */
+static int combine(struct ask *q, const struct scan_file *f, const struct transform *view, struct transform **ret, struct err *e)
+{
+	static const struct mask keep = { .kind = MASK_KEEP };
+	struct expr *asked = NULL, *both = NULL;
+	int r = condition_bind(q->where, f->object, &asked, e);
+	if (r)
+		return r;
+	struct expr *list[] = { asked, view ? view->filter : NULL };
+	both = expr_and(list, view && view->filter ? 2 : 1);
+	*ret = both ? transform_new(NULL, 0, &keep, both, f->version->loaded.facts.contract, f->object) : NULL;
+	expr_free(asked);
+	expr_free(both);
+	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+static int count_file(struct ask *q, const struct scan_file *f, const char *view, struct counted *ret, struct err *e)
+{
+	struct transform *recorded = NULL, *t = NULL;
+	const char *text = view[0] ? map_gets(q->views, view) : NULL;
+	int r = 0;
+	if (view[0])
+		r = text ? scan_transform(q->scan, f, view, text, &recorded, e)
+			 : err_set(e, -ENOENT, "what the view %.12s did is not on record", view);
+	if (!r && recorded) {
+		struct buf b = BUF_INIT;
+		transform_summary(recorded, &b);
+		ret->masks = buf_take(&b);
+	}
+	if (!r)
+		r = combine(q, f, recorded, &t, e);
+	if (!r)
+		r = scan_count(q->scan, f, t, q->progress, &ret->rows, e);
+	transform_unref(t);
+	transform_unref(recorded);
+	return r;
+}
+
+/* What is the same for equal content is looked at once: the content, the columns' types, the view. */
+static char *memo_key(const struct scan_file *f, const char *view)
+{
+	char content[SHA256_HEX_SIZE], contract[SHA256_HEX_SIZE];
+	hex_format(f->entry.content.bytes, SHA256_SIZE, content);
+	hex_format(f->version->loaded.info.contract.bytes, SHA256_SIZE, contract);
+	return text_format("%s %s %s %s %s %s", f->version->loaded.facts.domain, content, contract, f->object ? f->object->name : "", view_format(f->path), view);
+}
+
+/* A wrong question is the asker's to mend; anything else is one file that could not be looked at. */
+static bool is_question(const struct err *why)
+{
+	return why->code == -EINVAL || why->code == -ENOMEM || why->code == -EINTR;
+}
+
+static int counted_of(struct ask *q, struct scan_version *v, const char *path, const char *view, const struct counted **ret)
+{
+	struct scan_file f = { 0 };
+	struct counted *c = calloc(1, sizeof *c), *old;
+	if (!c)
+		return no_memory(q);
+	int r = scan_file_open(q->scan, v, path, &f, &c->why);
+	char *key = r ? text_format("%s %s %s", v->address, path, view) : memo_key(&f, view);
+	if (key && (old = map_gets(q->counted, key))) {
+		free_counted(c);
+		c = old;
+	} else if (!key || map_sets(q->counted, key, c)) {
+		free_counted(c);
+		c = NULL;
+	} else if (!r) {
+		count_file(q, &f, view, c, &c->why);
+	}
+	free(key);
+	scan_file_close(&f);
+	if (!c)
+		return no_memory(q);
+	*ret = c;
+	return c->why.code && is_question(&c->why) ? err_move(q->e, &c->why) : 0;
+}
+
+/* -- what is on record ------------------------------------------------------------------------------ */
+
+static int add_gone(struct ask *q, const char *address, const char *file, const char *why)
+{
+	struct where_answer *a = &q->answer;
+	char *name = file ? text_format("%s/%s", address, file) : strdup(address);
+	if (!name)
+		return no_memory(q);
+	for (size_t i = 0; i < a->gone_count; i++) {
+		if (!strcmp(a->gone[i].address, name)) {
+			a->gone[i].runs++;
+			free(name);
+			return 0;
+		}
+	}
+	struct where_gone *more = realloc(a->gone, (a->gone_count + 1) * sizeof *more);
+	if (more)
+		a->gone = more;
+	char *text = strdup(why);
+	if (!more || !text) {
+		free(name);
+		free(text);
+		return no_memory(q);
+	}
+	more[a->gone_count++] = (struct where_gone){ name, text, 1 };
+	return 0;
+}
+
+struct rows { /* reads, copied out of the database */
+	struct ask *q;
+	struct where_hit *list;
+	size_t count, room;
+};
+
+static char *copy(const char *text, bool *failed)
+{
+	char *c = text ? strdup(text) : NULL;
+	*failed |= text && !c;
+	return c;
+}
+
+static int keep_row(void *arg, const struct lineage_read_row *row)
+{
+	struct rows *rows = arg;
+	bool failed = false;
+	if (rows->count == rows->room) {
+		size_t room = rows->room ? 2 * rows->room : 64;
+		struct where_hit *more = realloc(rows->list, room * sizeof *more);
+		if (!more)
+			return no_memory(rows->q);
+		rows->list = more;
+		rows->room = room;
+	}
+	rows->list[rows->count++] = (struct where_hit){
+		.run = copy(row->run, &failed), .run_id = copy(row->run_id, &failed), .user = copy(row->user, &failed),
+		.purpose = copy(row->purpose, &failed), .version = copy(row->version_address, &failed), .file = copy(row->file, &failed),
+		.view = copy(row->view, &failed), .policy = copy(row->policy, &failed), .rules = copy(row->rules, &failed),
+		.opens = row->opens, .first_ns = row->first_ns, .last_ns = row->last_ns,
+	};
+	return failed ? no_memory(rows->q) : 0;
+}
+
+static uint64_t bytes_of(struct ask *q, const struct rows *rows)
+{
+	uint64_t total = 0;
+	for (size_t i = 0; i < rows->count; i++) {
+		struct scan_version *v;
+		struct manifest_entry entry;
+		if (!scan_version(q->scan, rows->list[i].version, &v, NULL) && v->manifest && !manifest_resolve(v->manifest, rows->list[i].file, &entry))
+			total += entry.size;
+	}
+	return total;
+}
+
+static int ask_row(struct ask *q, struct where_hit *hit)
+{
+	struct scan_version *v;
+	const struct counted *c;
+	int r = scan_version(q->scan, hit->version, &v, q->e);
+	if (r)
+		return r;
+	if (!v->manifest)
+		return add_gone(q, hit->version, NULL, v->gone.text);
+	r = counted_of(q, v, hit->file, hit->view, &c);
+	if (r)
+		return r;
+	if (c->why.code)
+		return add_gone(q, hit->version, hit->file, c->why.text);
+	if (!c->rows)
+		return 0;
+	struct where_hit *more = realloc(q->answer.hits, (q->answer.hit_count + 1) * sizeof *more);
+	if (!more)
+		return no_memory(q);
+	q->answer.hits = more;
+	hit->rows = c->rows;
+	hit->withdrawn = v->loaded.info.status == VERSION_WITHDRAWN;
+	hit->masks = c->masks ? strdup(c->masks) : NULL;
+	more[q->answer.hit_count++] = *hit;
+	*hit = (struct where_hit){ 0 }; /* the answer owns its texts now */
+	return 0;
+}
+
+static int ask_reads(struct ask *q, const char *address, const char *run, bool quiet)
+{
+	struct rows rows = { .q = q };
+	struct lineage_filter filter = { .run = run, .address = address, .outcome = LINEAGE_SERVED };
+	int r = lineage_reads(q->l, &filter, keep_row, &rows, q->e);
+	if (!r)
+		q->progress = progress_start("looking at rows", "B", bytes_of(q, &rows), quiet);
+	for (size_t i = 0; !r && i < rows.count; i++)
+		r = ask_row(q, &rows.list[i]);
+	progress_end(q->progress);
+	q->progress = NULL;
+	for (size_t i = 0; i < rows.count; i++)
+		free_hit(&rows.list[i]); /* what the answer did not take */
+	free(rows.list);
+	return r;
+}
+
+/* -- what the catalog holds --------------------------------------------------------------------------- */
+
+struct walk {
+	struct ask *q;
+	const struct address *a;
+	struct browse_domain *domain;
+	const char *product;
+	struct scan_version *version;
+	bool measure; /* only adds up bytes */
+	uint64_t bytes;
+};
+
+static int add_source(struct ask *q, const struct scan_version *v, const char *path, int64_t count)
+{
+	struct where_answer *a = &q->answer;
+	struct where_source *more = realloc(a->sources, (a->source_count + 1) * sizeof *more);
+	if (!more)
+		return no_memory(q);
+	a->sources = more;
+	struct where_source *s = &more[a->source_count];
+	*s = (struct where_source){ strdup(v->address), strdup(path), count, v->loaded.info.status == VERSION_WITHDRAWN };
+	if (s->version && s->file) {
+		a->source_count++;
+		return 0;
+	}
+	free(s->version);
+	free(s->file);
+	return no_memory(q);
+}
+
+static bool covers(const char *path, const char *file)
+{
+	size_t n = strlen(path);
+	return !n || (!strncmp(path, file, n) && (!file[n] || file[n] == '/'));
+}
+
+static int walk_file(void *arg, const struct manifest_entry *entry, const char *path)
+{
+	struct walk *w = arg;
+	const struct counted *c;
+	if (entry->kind != ENTRY_FILE || !covers(w->a->path, path) || !path_is_tabular(path))
+		return 0;
+	w->bytes += entry->size;
+	if (w->measure)
+		return 0;
+	int r = counted_of(w->q, w->version, path, "", &c);
+	if (r)
+		return r;
+	if (c->why.code)
+		return add_gone(w->q, w->version->address, path, c->why.text);
+	return c->rows ? add_source(w->q, w->version, path, c->rows) : 0;
+}
+
+static int walk_version(void *arg, const struct version_info *v)
+{
+	struct walk *w = arg;
+	if (w->a->version[0] && strcmp(w->a->version, v->version) != 0)
+		return 0;
+	char *address = text_format("%s/%s/%s", w->domain->config->name, w->product, v->version);
+	int r = address ? scan_version(w->q->scan, address, &w->version, w->q->e) : no_memory(w->q);
+	free(address);
+	if (r)
+		return r;
+	if (!w->version->manifest)
+		return w->measure ? 0 : add_gone(w->q, w->version->address, NULL, w->version->gone.text);
+	return manifest_walk(w->version->manifest, walk_file, w);
+}
+
+static int walk_product(void *arg, const struct product_info *p)
+{
+	struct walk *w = arg;
+	w->product = p->name;
+	return w->a->product[0] && strcmp(w->a->product, p->name) != 0 ? 0 : snapshot_versions(w->domain->snapshot, p->name, walk_version, w);
+}
+
+static int walk_domains(struct walk *w)
+{
+	struct browse *b = scan_browse(w->q->scan);
+	int r = 0;
+	for (size_t i = 0; !r && i < b->count; i++) {
+		w->domain = &b->domains[i];
+		if (!strcmp(w->domain->config->name, w->a->domain) && w->domain->snapshot)
+			r = snapshot_products(w->domain->snapshot, walk_product, w);
+	}
+	if (r && w->q->e && !w->q->e->code)
+		err_set(w->q->e, r, "%s: its catalog cannot be read: %s", w->a->domain, strerror(-r));
+	return r;
+}
+
+static int ask_sources(struct ask *q, const char *address, bool quiet)
+{
+	struct address a;
+	int r = address_parse(address, &a, q->e);
+	struct walk w = { .q = q, .a = &a, .measure = true };
+	if (!r)
+		r = walk_domains(&w);
+	w.measure = false;
+	if (!r)
+		q->progress = progress_start("looking at versions", "B", w.bytes, quiet);
+	if (!r)
+		r = walk_domains(&w);
+	progress_end(q->progress);
+	q->progress = NULL;
+	return r;
+}
+
+static int load_views(struct ask *q)
+{
+	struct db_stmt *s = NULL;
+	int r = db_prepare(lineage_db(q->l), "SELECT view, text FROM transforms", &s, q->e);
+	while (!r && (r = db_step(s, q->e)) == DB_ROW) {
+		char *text = strdup(db_text(s, 1));
+		r = text && !map_sets(q->views, db_text(s, 0), text) ? 0 : no_memory(q);
+		if (r)
+			free(text);
+	}
+	if (s)
+		db_finalize(s);
+	return r;
+}
+
+int where_ask(struct lineage *l, struct scan *s, const char *address, const char *run, const struct expr *where, bool sources, bool quiet,
+	      struct where_answer *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct ask q = { .l = l, .scan = s, .where = where, .counted = map_new(), .views = map_new(), .e = &why };
+	int r = q.counted && q.views ? load_views(&q) : no_memory(&q);
+	if (!r)
+		r = ask_reads(&q, address, run, quiet);
+	if (!r && sources)
+		r = ask_sources(&q, address, quiet);
+	if (q.counted)
+		map_free(q.counted, free_counted);
+	if (q.views)
+		map_free(q.views, free);
+	if (r) {
+		where_answer_free(&q.answer);
+		return err_move(e, &why);
+	}
+	*ret = q.answer;
+	return 0;
+}
