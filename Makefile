@@ -81,6 +81,12 @@ build/bench/%: $(OBJDIR)/test/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
 
+# The program with functions of the recorder replaced.
+build/bench/meshfs_unrecorded: $(OBJDIR)/test/bench/meshfs_unrecorded.o $(OBJDIR)/fs/main.o $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_$(VARIANT)) $(LDFLAGS) -Wl,--wrap=recorder_open_record,--wrap=recorder_close_record -o $@ \
+		$(filter %.o,$^) $(LIB) $(LIBS)
+
 build/fuzz/%: $(OBJDIR)/test/fuzz/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS_fuzz) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)

@@ -3,6 +3,7 @@
  * Prints a line a case: format, rules, MiB of source a second.
  */
 #include "catalog/base/clock.h"
+#include "test/bench/people.h"
 #include "test/view_case.h"
 
 #include <time.h>
@@ -20,33 +21,6 @@ static int64_t cpu_ns(void)
 	struct timespec t;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return t.tv_sec * NS_PER_S + t.tv_nsec;
-}
-
-static uint64_t state = 88172645463325252u;
-
-static unsigned pick(unsigned n)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned)(state >> 20) % n;
-}
-
-static void add_row(struct buf *b, bool json, unsigned id)
-{
-	static const char *const countries[] = { "DE", "FR", "US", "GB", "IN", "CN", "BR", "NL", "ES", "IT", "PL", "SE", "JP", "KR", "MX", "CA" };
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789   ";
-	char notes[120];
-	unsigned n = 24 + pick(64), country = pick(16), age = 18 + pick(70), amount = pick(1000000), day = 1 + pick(28);
-	bool junior = pick(8) == 0, quoted = pick(4) == 0;
-	for (unsigned i = 0; i < n; i++)
-		notes[i] = letters[pick(sizeof letters - 1)];
-	notes[n] = 0;
-	buf_addf(b, json ? "{\"id\":%u,\"email\":\"user%u@%s.example\",\"name\":\"Smith, Anna%s\",\"age\":%u,\"country\":\"%s\",\"amount\":%u.%02u,"
-			   "\"ts\":\"2024-05-%02uT10:%02u:00Z\",\"notes\":\"%s%s%s\"}\n" :
-			   "%u,user%u@%s.example,\"Smith, Anna%s\",%u,%s,%u.%02u,2024-05-%02uT10:%02u:00Z,%s%s%s\n",
-		 id, pick(100000), countries[country], !junior ? "" : json ? " \\\"Jr\\\"" : " \"\"Jr\"\"", age, countries[country], amount / 100, amount % 100,
-		 day, id % 60, quoted && !json ? "\"" : "", notes, quoted && !json ? "\"" : "");
 }
 
 static int measure(const char *format, const char *name, const char *rules, const struct buf *in)
@@ -103,9 +77,9 @@ int main(int argc, char **argv)
 	for (int json = 0; json < 2; json++) {
 		struct buf in = BUF_INIT;
 		if (!json)
-			buf_adds(&in, "id,email,name,age,country,amount,ts,notes\n");
+			buf_adds(&in, PEOPLE_HEADER);
 		for (unsigned id = 1; in.len < size; id++)
-			add_row(&in, json, id);
+			people_add(&in, json, id);
 		for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 			r |= measure(json ? "jsonl" : "csv", cases[i][0], cases[i][1], &in);
 		buf_free(&in);
