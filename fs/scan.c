@@ -14,6 +14,7 @@
 #define WHOLE_BYTES_MAX (1u << 30) /* a file whose chunks are not cut at records is read in one piece */
 #define CHUNKS_AT_ONCE 256
 #define DERIVED_BYTES_MAX (256u << 20) /* of a Parquet file: the rows that were asked for */
+#define CUT 1
 #define PARQUET_TAIL 8 /* length of the footer, "PAR1" */
 
 struct scan {
@@ -199,11 +200,11 @@ static int by_chunks(const struct scan_file *f, struct buf *room, each_piece *ea
 	return r;
 }
 
-int scan_pieces(const struct scan_file *f, each_piece *each, void *arg, struct err *e)
+int scan_pieces(const struct scan_file *f, bool whole, each_piece *each, void *arg, struct err *e)
 {
 	struct buf room = BUF_INIT;
 	int r;
-	if (f->entry.aligned && f->entry.chunk_count > 1)
+	if (!whole && f->entry.aligned && f->entry.chunk_count > 1)
 		r = by_chunks(f, &room, each, arg, e);
 	else if (f->entry.size > WHOLE_BYTES_MAX)
 		r = err_set(e, -EFBIG, "%s/%s is not cut at its records, and too large to be read at once", f->version->address, f->path);
@@ -217,18 +218,33 @@ struct count {
 	struct view_plan *plan;
 	struct buf out;
 	struct progress *progress;
+	uint64_t left; /* bytes of the source that are to come */
 	int64_t rows;
 };
 
 static int count_piece(void *arg, uint32_t index, const char *bytes, size_t len, struct err *e)
 {
 	struct count *c = arg;
-	struct view_stats stats = { 0, 0, 0 };
+	struct view_stats stats = { 0 };
 	buf_clear(&c->out);
 	int r = view_chunk(c->plan, index, bytes, len, &c->out, &stats, e);
 	c->rows += (int64_t)stats.rows_out;
+	c->left -= len;
 	progress_add(c->progress, len);
-	return r;
+	return !r && stats.cut && c->left ? CUT : r;
+}
+
+/* A chunk that ends within a record (as the contract's separator has it) cannot be read without its neighbours. */
+static int count_pieces(struct count *c, const struct scan_file *f, struct err *e)
+{
+	c->left = f->entry.size;
+	int r = scan_pieces(f, false, count_piece, c, e);
+	if (r != CUT)
+		return r;
+	c->rows = 0;
+	c->left = f->entry.size;
+	c->progress = NULL;
+	return scan_pieces(f, true, count_piece, c, e);
 }
 
 /* -- Parquet: the footer of what is left counts its rows -------------------------------------------- */
@@ -279,7 +295,7 @@ static int drop_bytes(void *arg, const void *bytes, size_t len)
 
 static int count_whole(const struct view_plan *plan, const struct scan_file *f, int64_t *ret_rows, struct err *e)
 {
-	struct view_stats stats = { 0, 0, 0 };
+	struct view_stats stats = { 0 };
 	struct buf out = BUF_INIT;
 	bool parquet = text_ends(f->path, ".parquet");
 	int r = view_whole(plan, &f->source, parquet ? keep_bytes : drop_bytes, &out, &stats, e);
@@ -300,7 +316,7 @@ int scan_count(struct scan *s, const struct scan_file *f, struct transform *t, s
 		return r;
 	switch (view_plan_kind(c.plan)) {
 	case VIEW_CHUNKED:
-		r = scan_pieces(f, count_piece, &c, e);
+		r = count_pieces(&c, f, e);
 		break;
 	case VIEW_WHOLE:
 		r = count_whole(c.plan, f, &c.rows, e);
