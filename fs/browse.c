@@ -1,8 +1,11 @@
 #include "fs/browse.h"
 
+#include "fs/browse_policy.h"
+
 #include "catalog/base/log.h"
 #include "catalog/base/pool.h"
 #include "catalog/base/text.h"
+#include "policy/view.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -76,6 +79,8 @@ int browse_open(const struct invocation *inv, const char *domain, struct browse 
 		r = refresh_all(&b, e);
 	if (!r)
 		r = report(&b, domain != NULL, e);
+	if (!r)
+		r = browse_policy_open(&b, &b.policy, e);
 	if (r)
 		browse_close(&b);
 	else
@@ -90,14 +95,86 @@ void browse_close(struct browse *b)
 		domain_free(b->domains[i].domain);
 	}
 	free(b->domains);
+	browse_policy_close(b->policy);
 	transfer_stop(b->transfer);
 	mesh_config_free(b->mesh);
 	memset(b, 0, sizeof *b);
 }
 
+/* -- what the caller may see --------------------------------------------------------------- */
+
+static enum outcome file_outcome(struct version_decision *decision, const char *path)
+{
+	struct file_decision f;
+	struct file_facts facts = { path, view_format(path), 0 };
+	if (version_decision_file(decision, &facts, &f, NULL))
+		return OUTCOME_HIDE;
+	enum outcome outcome = f.outcome;
+	file_decision_fini(&f);
+	return outcome;
+}
+
+struct strictest {
+	const struct browse *b;
+	struct browse_domain *d;
+	const char *product;
+	enum outcome outcome;
+};
+
+static int least_strict(void *arg, const struct version_info *v)
+{
+	struct strictest *s = arg;
+	enum outcome o = v->status == VERSION_ACTIVE ? browse_outcome(s->b, s->d, s->product, v, NULL) : OUTCOME_HIDE;
+	if (o < s->outcome)
+		s->outcome = o;
+	return s->outcome == OUTCOME_ALLOW;
+}
+
+/* A product is seen when a version of it is. */
+static enum outcome product_outcome(const struct browse *b, struct browse_domain *d, const char *product)
+{
+	struct strictest s = { b, d, product, OUTCOME_HIDE };
+	snapshot_versions(d->snapshot, product, least_strict, &s);
+	return s.outcome;
+}
+
+enum outcome browse_outcome(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
+			    const char *path)
+{
+	if (!b->policy || !product)
+		return OUTCOME_ALLOW;
+	if (!version)
+		return product_outcome(b, d, product);
+	struct version_decision *decision = browse_policy_version(b->policy, d, product, version);
+	if (!decision)
+		return OUTCOME_HIDE;
+	enum outcome whole = version_decision_outcome(decision);
+	return path && whole != OUTCOME_HIDE ? file_outcome(decision, path) : whole;
+}
+
 bool browse_sees(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version, const char *path)
 {
-	return !b->filter.may_see || b->filter.may_see(b->filter.arg, d, product, version, path);
+	return browse_outcome(b, d, product, version, path) != OUTCOME_HIDE;
+}
+
+int browse_contract(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
+		    struct contract **ret, struct err *e)
+{
+	static const struct digest none;
+	struct buf text = BUF_INIT;
+	int r = 0;
+	*ret = NULL;
+	if (digest_equal(&version->contract, &none))
+		return 0;
+	struct version_decision *decision = b->policy ? browse_policy_version(b->policy, d, product, version) : NULL;
+	if (!b->policy)
+		r = snapshot_contract(d->snapshot, &version->contract, &text);
+	else
+		r = decision ? version_decision_contract(decision, &text, e) : -EACCES;
+	if (!r)
+		r = contract_parse("contract.yaml", buf_text(&text), text.len, ret, e);
+	buf_free(&text);
+	return r;
 }
 
 /* -- names --------------------------------------------------------------------------------- */
@@ -140,11 +217,45 @@ static int no_product(const struct browse *b, struct browse_domain *d, const cha
 	return r;
 }
 
+struct newest {
+	const struct browse *b;
+	struct browse_domain *d;
+	const char *product;
+	struct version_selector selector;
+	char version[VERSION_SIZE]; /* "": none */
+};
+
+static int take_newest(void *arg, const struct version_info *v)
+{
+	struct newest *n = arg;
+	if (n->selector.parts < 3 && v->status != VERSION_ACTIVE)
+		return 0;
+	if (!version_selector_matches(&n->selector, &v->number) || !browse_sees(n->b, n->d, n->product, v, NULL))
+		return 0;
+	snprintf(n->version, sizeof n->version, "%s", v->version);
+	return 1;
+}
+
+/* The newest version that the selector matches, of those that the caller may see. */
+static int find_newest(struct newest *n, const char *selector)
+{
+	if (version_selector_parse(selector, &n->selector))
+		return -ENOENT;
+	int r = snapshot_versions(n->d->snapshot, n->product, take_newest, n);
+	return r < 0 ? r : *n->version ? 0 : -ENOENT;
+}
+
 int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e)
 {
 	int r = snapshot_product(d->snapshot, product, ret);
-	if (r == 0 && browse_sees(b, d, product, NULL, NULL))
+	if (r == 0 && browse_sees(b, d, product, NULL, NULL)) {
+		struct newest n = { .b = b, .d = d, .product = product };
+		if (b->policy && ret->latest) {
+			free(ret->latest);
+			ret->latest = find_newest(&n, "latest") ? NULL : strdup(n.version);
+		}
 		return 0;
+	}
 	if (r == 0)
 		product_info_fini(ret);
 	if (r == 0 || r == -ENOENT)
@@ -155,14 +266,13 @@ int browse_product(const struct browse *b, struct browse_domain *d, const char *
 int browse_version(const struct browse *b, struct browse_domain *d, const struct address *a, struct version_info *ret, struct err *e)
 {
 	struct product_info p;
+	struct newest n = { .b = b, .d = d, .product = a->product };
 	int r = browse_product(b, d, a->product, &p, e);
 	if (r)
 		return r;
-	r = snapshot_version(d->snapshot, a->product, a->version, ret);
-	if (r == 0 && !browse_sees(b, d, a->product, ret, NULL)) {
-		version_info_fini(ret);
-		r = -ENOENT;
-	}
+	r = b->policy ? find_newest(&n, a->version) : 0;
+	if (!r)
+		r = snapshot_version(d->snapshot, a->product, b->policy ? n.version : a->version, ret);
 	if (r == -ENOENT && p.latest)
 		err_set(e, r, "%s/%s/%s: no such version; the newest is %s", a->domain, a->product, a->version, p.latest);
 	else if (r == -ENOENT)

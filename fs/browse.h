@@ -9,6 +9,7 @@
 #include "catalog/domain.h"
 #include "catalog/mesh.h"
 #include "fs/options.h"
+#include "policy/decide.h"
 
 struct browse_domain {
 	const struct mesh_domain *config;
@@ -18,21 +19,14 @@ struct browse_domain {
 	struct err why; /* when it was not */
 };
 
-/*
- * The one place where policy decides what these commands tell.  `version` is NULL when a product as such is asked for, `product` NULL for
- * the domain; `path` is NULL but for files.  A NULL `may_see` shows everything (a mesh that the caller holds himself).
- */
-struct browse_filter {
-	bool (*may_see)(void *arg, struct browse_domain *d, const char *product, const struct version_info *version, const char *path);
-	void *arg;
-};
+struct browse_policy; /* fs/browse_policy.h */
 
 struct browse {
 	struct mesh_config *mesh;
 	struct transfer *transfer;
 	struct browse_domain *domains;
 	size_t count;
-	struct browse_filter filter;
+	struct browse_policy *policy; /* what binds the caller; NULL: he holds the mesh himself, and sees everything */
 };
 
 /* Opens the mesh and its domains, or only `domain` (-ENOENT when the mesh has none of that name), and refreshes them all at once.
@@ -40,10 +34,21 @@ struct browse {
 int browse_open(const struct invocation *inv, const char *domain, struct browse *ret, struct err *e);
 void browse_close(struct browse *b);
 
+/*
+ * The one place where policy decides what these commands tell.  `version` is NULL when a product as such is asked for, `product` NULL for
+ * the domain; `path` is NULL but for files.  OUTCOME_ALLOW: everything may be told; OUTCOME_VIEW, OUTCOME_DENY: that it is there, but
+ * nothing that is counted or computed of its bytes; OUTCOME_HIDE: it is not there.
+ */
+enum outcome browse_outcome(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
+			    const char *path);
 bool browse_sees(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version, const char *path);
-/* A product or version that the caller may see, or -ENOENT with the nearest name; fini what is returned. */
+/* A product or version that the caller may see, or -ENOENT with the nearest name; fini what is returned.  `latest` of the product, and what
+ * a selector picks, is the newest that he may see. */
 int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e);
 int browse_version(const struct browse *b, struct browse_domain *d, const struct address *a, struct version_info *ret, struct err *e);
+/* The contract of a version as the caller may see it; NULL when there is none. */
+int browse_contract(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
+		    struct contract **ret, struct err *e);
 
 /* Prints a finished JSON object as a line, or the text of `out`, and empties it. */
 void browse_print(struct buf *out);

@@ -4,22 +4,26 @@
 #include "catalog/base/text.h"
 #include "fs/commands.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const struct verb {
 	const char *name, *usage, *summary;
 	lineage_verb *run;
+	bool own; /* tells a caller of his own runs alone when the database is another's; the others are refused then */
 } verbs[] = {
-	{ "runs", "runs [--run R]", "the runs, oldest first", lineage_verb_runs },
-	{ "reads", "reads [--run R] [ADDRESS]", "which files each run opened, through which view", lineage_verb_reads },
-	{ "denials", "denials [--run R] [ADDRESS]", "which opens were refused, and by which rules", lineage_verb_denials },
-	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up },
-	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down },
-	{ "trace", "trace ADDRESS --where EXPR", "which runs were served rows like these", lineage_verb_trace },
-	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export },
-	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify },
-	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune },
+	{ "runs", "runs [--run R]", "the runs, oldest first", lineage_verb_runs, true },
+	{ "reads", "reads [--run R] [ADDRESS]", "which files each run opened, through which view", lineage_verb_reads, true },
+	{ "denials", "denials [--run R] [ADDRESS]", "which opens were refused, and by which rules", lineage_verb_denials, true },
+	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up, false },
+	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down, false },
+	{ "trace", "trace ADDRESS --where EXPR", "which runs were served rows like these", lineage_verb_trace, false },
+	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },
+	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify, false },
+	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune, false },
 };
 
 #define VERBS (sizeof verbs / sizeof *verbs)
@@ -46,6 +50,22 @@ static void question_first(int argc, char **argv)
 	argv[1] = word;
 }
 
+bool lineage_is_own(const struct mesh_config *mesh)
+{
+	struct stat st;
+	return geteuid() == 0 || stat(mesh->lineage_db, &st) || st.st_uid == geteuid();
+}
+
+static int check_caller(const struct invocation *inv, const struct verb *v, struct err *e)
+{
+	struct mesh_config *mesh;
+	if (v->own || mesh_open(inv->mesh_path, &mesh, NULL)) /* without a mesh the question itself says what is wrong */
+		return 0;
+	int r = lineage_is_own(mesh) ? 0 : err_set_kind(e, ERR_REFUSED, -EACCES, "lineage %s: the records are another user's; 'lineage reads' tells of your own runs", v->name);
+	mesh_config_free(mesh);
+	return r;
+}
+
 int cmd_lineage(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
@@ -56,8 +76,10 @@ int cmd_lineage(const struct invocation *inv, int argc, char **argv, int *ret_st
 	const char *names[VERBS];
 	for (size_t i = 0; i < VERBS; i++) {
 		names[i] = verbs[i].name;
-		if (!strcmp(argv[1], names[i]))
-			return verbs[i].run(inv, argc - 1, argv + 1, ret_status, e);
+		if (!strcmp(argv[1], names[i])) {
+			int r = check_caller(inv, &verbs[i], e);
+			return r ? r : verbs[i].run(inv, argc - 1, argv + 1, ret_status, e);
+		}
 	}
 	const char *near = text_nearest(argv[1], names, VERBS);
 	return near ? options_wrong(e, "lineage", "lineage %s: no such question (did you mean '%s'?)", argv[1], near)

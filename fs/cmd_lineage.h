@@ -2,9 +2,13 @@
 #ifndef MESHFS_FS_CMD_LINEAGE_H
 #define MESHFS_FS_CMD_LINEAGE_H
 
+#include "catalog/mesh.h"
 #include "fs/options.h"
 
 typedef int lineage_verb(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e);
+
+/* May the caller see the records of others: root, or the owner of the database (who has none yet may, too)? */
+bool lineage_is_own(const struct mesh_config *mesh);
 
 lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials, lineage_verb_up, lineage_verb_down, lineage_verb_verify, lineage_verb_prune,
 	lineage_verb_export, lineage_verb_trace;

@@ -7,6 +7,7 @@
 #include "catalog/lineage_query.h"
 #include "catalog/mesh.h"
 #include "fs/cmd_lineage.h"
+#include "fs/domain_command.h"
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
 
@@ -32,7 +33,14 @@ struct output {
 	bool json;
 	struct buf line;
 	uint64_t count;
+	bool own;      /* of this user's runs alone */
+	char user[64];
 };
+
+static bool is_shown(const struct output *o, const char *user)
+{
+	return !o->own || (user && !strcmp(user, o->user));
+}
 
 /* -- runs ------------------------------------------------------------------------------------ */
 
@@ -87,6 +95,8 @@ static void run_text(const struct lineage_run_row *row)
 static int run_each(void *arg, const struct lineage_run_row *row)
 {
 	struct output *o = arg;
+	if (!is_shown(o, row->user))
+		return 0;
 	o->count++;
 	if (o->json)
 		return run_json(o, row);
@@ -129,6 +139,8 @@ static int read_json(struct output *o, const struct lineage_read_row *row)
 static int read_each(void *arg, const struct lineage_read_row *row)
 {
 	struct output *o = arg;
+	if (!is_shown(o, row->user))
+		return 0;
 	o->count++;
 	if (o->json)
 		return read_json(o, row);
@@ -156,7 +168,7 @@ struct question {
 
 static int ask(const struct invocation *inv, int argc, char **argv, const struct question *q, int outcome, struct err *e)
 {
-	struct output o = { false, BUF_INIT, 0 };
+	struct output o = { .line = BUF_INIT };
 	struct lineage_filter filter = { .outcome = outcome };
 	const struct option_spec specs[] = {
 		{ "--run", 0, OPTION_TEXT, "R", "only this run (its name or id)", &filter.run },
@@ -172,8 +184,11 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 	struct mesh_config *mesh = NULL;
 	struct lineage *l = NULL;
 	r = mesh_open(inv->mesh_path, &mesh, e);
-	if (!r)
+	if (!r) {
+		caller_name(o.user);
+		o.own = !lineage_is_own(mesh);
 		r = drain_open(mesh, &l, e);
+	}
 	if (!r && words) {
 		r = lineage_sync(l, mesh, e);
 		if (!r)

@@ -80,6 +80,12 @@ static int list_domains(struct listing *l)
 	return 0;
 }
 
+/* How many bytes a version has is only for who sees all of them. */
+static int64_t shown_size(const struct listing *l, const char *product, const struct version_info *v)
+{
+	return browse_outcome(l->b, l->d, product, v, NULL) == OUTCOME_ALLOW ? (int64_t)v->bytes : -1;
+}
+
 /* A product's size and time are its newest version's. */
 static int list_product(void *arg, const struct product_info *p)
 {
@@ -89,8 +95,11 @@ static int list_product(void *arg, const struct product_info *p)
 	char prefix[NAME_SIZE + 1];
 	if (!browse_sees(l->b, l->d, p->name, NULL, NULL))
 		return 0;
-	if (p->latest && !snapshot_version(l->d->snapshot, p->name, p->latest, &v)) {
-		size = (int64_t)v.bytes;
+	struct address a = { .version = "latest" };
+	memcpy(a.domain, l->d->config->name, strlen(l->d->config->name) + 1);
+	memcpy(a.product, p->name, strlen(p->name) + 1);
+	if (p->latest && !browse_version(l->b, l->d, &a, &v, NULL)) {
+		size = shown_size(l, p->name, &v);
 		when = v.published_ns;
 		version_info_fini(&v);
 	}
@@ -106,7 +115,7 @@ static int list_version(void *arg, const struct version_info *v)
 	if (!browse_sees(l->b, l->d, l->product, v, NULL))
 		return 0;
 	snprintf(prefix, sizeof prefix, "%s/%s/", l->d->config->name, l->product);
-	print(l, prefix, v->version, strlen(v->version), "version", (int64_t)v->bytes, v->published_ns,
+	print(l, prefix, v->version, strlen(v->version), "version", shown_size(l, l->product, v), v->published_ns,
 	      v->status == VERSION_WITHDRAWN ? "withdrawn" : v->failures_reason ? "failing" : "active");
 	return 0;
 }
@@ -122,10 +131,13 @@ static int list_entry(void *arg, const struct manifest_entry *entry, const char 
 {
 	struct listing *l = arg;
 	char prefix[2 * NAME_SIZE + VERSION_SIZE + 4];
-	if (entry->row == MANIFEST_ROOT || !browse_sees(l->b, l->d, l->product, l->version, path))
+	enum outcome outcome = browse_outcome(l->b, l->d, l->product, l->version, path);
+	if (entry->row == MANIFEST_ROOT || outcome == OUTCOME_HIDE)
 		return 0;
+	/* As a mount shows it: a denied file is empty; the size of a view is known to who has computed it. */
+	int64_t size = entry->kind != ENTRY_FILE || outcome == OUTCOME_VIEW ? -1 : outcome == OUTCOME_DENY ? 0 : (int64_t)entry->size;
 	snprintf(prefix, sizeof prefix, "%s/%s/%s/", l->d->config->name, l->product, l->version->version);
-	print(l, prefix, path, strlen(path), kind_of(entry), entry->kind == ENTRY_FILE ? (int64_t)entry->size : -1, entry->mtime_ns,
+	print(l, prefix, path, strlen(path), kind_of(entry), size, outcome == OUTCOME_ALLOW ? entry->mtime_ns : l->version->published_ns,
 	      l->version->status == VERSION_WITHDRAWN ? "withdrawn" : "active");
 	return 0;
 }

@@ -149,29 +149,17 @@ static void show_columns(struct show *s, const struct contract *c)
 		json_close(&s->j, ']');
 }
 
-static struct contract *load_contract(struct show *s, const char *product, const struct version_info *v)
+static void show_contract(struct show *s, const char *product, const struct version_info *v, bool whole)
 {
-	static const struct digest none;
-	struct buf text = BUF_INIT;
 	struct contract *c = NULL;
-	char name[2 * NAME_SIZE + VERSION_SIZE + 16];
-	snprintf(name, sizeof name, "%s/%s/%s: contract", s->d->config->name, product, v->version);
-	if (!digest_equal(&v->contract, &none) && !snapshot_contract(s->d->snapshot, &v->contract, &text))
-		contract_parse(name, buf_text(&text), text.len, &c, NULL);
-	buf_free(&text);
-	return c;
-}
-
-static void show_contract(struct show *s, const char *product, const struct version_info *v)
-{
-	struct contract *c = load_contract(s, product, v);
 	const char *const *words;
-	if (!c) {
+	if (browse_contract(s->b, s->d, product, v, &c, NULL) || !c) {
 		static const struct digest none;
 		field(s, "contract", digest_equal(&v->contract, &none) ? NULL : "unreadable");
 		return;
 	}
-	field_hex(s, "contract", v->contract.bytes, SHA256_SIZE);
+	if (whole)
+		field_hex(s, "contract", v->contract.bytes, SHA256_SIZE);
 	size_t count = contract_team(c, &words);
 	field_words(s, "team", words, count);
 	count = contract_tags(c, &words);
@@ -250,15 +238,18 @@ static int show_version_line(void *arg, const struct version_info *v)
 	struct show *s = arg;
 	char size[TEXT_SIZE_MAX], when[CLOCK_TEXT_MAX];
 	const char *status = v->status == VERSION_WITHDRAWN ? "withdrawn" : v->failures_reason ? "failing" : "active";
-	if (!browse_sees(s->b, s->d, s->product, v, NULL))
+	enum outcome outcome = browse_outcome(s->b, s->d, s->product, v, NULL);
+	if (outcome == OUTCOME_HIDE)
 		return 0;
 	if (s->json) {
 		json_open(&s->j, '{');
 		json_field_text(&s->j, "version", v->version);
 		json_field_text(&s->j, "status", status);
 		json_field_time(&s->j, "published", v->published_ns);
-		json_field_int(&s->j, "files", (int64_t)v->files);
-		json_field_int(&s->j, "bytes", (int64_t)v->bytes);
+		if (outcome == OUTCOME_ALLOW) {
+			json_field_int(&s->j, "files", (int64_t)v->files);
+			json_field_int(&s->j, "bytes", (int64_t)v->bytes);
+		}
 		json_close(&s->j, '}');
 		return 0;
 	}
@@ -266,8 +257,10 @@ static int show_version_line(void *arg, const struct version_info *v)
 		buf_adds(&s->out, "\nversions\n");
 	text_size(v->bytes, size);
 	clock_format_local(v->published_ns, when);
-	buf_addf(&s->out, "  %-14s %-10s %s %8" PRIu64 " file%s %11s\n", v->version, status, when, v->files,
-		 v->files == 1 ? " " : "s", size);
+	buf_addf(&s->out, "  %-14s %-10s %s", v->version, status, when);
+	if (outcome == OUTCOME_ALLOW)
+		buf_addf(&s->out, " %8" PRIu64 " file%s %11s", v->files, v->files == 1 ? " " : "s", size);
+	buf_addc(&s->out, '\n');
 	return 0;
 }
 
@@ -288,8 +281,10 @@ static int show_product(struct show *s, const char *product, struct err *e)
 	field(s, "owner", s->d->config->owner);
 	field(s, "latest", p.latest);
 	if (p.latest && !snapshot_version(s->d->snapshot, product, p.latest, &v)) {
-		show_quality(s, &v);
-		show_contract(s, product, &v);
+		bool whole = browse_outcome(s->b, s->d, product, &v, NULL) == OUTCOME_ALLOW;
+		if (whole) /* results speak of all rows and columns */
+			show_quality(s, &v);
+		show_contract(s, product, &v, whole);
 		version_info_fini(&v);
 	}
 	product_info_fini(&p);
@@ -316,11 +311,14 @@ static void show_version(struct show *s, const char *product, const struct versi
 	field_time(s, "published", v->published_ns);
 	field(s, "publisher", v->publisher);
 	field(s, "run", v->run);
-	field_int(s, "files", (int64_t)v->files);
-	field_size(s, "bytes", v->bytes);
-	field_hex(s, "manifest", v->manifest.bytes, SHA256_SIZE);
-	show_quality(s, v);
-	show_contract(s, product, v);
+	bool whole = browse_outcome(s->b, s->d, product, v, NULL) == OUTCOME_ALLOW;
+	if (whole) {
+		field_int(s, "files", (int64_t)v->files);
+		field_size(s, "bytes", v->bytes);
+		field_hex(s, "manifest", v->manifest.bytes, SHA256_SIZE);
+		show_quality(s, v);
+	}
+	show_contract(s, product, v, whole);
 }
 
 static int show_entry(struct show *s, const struct address *a, const struct version_info *v, struct err *e)
@@ -328,6 +326,7 @@ static int show_entry(struct show *s, const struct address *a, const struct vers
 	struct manifest *m = NULL;
 	struct manifest_entry entry;
 	struct buf link = BUF_INIT;
+	enum outcome outcome = OUTCOME_HIDE;
 	char *path = strdup(a->path), *address;
 	size_t len = path ? strlen(path) : 0;
 	while (len && path[len - 1] == '/')
@@ -335,7 +334,8 @@ static int show_entry(struct show *s, const struct address *a, const struct vers
 	int r = path ? domain_manifest(s->d->domain, a->product, v, &m, e) : err_set(e, -ENOMEM, "out of memory");
 	if (!r) {
 		r = manifest_resolve(m, path, &entry);
-		if (!r && !browse_sees(s->b, s->d, a->product, v, path))
+		outcome = browse_outcome(s->b, s->d, a->product, v, path);
+		if (!r && outcome == OUTCOME_HIDE)
 			r = -ENOENT;
 		if (r)
 			err_set(e, r, "%s/%s/%s/%s: %s", a->domain, a->product, v->version, path, r == -ENOENT ? "no such file" : strerror(-r));
@@ -343,12 +343,14 @@ static int show_entry(struct show *s, const struct address *a, const struct vers
 	if (!r && (address = text_format("%s/%s/%s/%s", a->domain, a->product, v->version, path))) {
 		field(s, "address", address);
 		field(s, "kind", entry.kind == ENTRY_FOLDER ? "folder" : entry.kind == ENTRY_SYMLINK ? "symlink" : "file");
-		field_time(s, "modified", entry.mtime_ns);
-		if (entry.kind == ENTRY_FILE) {
+		field_time(s, "modified", outcome == OUTCOME_ALLOW ? entry.mtime_ns : v->published_ns);
+		if (entry.kind == ENTRY_FILE && outcome != OUTCOME_ALLOW) {
+			field(s, "policy", outcome == OUTCOME_DENY ? "denied" : "a view");
+		} else if (entry.kind == ENTRY_FILE) {
 			field_size(s, "size", entry.size);
 			field_hex(s, "hash", entry.hash.bytes, XXH128_SIZE);
 			field_int(s, "chunks", entry.chunk_count);
-		} else if (entry.kind == ENTRY_FOLDER) {
+		} else if (entry.kind == ENTRY_FOLDER && outcome == OUTCOME_ALLOW) {
 			field_int(s, "entries", (int64_t)entry.child_count);
 		} else if (!manifest_link(m, entry.row, &link)) {
 			field(s, "target", buf_text(&link));

@@ -62,6 +62,8 @@ int policy_command_version(struct policy_command *c, const char *domain, const c
 	int r = snapshot_product(v.domain->snapshot, product, &v.product);
 	if (!r)
 		r = snapshot_version(v.domain->snapshot, product, version[0] ? version : "latest", &v.info);
+	if (!r && !browse_sees(&c->browse, v.domain, product, &v.info, NULL))
+		r = -ENOENT;
 	if (r) {
 		loaded_version_free(&v);
 		return err_set(e, r, "there is no %s/%s/%s", domain, product, version[0] ? version : "latest");
