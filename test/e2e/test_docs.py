@@ -1,6 +1,9 @@
 """What the documentation says is what the program does."""
 import re
+import shutil
 import subprocess
+
+import pytest
 
 from meshkit import TOP, binary, need_fuse
 
@@ -35,3 +38,107 @@ def test_the_tour_of_the_readme(meshes):
     assert "1 passed, 0 failed" in out
     assert re.search(r"served  sales/orders/1.0.0/orders.csv  by cat\[\d+\] in churn-model", out)
     assert "version sales/totals/1.0.0\n  run totals" in out
+
+
+def manual(name="meshfs.1"):
+    """The page's text, without the escapes that roff wants."""
+    text = (TOP / "docs" / name).read_text()
+    return re.sub(r"\\f[BIRP]|\\&", "", text).replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\\")
+
+
+def commands():
+    return re.findall(r'^COMMAND\(\w+, "(\w+)"', (TOP / "fs" / "commands.def").read_text(), re.M)
+
+
+def ask(*words):
+    done = subprocess.run([binary(), *words, "--help"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+def verbs(command):
+    """What stands as words of its own in the help of `domain`, `lineage`, `policy`, `product`: [[command, verb], …]."""
+    text = ask(command)
+    if command == "lineage":
+        found = re.findall(r"^  ([a-z-]+) .*  ", text, re.M)
+    elif command == "policy":
+        found = re.findall(r"^policy ((?:[a-z]+ ?)+?) (?: |[A-Z[])", text, re.M)
+    elif command in ("domain", "product"):
+        found = re.findall(rf"^(?:usage:|      ) meshfs {command} ([a-z]+)", text, re.M)
+    else:
+        return [[command]]
+    assert found, text
+    return [[command, *verb.split()] for verb in found]
+
+
+def all_verbs():
+    return [words for command in commands() for words in verbs(command)]
+
+
+def sections():
+    """{"lineage reads": the text of its section}"""
+    found = {}
+    for title, body in re.findall(r'^\.SS "meshfs (.*?)"\n(.*?)(?=^\.S[SH])', manual(), re.S | re.M):
+        found[title] = body
+    return found
+
+
+def section(words):
+    name = " ".join(words)
+    (body,) = [b for title, b in sections().items() if title == name or title.startswith(name + " ")]
+    return body
+
+
+def test_every_command_and_option_is_in_the_manual():
+    everything = all_verbs()
+    assert len(everything) >= 30
+    for words in everything:
+        body = section(words)
+        options = re.findall(r"^  (?:-(\w), |    )(--[a-z-]+)(?: ([A-Z][A-Z=]*))?", ask(*words), re.M)
+        for letter, name, argument in options:
+            if name == "--help":
+                continue
+            entry = re.search(rf"^\.BI? .*{name}\b.*", body, re.M)
+            assert entry, f"meshfs {' '.join(words)} {name} is not in the manual"
+            assert not letter or f"-{letter}, " in entry[0], entry[0]
+            assert not argument or argument in entry[0], entry[0]
+
+
+def test_the_manual_has_no_command_or_option_that_the_program_lacks():
+    known = {" ".join(words): ask(*words) for words in all_verbs()}
+    for title, body in sections().items():
+        (name,) = [n for n in known if title == n or title.startswith(n + " ")]
+        for option in re.findall(r"^\.BI? .*?(--[a-z-]+)", body, re.M):
+            assert option in known[name], f"{name} has no {option}"
+
+
+def test_every_environment_variable_is_in_the_manual():
+    names = set()
+    for path in [p for floor in ("fs", "policy", "catalog") for p in (TOP / floor).rglob("*.c")]:
+        names |= set(re.findall(r'"((?:AWS|MESHFS|XDG|SSL)_[A-Z_]+)"', path.read_text()))
+        names |= set(re.findall(r'getenv\("([A-Z_]+)"\)', path.read_text()))
+    page = manual()
+    assert len(names) > 12 and not [n for n in sorted(names - {"PATH"}) if n not in page]
+
+
+def test_every_key_of_mesh_yaml_is_in_the_manual():
+    source = (TOP / "catalog" / "mesh.c").read_text()
+    keys = set(re.findall(r'\{ "([a-z_]+)", read_\w+ \}', source))
+    for known in re.findall(r"known\[\] = \{(.*?)\}", source, re.S):
+        keys |= set(re.findall(r'"([a-z_]+)"', known))
+    page = manual().split(".SH MESH.YAML")[1].split(".SH FILES")[0]
+    assert {"mesh", "store", "on_full", "views"} <= keys
+    assert not [k for k in keys if not re.search(rf"\b{k}\b", page)]
+
+
+def test_every_extended_attribute_is_in_the_manual():
+    names = re.findall(r'"(user\.mesh\.\w+)"', (TOP / "fs" / "op_xattr.c").read_text())
+    assert len(names) >= 4 and not [n for n in names if n not in manual()]
+
+
+def test_manual_pages_are_well_formed():
+    if not shutil.which("groff"):
+        pytest.skip("groff is not installed")
+    for page in sorted((TOP / "docs").glob("*.[15]")):
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", str(page)], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0 and not done.stderr, done.stderr
