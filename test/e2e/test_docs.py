@@ -142,3 +142,32 @@ def test_manual_pages_are_well_formed():
     for page in sorted((TOP / "docs").glob("*.[15]")):
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", str(page)], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def examples(page):
+    """The blocks between .EX and .EE."""
+    text = (TOP / "docs" / page).read_text()
+    return [re.sub(r"\\&", "", b).replace(r"\-", "-").replace(r"\e", "\\") for b in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.S | re.M)]
+
+
+def test_the_example_mesh_file(mesh):
+    (text,) = [e for e in examples("meshfs.1") if e.startswith("mesh: acme")]
+    mesh.file.write_text(text)
+    done = mesh.run("policy", "key", "new", "train-2")  # reads all of it, and adds to it
+    assert "train-2" in mesh.file.read_text(), done.stderr
+
+
+def test_the_example_policies(mesh):
+    """Every example of meshfs-policy(5) loads, and the tests in it pass."""
+    policies = [e for e in examples("meshfs-policy.5") if e.startswith("policy ")]
+    assert len(policies) >= 3
+    for domain in ("retail", "health", "sales"):
+        mesh.domain(domain)
+        (mesh.folder / "policy" / f"{domain}.policy").unlink()
+    for i, text in enumerate(policies):
+        (mesh.folder / "policy" / f"example{i}.policy").write_text(text)
+    mesh.run("policy", "key", "new", "train-1")
+    mesh.run("policy", "check")
+    results = mesh.json("policy test")
+    wanted = sum(len(re.findall(r"^test ", text, re.M)) for text in policies)
+    assert len([r for r in results if r.get("passed")]) == wanted, results
