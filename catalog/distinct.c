@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,13 +110,6 @@ int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place)
 	return r;
 }
 
-static int by_hash_then_place(const void *a, const void *b)
-{
-	const struct item *x = a, *y = b;
-	int order = memcmp(x->hash.bytes, y->hash.bytes, XXH128_SIZE);
-	return order ? order : x->place < y->place ? -1 : x->place > y->place;
-}
-
 /* Keeps the `max` lowest places, sorted. */
 static void keep_place(uint64_t *places, size_t max, size_t *count, uint64_t place)
 {
@@ -136,19 +130,52 @@ static int load(struct distinct *d, struct partition *p, struct item **ret, size
 {
 	size_t total = p->count + p->block_count * BLOCK;
 	struct item *all = malloc((total ? total : 1) * sizeof *all);
+	*ret = all;
 	if (!all)
 		return -ENOMEM;
 	if (p->count)
 		memcpy(all, p->items, p->count * sizeof *all);
 	for (size_t b = 0; b < p->block_count; b++) {
 		int r = io_pread_full(d->fd, all + p->count + b * BLOCK, BLOCK * sizeof *all, p->blocks[b]);
-		if (r) {
-			free(all);
-			return -EIO;
+		if (r)
+			return -EIO; /* the caller frees *ret */
+	}
+	*ret_count = total;
+	return 0;
+}
+
+/* Finds what repeats among `count` items with a table of their numbers (open addressing; the hashes are random already).  Of equal items
+ * the one with the lowest place counts as the first. */
+static int count_repeats(const struct item *all, size_t count, uint64_t *duplicates, uint64_t *places, size_t max, size_t *place_count)
+{
+	size_t slots = 16;
+	while (slots < count * 2)
+		slots *= 2;
+	uint32_t *table = calloc(slots, sizeof *table);
+	if (!table || count >= UINT32_MAX) {
+		free(table);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++) {
+		uint64_t at;
+		memcpy(&at, all[i].hash.bytes + 8, sizeof at);
+		for (at &= slots - 1;; at = (at + 1) & (slots - 1)) {
+			if (!table[at]) {
+				table[at] = (uint32_t)i + 1;
+				break;
+			}
+			const struct item *first = &all[table[at] - 1];
+			if (memcmp(first->hash.bytes, all[i].hash.bytes, XXH128_SIZE) != 0)
+				continue;
+			(*duplicates)++;
+			bool earlier = all[i].place < first->place;
+			keep_place(places, max, place_count, earlier ? first->place : all[i].place);
+			if (earlier)
+				table[at] = (uint32_t)i + 1;
+			break;
 		}
 	}
-	*ret = all;
-	*ret_count = total;
+	free(table);
 	return 0;
 }
 
@@ -160,16 +187,11 @@ int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_
 		struct item *all;
 		size_t count;
 		int r = load(d, &d->partitions[i], &all, &count);
+		if (!r)
+			r = count_repeats(all, count, &duplicates, ret_places, max, ret_place_count);
+		free(all);
 		if (r)
 			return r;
-		qsort(all, count, sizeof *all, by_hash_then_place);
-		for (size_t k = 1; k < count; k++) {
-			if (memcmp(all[k].hash.bytes, all[k - 1].hash.bytes, XXH128_SIZE) != 0)
-				continue;
-			duplicates++;
-			keep_place(ret_places, max, ret_place_count, all[k].place);
-		}
-		free(all);
 	}
 	*ret_duplicates = duplicates;
 	return 0;

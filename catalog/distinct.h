@@ -2,7 +2,7 @@
  * Counting values that occur twice, in bounded memory.
  *
  * Hashes (XXH3-128) of values are collected by partition; beyond the memory limit they go to a temporary file, which has no name, and are
- * sorted partition by partition at the end.  Equal hashes count as equal values: the chance of a wrong answer over 10^12 values is below
+ * compared partition by partition at the end.  Equal hashes count as equal values: the chance of a wrong answer over 10^12 values is below
  * 10^-14.
  *
  * Thread rules: distinct_add from any thread; distinct_finish from one, after all adds.

@@ -22,6 +22,11 @@ struct column_checks {
 struct object_checks {
 	struct column_checks *columns;
 	size_t column_count;
+	struct null_check {
+		size_t check, column;
+		int64_t parent; /* column of the object it stands in, or -1: a nested column is null only where its parent is there */
+	} *nulls; /* checks of columns that need the record's end */
+	size_t null_count;
 	size_t *whole; /* checks of records and files */
 	size_t whole_count;
 	bool header;
@@ -78,6 +83,18 @@ static bool key_holds(const struct check *c, const struct contract_column *col)
 	return check_listed(c->columns, col->name, strlen(col->name));
 }
 
+static int index_null(struct object_checks *to, const struct contract_object *o, size_t check, size_t column)
+{
+	struct null_check *more = realloc(to->nulls, (to->null_count + 1) * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	to->nulls = more;
+	const char *name = o->columns[column].name, *dot = strrchr(name, '.');
+	const struct contract_column *parent = dot ? contract_column_find(o, name, (size_t)(dot - name)) : NULL;
+	more[to->null_count++] = (struct null_check){ check, column, parent ? parent - o->columns : -1 };
+	return 0;
+}
+
 static int index_check(struct quality *q, const struct contract_object *o, size_t i)
 {
 	struct check *c = q->list.items[i];
@@ -90,6 +107,10 @@ static int index_check(struct quality *q, const struct contract_object *o, size_
 	struct column_checks *column = &to->columns[c->column];
 	if (c->kind == CHECK_MISSING)
 		column->missing = c->values;
+	if (c->kind == CHECK_NULL || c->kind == CHECK_MISSING)
+		return index_null(to, o, i, (size_t)c->column);
+	if (c->kind == CHECK_NEVER || c->kind == CHECK_SQL)
+		return 0; /* nothing is counted */
 	return index_add(&column->checks, &column->count, i);
 }
 
@@ -160,6 +181,7 @@ void quality_free(struct quality *q)
 			free(q->objects[i].columns[k].checks);
 		free(q->objects[i].columns);
 		free(q->objects[i].whole);
+		free(q->objects[i].nulls);
 	}
 	free(q->objects);
 	for (size_t i = 0; i < q->file_count; i++)
@@ -208,11 +230,6 @@ static int one_value(struct quality_file *f, size_t at, enum value_kind kind, co
 {
 	struct check *c = f->q->list.items[at];
 	switch (c->kind) {
-	case CHECK_NULL:
-	case CHECK_MISSING:
-	case CHECK_NEVER:
-	case CHECK_SQL:
-		return 0;
 	case CHECK_DISTINCT: {
 		struct xxh128 hash;
 		xxh128_of(text, len, &hash);
@@ -248,17 +265,6 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 			return r;
 	}
 	return 0;
-}
-
-/* A nested column is null only where its parent is there. */
-static bool parent_seen(const struct quality_file *f, size_t column)
-{
-	const struct contract_object *o = f->contract_object;
-	const char *dot = strrchr(o->columns[column].name, '.');
-	if (!dot)
-		return true;
-	const struct contract_column *parent = contract_column_find(o, o->columns[column].name, (size_t)(dot - o->columns[column].name));
-	return parent && f->seen[parent - o->columns];
 }
 
 static int key_of_record(struct quality_file *f, size_t at)
@@ -297,16 +303,13 @@ static int on_record(void *arg, uint64_t number, uint64_t line, const char *brok
 			r = key_of_record(f, at);
 		}
 	}
-	for (size_t k = 0; k < f->object->column_count && !broken; k++) {
-		const struct column_checks *cc = &f->object->columns[k];
-		for (size_t i = 0; i < cc->count; i++) {
-			enum check_kind kind = f->q->list.items[cc->checks[i]]->kind;
-			if ((kind != CHECK_NULL && kind != CHECK_MISSING) || !parent_seen(f, k))
-				continue;
-			f->tallies[cc->checks[i]].examined++;
-			if (!f->seen[k] || (kind == CHECK_MISSING && f->seen[k] == 2))
-				wrong(f, cc->checks[i]);
-		}
+	for (size_t i = 0; i < f->object->null_count && !broken; i++) {
+		const struct null_check *n = &f->object->nulls[i];
+		if (n->parent >= 0 && !f->seen[n->parent])
+			continue;
+		f->tallies[n->check].examined++;
+		if (!f->seen[n->column] || (f->seen[n->column] == 2 && f->q->list.items[n->check]->kind == CHECK_MISSING))
+			wrong(f, n->check);
 	}
 	memset(f->seen, 0, f->object->column_count);
 	f->row = number + 1;

@@ -98,6 +98,18 @@ static int take_zone(const char **p, int *ret_offset_s)
 	return 0;
 }
 
+/* Days from 1970-01-01 to a date of the Gregorian calendar.  Years are counted from March, so that a leap day is the last of its year; 400
+ * years have 146,097 days. */
+static int64_t days_since_epoch(int year, int month, int day)
+{
+	int y = year - (month <= 2);
+	int era = y / 400; /* years here are positive */
+	int year_of_era = y - era * 400;
+	int day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	int day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+	return (int64_t)era * 146097 + day_of_era - 719468;
+}
+
 int clock_parse(const char *text, int64_t *ret_ns)
 {
 	static const int month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
@@ -131,17 +143,9 @@ int clock_parse(const char *text, int64_t *ret_ns)
 	}
 	if (*p)
 		return -EINVAL;
-	struct tm tm;
-	memset(&tm, 0, sizeof tm);
-	tm.tm_year = y - 1900;
-	tm.tm_mon = mo - 1;
-	tm.tm_mday = d;
-	tm.tm_hour = h;
-	tm.tm_min = mi;
-	tm.tm_sec = s;
 	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
 	if (y < 1678 || y > 2261)
 		return -EINVAL;
-	*ret_ns = ((int64_t)timegm(&tm) - offset) * NS_PER_S + frac;
+	*ret_ns = (days_since_epoch(y, mo, d) * 86400 + h * 3600 + mi * 60 + s - offset) * NS_PER_S + frac;
 	return 0;
 }
