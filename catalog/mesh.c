@@ -5,6 +5,7 @@
 #include "catalog/base/doc.h"
 #include "catalog/base/io.h"
 #include "catalog/base/text.h"
+#include "catalog/store/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,10 @@
 #define REFRESH_DEFAULT_MS 5000
 #define REFRESH_MIN_MS 50
 #define REFRESH_MAX_MS ((int64_t)24 * 3600 * 1000)
+#define TIMEOUT_DEFAULT_MS 30000
+#define TIMEOUT_MIN_MS 1000
+#define TIMEOUT_MAX_MS ((int64_t)3600 * 1000)
+#define CONNECT_MAX_MS 10000
 #define DOMAINS_MAX 100000
 
 /* What the readers of single keys share.  On failure the config stays half filled; its owner frees it. */
@@ -278,6 +283,14 @@ static int read_refresh(struct reader *r, const struct doc_node *n)
 	return 0;
 }
 
+static int read_timeout(struct reader *r, const struct doc_node *n)
+{
+	const char *text = doc_text(n);
+	if (!text || text_parse_duration_ms(text, &r->m->timeout_ms) || r->m->timeout_ms < TIMEOUT_MIN_MS || r->m->timeout_ms > TIMEOUT_MAX_MS)
+		return doc_err(r->doc, n, r->e, "'timeout' wants a time from 1s to 1h, such as 30s");
+	return 0;
+}
+
 static int read_keys(struct reader *r, const struct doc_node *n)
 {
 	size_t count = doc_count(n);
@@ -337,6 +350,7 @@ static const struct {
 } keys[] = {
 	{ "mesh", read_name },       { "domains", read_domains }, { "policy", read_policy }, { "cache", read_cache },
 	{ "lineage", read_lineage }, { "refresh", read_refresh }, { "keys", read_keys },     { "views", read_views },
+	{ "timeout", read_timeout },
 };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 
@@ -383,6 +397,7 @@ int mesh_parse(const char *path, const char *text, size_t len, struct mesh_confi
 		return err_set(e, -ENOMEM, "%s: out of memory", path);
 	m->cache_limit_bytes = CACHE_LIMIT_DEFAULT;
 	m->refresh_ms = REFRESH_DEFAULT_MS;
+	m->timeout_ms = TIMEOUT_DEFAULT_MS;
 	m->path = io_absolute(NULL, path);
 	m->folder = m->path ? strdup(m->path) : NULL;
 	if (!m->folder) {
@@ -559,4 +574,14 @@ int mesh_domain_get(const struct mesh_config *m, const char *name, const struct 
 		     : err_set(e, -ENOENT, "%s: no such domain in %s; 'meshfs domain ls' lists them", name, m->path);
 	free(names);
 	return r;
+}
+
+int mesh_transfer_start(const struct mesh_config *m, struct transfer **ret, struct err *e)
+{
+	int64_t connect_ms = m->timeout_ms / 3;
+	struct transfer_config config = {
+		.connect_timeout_ms = connect_ms < CONNECT_MAX_MS ? connect_ms : CONNECT_MAX_MS,
+		.deadline_ms = m->timeout_ms * 2, /* what nobody waits for in a read(2) may take longer */
+	};
+	return transfer_start(&config, ret, e);
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct transfer;
+
 struct mesh_domain {
 	char *name;
 	char *store;    /* URL: file://, http://, https://, s3:// */
@@ -45,6 +47,7 @@ struct mesh_config {
 	char *lineage_db; /* absolute */
 	enum lineage_on_full lineage_on_full;
 	int64_t refresh_ms;
+	int64_t timeout_ms; /* how long a read waits for a store */
 	struct mesh_key *keys;
 	size_t key_count;
 	struct mesh_view_subject *views;
@@ -57,6 +60,8 @@ int mesh_find(const char *given, char **ret, struct err *e);
 int mesh_load(const char *path, struct mesh_config **ret, struct err *e);
 /* Both at once: what nearly every command starts with. */
 int mesh_open(const char *given, struct mesh_config **ret, struct err *e);
+/* A transfer engine that is as patient as `timeout` says. */
+int mesh_transfer_start(const struct mesh_config *m, struct transfer **ret, struct err *e);
 /* The text of a mesh file; `path` is where it stands (or would stand). */
 int mesh_parse(const char *path, const char *text, size_t len, struct mesh_config **ret, struct err *e);
 void mesh_config_free(struct mesh_config *m);

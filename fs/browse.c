@@ -72,7 +72,7 @@ int browse_open(const struct invocation *inv, const char *domain, struct browse 
 	struct browse b = { 0 };
 	int r = mesh_open(inv->mesh_path, &b.mesh, e);
 	if (!r)
-		r = transfer_start(NULL, &b.transfer, e);
+		r = mesh_transfer_start(b.mesh, &b.transfer, e);
 	if (!r)
 		r = open_domains(&b, domain, e);
 	if (!r && b.count)

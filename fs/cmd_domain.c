@@ -68,7 +68,7 @@ static int add(const struct mesh_config *mesh, struct mesh_domain *config, struc
 {
 	struct transfer *t = NULL;
 	struct domain *d = NULL;
-	int r = transfer_start(NULL, &t, e);
+	int r = mesh_transfer_start(mesh, &t, e);
 	if (!r)
 		r = domain_open(mesh, config, t, &d, e);
 	if (!r)

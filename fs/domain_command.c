@@ -14,7 +14,7 @@ int domain_command_open(const struct invocation *inv, const char *domain, struct
 	if (!r)
 		r = mesh_domain_get(c.mesh, domain, &config, e);
 	if (!r)
-		r = transfer_start(NULL, &c.transfer, e);
+		r = mesh_transfer_start(c.mesh, &c.transfer, e);
 	if (!r)
 		r = domain_open(c.mesh, config, c.transfer, &c.domain, e);
 	if (r)

@@ -219,12 +219,12 @@ static int key_get(void *arg, const char *name, unsigned char ret_key[POLICY_KEY
 
 static int start_parts(struct mesh *m, struct err *e)
 {
-	struct transfer_config transfer = { 0 };
-	int r = transfer_start(&transfer, &m->transfer, e);
+	int r = mesh_transfer_start(m->config, &m->transfer, e);
 	if (r)
 		return r;
 	struct reader_config reader = { .cache_folder = m->config->cache_folder,
 					.cache_limit_bytes = m->config->cache_limit_bytes,
+					.deadline_ms = m->config->timeout_ms,
 					.keys = { key_get, (void *)m->config } };
 	if ((r = reader_start(&reader, m->transfer, &m->reader, e)))
 		return r;

@@ -31,6 +31,7 @@ TEST(every_key)
 				      "cache:   { dir: ~/c, limit: 2GiB }\n"
 				      "lineage: { db: lineage.db, on_full: serve }\n"
 				      "refresh: 250ms\n"
+				      "timeout: 3s\n"
 				      "keys:    { train-1: keys/train-1.key, other: /k }\n"
 				      "views:   [ { group: ds, purpose: training }, { user: ana } ]\n");
 	if (!m)
@@ -52,6 +53,7 @@ TEST(every_key)
 	CHECK_STR(m->lineage_db, "/srv/acme/lineage.db");
 	CHECK_INT(m->lineage_on_full, LINEAGE_FULL_SERVE);
 	CHECK_INT(m->refresh_ms, 250);
+	CHECK_INT(m->timeout_ms, 3000);
 	CHECK_STR(mesh_key_find(m, "train-1")->path, "/srv/acme/keys/train-1.key");
 	CHECK_STR(mesh_key_find(m, "other")->path, "/k");
 	CHECK(!mesh_key_find(m, "none"));
@@ -88,6 +90,7 @@ TEST(defaults)
 	CHECK_STR(m->lineage_db, "/x/state/meshfs/lineage/acme.db");
 	CHECK(m->cache_limit_bytes == (uint64_t)20 << 30);
 	CHECK_INT(m->refresh_ms, 5000);
+	CHECK_INT(m->timeout_ms, 30000);
 	mesh_config_free(m);
 	unsetenv("XDG_CACHE_HOME");
 	unsetenv("XDG_STATE_HOME");
@@ -118,6 +121,7 @@ TEST(what_is_wrong_is_told_with_its_place)
 		{ "mesh: a\ncache: { limit: lots }\n", ":2:17: 'limit'" },
 		{ "mesh: a\ncache: { limit: 5 }\n", "at least 1MiB" },
 		{ "mesh: a\ncache: { size: 5GiB }\n", ":2:10" },
+		{ "mesh: a\ntimeout: 1ms\n", ":2:10: 'timeout'" },
 		{ "mesh: a\nrefresh: soon\n", ":2:10: 'refresh'" },
 		{ "mesh: a\nrefresh: 1ms\n", "50ms" },
 		{ "mesh: a\nlineage: { on_full: drop }\n", "on_full" },
