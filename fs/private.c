@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,29 @@ static int map_self(uid_t uid, gid_t gid)
 	return r ? r : write_text("/proc/self/gid_map", text);
 }
 
+/* In a chroot "/" need not be a mount, and the mount that it lies in cannot be named.  The others can.  If the hidden one is shared,
+ * what the run mounts directly beneath it shows outside the chroot too, to this user alone as any mount, and goes with the run. */
+static int stop_each(void)
+{
+	char room[8192];
+	struct mntent entry;
+	FILE *table = setmntent("/proc/self/mounts", "re");
+	if (!table)
+		return -errno;
+	while (getmntent_r(table, &entry, room, sizeof room))
+		mount(NULL, entry.mnt_dir, NULL, MS_SLAVE, NULL); /* one that another covers is out of reach for us as well */
+	endmntent(table);
+	return 0;
+}
+
+/* What others mount still comes in; what the run mounts does not go out. */
+static int stop_propagation(void)
+{
+	if (!mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+		return 0;
+	return errno == EINVAL ? stop_each() : -errno;
+}
+
 int private_mounts(struct err *e)
 {
 	uid_t uid = geteuid();
@@ -45,8 +69,6 @@ int private_mounts(struct err *e)
 		if (r)
 			return err_set_kind(e, ERR_FAIL, -EIO, "cannot map the user into the new namespace: %s", strerror(-r));
 	}
-	/* What others mount still comes in; what the run mounts does not go out. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
-		return err_set_kind(e, ERR_FAIL, -errno, "cannot make the mounts private: %s", strerror(errno));
-	return 0;
+	int r = stop_propagation();
+	return r ? err_set_kind(e, ERR_FAIL, r, "cannot make the mounts private: %s", strerror(-r)) : 0;
 }
