@@ -64,8 +64,11 @@ static int code_of(sqlite3 *handle, int result, const char **ret_advice)
 		extended = result;
 	if (extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_PRIMARYKEY || extended == SQLITE_CONSTRAINT_ROWID)
 		return -EEXIST;
-	if ((result & 0xff) == SQLITE_CANTOPEN && handle && sqlite3_system_errno(handle))
-		return -sqlite3_system_errno(handle);
+	int system = handle ? sqlite3_system_errno(handle) : 0;
+	if ((result & 0xff) == SQLITE_IOERR && system == ENOSPC)
+		result = SQLITE_FULL; /* the shared memory of a WAL tells it so */
+	if ((result & 0xff) == SQLITE_CANTOPEN && system)
+		return -system;
 	for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
 		if (results[i].result == (result & 0xff)) {
 			*ret_advice = results[i].advice;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,40 @@ static int make_folders(struct domain *d, struct err *e)
 	return 0;
 }
 
+/* -- a cache that cannot be written ---------------------------------------------------------- */
+
+/* Does a disk that is full, broken or not ours say so? */
+static bool spare_error(int code)
+{
+	return code == -ENOSPC || code == -EDQUOT || code == -EROFS || code == -EACCES || code == -EPERM || code == -EIO;
+}
+
+static char *spare_folder(struct domain *d)
+{
+	char *there = atomic_load(&d->spare), *none = NULL;
+	if (there)
+		return there;
+	const char *tmp = getenv("TMPDIR");
+	char *made = text_format("%s/meshfs-%s-XXXXXX", tmp && *tmp ? tmp : "/tmp", d->name);
+	if (!made || !mkdtemp(made)) {
+		free(made);
+		return NULL;
+	}
+	if (atomic_compare_exchange_strong(&d->spare, &none, made))
+		return made;
+	rmdir(made);
+	free(made);
+	return none;
+}
+
+static void drop_spare(struct domain *d)
+{
+	char *folder = atomic_load(&d->spare);
+	if (folder)
+		io_remove_tree(folder, NULL);
+	free(folder);
+}
+
 static int load_local(struct domain *d, bool *ret_changed);
 
 int domain_open(const struct mesh_config *mesh, const struct mesh_domain *config, struct transfer *t, struct domain **ret, struct err *e)
@@ -63,6 +98,7 @@ int domain_open(const struct mesh_config *mesh, const struct mesh_domain *config
 	if (!d)
 		return err_set(e, -ENOMEM, "%s: out of memory", config->name);
 	bool changed;
+	struct err why = ERR_INIT;
 	strncpy(d->name, config->name, NAME_SIZE - 1);
 	d->single_writer = config->single_writer;
 	pthread_mutex_init(&d->commit_lock, NULL);
@@ -78,8 +114,10 @@ int domain_open(const struct mesh_config *mesh, const struct mesh_domain *config
 		d->tmp = io_join(d->folder, "tmp");
 		d->heads_folder = heads_folder_of(config->store);
 	}
-	if (!r)
-		r = make_folders(d, e);
+	if (!r && (r = make_folders(d, &why)) != 0) {
+		/* A catalog that is already here is read all the same, others go to the spare folder. */
+		r = spare_error(r) ? 0 : err_move(e, &why);
+	}
 	if (!r)
 		r = store_open(t, config->name, config->store, config->endpoint, config->region, &d->store, e);
 	if (r) {
@@ -101,6 +139,7 @@ void domain_free(struct domain *d)
 	pthread_mutex_destroy(&d->commit_lock);
 	pthread_mutex_destroy(&d->refresh_lock);
 	pthread_mutex_destroy(&d->lock);
+	drop_spare(d);
 	free(d->folder);
 	free(d->snapshots);
 	free(d->manifests_folder);
@@ -268,18 +307,25 @@ static void tidy(const char *folder, const char *keep)
 	closedir(dir);
 }
 
+static bool in_spare(struct domain *d, const char *path)
+{
+	const char *spare = atomic_load(&d->spare);
+	return spare && text_starts(path, spare) && path[strlen(spare)] == '/';
+}
+
 int domain_adopt_locked(struct domain *d, const struct head *h, const char *path, struct err *e)
 {
 	struct snapshot *s = NULL;
+	struct err why = ERR_INIT;
 	char hex[SHA256_HEX_SIZE];
 	char *kept = hashed_path(d->snapshots, &h->snapshot);
 	int r = kept ? 0 : err_set(e, -ENOMEM, "%s: out of memory", d->name);
-	if (!r && strcmp(kept, path) != 0 && rename(path, kept))
+	if (!r && strcmp(kept, path) != 0 && !in_spare(d, path) && rename(path, kept))
 		r = err_set(e, -errno, "%s: %s", kept, strerror(errno));
 	if (!r)
-		r = open_snapshot(d, h, kept, &s, e);
-	if (!r)
-		r = write_local_head(d, h, e);
+		r = open_snapshot(d, h, in_spare(d, path) ? path : kept, &s, e);
+	if (!r && (r = write_local_head(d, h, &why)) != 0)
+		r = spare_error(r) ? 0 : err_move(e, &why); /* then the next process asks the store anew */
 	if (!r) {
 		set_current(d, h, s);
 		hex_format(h->snapshot.bytes, SHA256_SIZE, hex);
@@ -294,7 +340,7 @@ int domain_adopt_locked(struct domain *d, const struct head *h, const char *path
 
 /* -- the store ----------------------------------------------------------------------------- */
 
-static int fetch_pieces(struct domain *d, const char *key, uint64_t size, const struct digest *digest, int fd, struct err *e)
+static int fetch_pieces(struct domain *d, const char *key, uint64_t size, const struct digest *digest, int fd, int *ret_disk, struct err *e)
 {
 	struct digest found;
 	struct sha256 *h = sha256_new();
@@ -306,9 +352,7 @@ static int fetch_pieces(struct domain *d, const char *key, uint64_t size, const 
 		if (r)
 			break;
 		sha256_update(h, piece, n);
-		r = io_write_full(fd, piece, n);
-		if (r)
-			err_set(e, r, "%s: %s: %s", d->name, d->tmp, strerror(-r));
+		*ret_disk = r = io_write_full(fd, piece, n);
 		at += n;
 	}
 	if (!r) {
@@ -317,31 +361,52 @@ static int fetch_pieces(struct domain *d, const char *key, uint64_t size, const 
 			r = err_set(e, -EBADMSG, "%s: %s: the bytes in the store do not match their hash", d->name, key);
 	}
 	if (!r && fsync(fd))
-		r = err_set(e, -errno, "%s: %s", d->tmp, strerror(errno));
+		*ret_disk = r = -errno;
 	sha256_free(h);
 	free(piece);
 	return r;
 }
 
-int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *path, struct err *e)
+/* To <folder>/<digest> by way of `tmp`.  `ret_disk`: what the disk failed with (and `e` says nothing yet), else 0. */
+static int fetch_to(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *tmp, const char *folder,
+		    char **ret_path, int *ret_disk, struct err *e)
 {
-	char *scratch = text_format("%s/fetch-XXXXXX", d->tmp);
-	if (!scratch)
-		return err_set(e, -ENOMEM, "%s: out of memory", d->name);
-	int fd = mkostemp(scratch, O_CLOEXEC);
-	if (fd < 0) {
-		int r = err_set(e, -errno, "%s: %s", scratch, strerror(errno));
-		free(scratch);
-		return r;
-	}
-	int r = fetch_pieces(d, key, size, digest, fd, e);
-	close(fd);
+	char *scratch = text_format("%s/fetch-XXXXXX", tmp), *path = hashed_path(folder, digest);
+	int fd = -1, r = scratch && path ? 0 : err_set(e, -ENOMEM, "%s: out of memory", d->name);
+	*ret_disk = 0;
+	if (!r && (fd = mkostemp(scratch, O_CLOEXEC)) < 0)
+		*ret_disk = r = -errno;
+	if (!r)
+		r = fetch_pieces(d, key, size, digest, fd, ret_disk, e);
 	if (!r && rename(scratch, path))
-		r = err_set(e, -errno, "%s: %s", path, strerror(errno));
-	if (r)
-		unlink(scratch);
+		*ret_disk = r = -errno;
+	if (fd >= 0) {
+		close(fd);
+		if (r)
+			unlink(scratch);
+	}
 	free(scratch);
+	if (r)
+		free(path);
+	else
+		*ret_path = path;
 	return r;
+}
+
+int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *folder, char **ret_path,
+		 struct err *e)
+{
+	int disk;
+	int r = fetch_to(d, key, size, digest, d->tmp, folder, ret_path, &disk, e);
+	const char *spare = disk && spare_error(disk) ? spare_folder(d) : NULL;
+	if (!spare)
+		return disk ? err_set(e, disk, "%s: %s: %s", d->name, d->tmp, strerror(-disk)) : r;
+	if (!d->folder_told) {
+		d->folder_told = true;
+		log_warn("%s: %s: %s: its catalog is kept in %s while this runs", d->name, d->tmp, strerror(-disk), spare);
+	}
+	r = fetch_to(d, key, size, digest, spare, spare, ret_path, &disk, e);
+	return disk ? err_set(e, disk, "%s: %s: %s", d->name, spare, strerror(-disk)) : r;
 }
 
 /* Heads are never replaced or deleted, so the one we know must still be there, unchanged. */
@@ -373,10 +438,13 @@ static int fetch_snapshot(struct domain *d, const struct head *h, struct err *e)
 	snapshot_key(&h->snapshot, key);
 	int r = 0;
 	struct snapshot *s;
-	if (!access(path, R_OK) && !open_snapshot(d, h, path, &s, NULL))
+	if (!access(path, R_OK) && !open_snapshot(d, h, path, &s, NULL)) {
 		snapshot_unref(s); /* it is here already */
-	else
-		r = domain_fetch(d, key, h->size, &h->snapshot, path, e);
+	} else {
+		free(path);
+		path = NULL;
+		r = domain_fetch(d, key, h->size, &h->snapshot, d->snapshots, &path, e);
+	}
 	if (r == -ENOENT)
 		r = err_set(e, -EBADMSG, "%s: head %" PRIu64 " names a snapshot that is not in the store", d->name, h->generation);
 	if (!r)

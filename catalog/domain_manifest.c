@@ -143,7 +143,9 @@ static int load(struct domain *d, const char *product, const struct version_info
 	}
 	if (r) {
 		manifest_key(&v->manifest, key);
-		r = domain_fetch(d, key, v->manifest_size, &v->manifest, path, e);
+		free(path);
+		path = NULL;
+		r = domain_fetch(d, key, v->manifest_size, &v->manifest, d->manifests_folder, &path, e);
 		if (r == -ENOENT)
 			r = err_set(e, -EIO, "%s/%s/%s: its manifest is not in the store; restore it, or withdraw the version", d->name,
 				    product, v->version);

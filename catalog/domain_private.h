@@ -22,6 +22,8 @@ struct domain {
 	bool single_writer;
 	struct store *store;
 	char *folder, *snapshots, *manifests_folder, *tmp;
+	_Atomic bool folder_told; /* that it cannot be written */
+	_Atomic(char *) spare; /* a folder of this process in $TMPDIR, for what the cache's disk has no room for; or NULL */
 	char *heads_folder; /* of a file:// store, or NULL */
 
 	pthread_mutex_t commit_lock;  /* one commit at a time; rank: before refresh_lock */
@@ -38,8 +40,10 @@ struct domain {
 int manifest_cache_new(struct manifest_cache **ret);
 void manifest_cache_free(struct manifest_cache *c); /* NULL is legal */
 
-/* Brings an object of exactly `size` bytes and the given SHA-256 to `path` (atomically). */
-int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *path, struct err *e);
+/* Brings an object of exactly `size` bytes and the given SHA-256 to <folder>/<digest> (atomically); when nothing can be written there, to the
+ * spare folder.  `ret_path` is where it lies; the caller's. */
+int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *folder, char **ret_path,
+		 struct err *e);
 /* domain_refresh with the history check forced; -ENOENT with d->seen.generation 0 when the store holds no catalog. */
 int domain_refresh_now(struct domain *d, bool check_history, bool *ret_changed, struct err *e);
 /* Makes `h`, whose snapshot's file is `path` (moved into the cache), the current generation.  Caller holds refresh_lock. */

@@ -241,7 +241,13 @@ static void log_failure(struct range *g, int code, const struct err *e)
 	int64_t now = clock_mono_ms(), last = atomic_load(&g->domain->logged_ms);
 	if (code == -ECANCELED || (last && now - last < LOG_INTERVAL_MS) || !atomic_compare_exchange_strong(&g->domain->logged_ms, &last, now))
 		return;
-	log_error("%s: %s: %s", g->domain->name, g->pack.key, e && e->text[0] ? e->text : strerror(-code));
+	const struct content *c = g->current ? g->current->content : NULL;
+	const struct manifest_info *info = c ? manifest_info(c->manifest) : NULL;
+	const char *why = e && e->text[0] ? e->text : strerror(-code);
+	if (c)
+		log_error("%s/%s/%s/%s: chunk %u: %s", g->domain->name, info->product, info->version, c->path, g->current->chunk[0].slot, why);
+	else
+		log_error("%s: %s: %s", g->domain->name, g->pack.key, why);
 }
 
 static int reader_code(const struct range *g, int code)

@@ -204,6 +204,8 @@ void op_defer(struct op *op)
 int op_fail(struct op *op, int code)
 {
 	assert(code < 0);
+	if (code == -EBADMSG || code == -EPROTONOSUPPORT)
+		code = -EIO; /* what is wrong inside a store is nobody's errno */
 	ANSWER(op, fuse_reply_err(op->req, -code));
 }
 

@@ -24,6 +24,8 @@ int slot_manifest(struct slot *slot, struct manifest **ret)
 		r = domain_manifest_cached(slot->domain->domain, slot->product, &slot->info, &m, NULL);
 		if (!r)
 			slot->manifest = m;
+		else if (r != -ENOMEM)
+			r = -EAGAIN; /* a file here that will not do: whoever asks the store finds out why, and says so */
 	}
 	if (!r)
 		*ret = manifest_ref(slot->manifest);
