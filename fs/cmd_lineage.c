@@ -21,6 +21,8 @@ static const struct verb {
 	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up, false },
 	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down, false },
 	{ "trace", "trace ADDRESS --where EXPR", "which runs were served rows like these", lineage_verb_trace, false },
+	{ "erasure-report", "erasure-report ADDRESS --where EXPR", "what rows touched, and whom to tell, before they are erased", lineage_verb_erasure,
+	  false },
 	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },
 	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify, false },
 	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune, false },

@@ -250,6 +250,34 @@ static int ask_row(struct ask *q, struct where_hit *hit)
 	return 0;
 }
 
+/* Of a pruned run only the versions are known. */
+static int ask_pruned(struct ask *q, const char *address, const char *run)
+{
+	struct db_stmt *s;
+	size_t n = strlen(address);
+	int r = db_prepare(lineage_db(q->l),
+			   "SELECT v.address, r.name FROM inputs i JOIN runs r ON r.id = i.run JOIN versions v ON v.id = i.version"
+			   " JOIN decisions d ON d.id = i.decision WHERE r.pruned_ns IS NOT NULL AND d.outcome = 1 AND (?1 IS NULL OR r.name = ?1 OR r.uuid = ?1)"
+			   " GROUP BY v.id, r.id",
+			   &s, q->e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, run);
+	while (!r && (r = db_step(s, q->e)) == DB_ROW) {
+		const char *version = db_text(s, 0);
+		size_t m = strlen(version);
+		size_t both = n < m ? n : m;
+		bool covered = !strncmp(version, address, both) && (!version[both] || version[both] == '/') && (!address[both] || address[both] == '/');
+		char *why = covered ? text_format("the reads of run %s were pruned; it was served files of this version", db_text(s, 1)) : NULL;
+		char *what = covered ? text_format("%s (run %s)", version, db_text(s, 1)) : NULL;
+		r = !covered ? 0 : why && what ? add_gone(q, what, NULL, why) : no_memory(q);
+		free(why);
+		free(what);
+	}
+	db_finalize(s);
+	return r;
+}
+
 static int ask_reads(struct ask *q, const char *address, const char *run, bool quiet)
 {
 	struct rows rows = { .q = q };
@@ -396,6 +424,8 @@ int where_ask(struct lineage *l, struct scan *s, const char *address, const char
 	int r = q.counted && q.views ? load_views(&q) : no_memory(&q);
 	if (!r)
 		r = ask_reads(&q, address, run, quiet);
+	if (!r)
+		r = ask_pruned(&q, address, run);
 	if (!r && sources)
 		r = ask_sources(&q, address, quiet);
 	if (q.counted)

@@ -186,3 +186,36 @@ def test_wrong_questions(shop):
         assert done.returncode in (2, 3) and done.stderr.count("\n") == 1, where
     shop.run("lineage", "trace", "sales/orders", status=2)
     shop.run("lineage", "trace", "sales/orders", "--where", "customer_id == 17", "--run", "nobody", status=4)
+
+
+def test_erasure_report(shop):
+    shop.publish("sales/orders/1.1.0", shop.sources["sales/orders/1.1.0"])
+    customer = 17
+    counts = {(v, f): int((frame(shop, v, f).customer_id == customer).sum()) for v in ("sales/orders/1.0.0", "sales/orders/1.1.0")
+              for f in shop.sources[v]}
+    kinds = collections.defaultdict(list)
+    for item in shop.json("lineage erasure-report", "sales/orders", "--where", f"customer_id == {customer}"):
+        kinds[item["kind"]].append(item)
+    holds = {v: sum(n for (w, _), n in counts.items() if w == v) for v, _ in counts}
+    assert {v["address"]: v["rows"] for v in kinds["version"] if v["relation"] == "holds"} == {v: n for v, n in holds.items() if n}
+    assert {v["address"] for v in kinds["version"] if v["relation"] == "descends"} == {"sales/joined/1.0.0", "ml/features/1.0.0"}
+    a = frame(shop, "sales/orders/1.0.0", "a.csv")
+    served = {"join": holds["sales/orders/1.0.0"], "report": int((a[a.country != "US"].customer_id == customer).sum())}
+    assert {r["run"]: r["rows"] for r in kinds["run"] if r["relation"] == "served"} == {k: n for k, n in served.items() if n}
+    assert {r["run"] for r in kinds["run"] if r["relation"] == "descends"} == {"featurise", "train", "evaluate"}
+    assert [o["sha256"] for o in kinds["output"]] == [hashlib.sha256((shop.tmp / "model.bin").read_bytes()).hexdigest()]
+    assert {d["domain"] for d in kinds["domain"]} == {"sales", "ml"}
+    assert next(d["team"] for d in kinds["domain"] if d["domain"] == "sales").count("olga") == 1
+    assert len(kinds["user"]) == 1 and set(kinds["user"][0]["runs"]) == {r["run"] for r in kinds["run"]}
+    if served["report"]:
+        assert ["report"] in [v["runs"] for v in kinds["view"]] and "rows where" in kinds["view"][0]["masks"]
+    words = shop.run("lineage", "erasure-report", "sales/orders", "--where", f"customer_id == {customer}").stdout
+    assert "People to tell" in words and "model.bin" in words and "sales/joined/1.0.0  by descent" in words
+    nobody = shop.run("lineage", "erasure-report", "sales/orders", "--where", "customer_id == 4711").stdout
+    assert "No version" in nobody
+
+
+def test_pruned_reads_are_told_of(shop):
+    shop.run("lineage", "prune", "--before", "2100-01-01")
+    told = shop.json("lineage trace", "sales/orders", "--where", "customer_id == 17")
+    assert {t["status"] for t in told} == {"gone"} and any("join" in t["why"] and "pruned" in t["why"] for t in told)
