@@ -1,0 +1,103 @@
+"""docs/AUDIT.md: its commands run in order, as they stand there, and their answers are right."""
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from meshkit import TOP, need_fuse
+
+from test_docs import shell_environment
+
+MARK = "@@ question "
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """{number of the question (0: the example): its output}"""
+    from meshkit import Mesh
+    need_fuse()
+    if not shutil.which("sqlite3"):
+        pytest.skip("sqlite3 is not installed")
+    mesh = Mesh(tmp_path_factory.mktemp("audit") / "mesh", init=False)
+    script = ["set -e"]
+    for part in re.split(r"^## ", (TOP / "docs" / "AUDIT.md").read_text(), flags=re.M)[1:]:
+        number = re.match(r"(\d+)\.", part)
+        script.append(f"echo '{MARK}{number[1] if number else 0}'")
+        script += re.findall(r"^```sh\n(.*?)^```$", part, re.S | re.M)
+    done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=mesh.environment()["HOME"], env=shell_environment(mesh),
+                          capture_output=True, text=True, timeout=150)
+    mesh.close()
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return {int(p.split("\n", 1)[0]): p.split("\n", 1)[1] for p in done.stdout.split(MARK)[1:]}
+
+
+def objects(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_every_question_has_an_answer(answers):
+    assert sorted(answers) == list(range(12)) and all(answers.values())
+    assert answers[0].rstrip().endswith("exit 1")  # advertising was refused
+
+
+def test_1_where_a_row_came_from(answers):
+    assert re.search(r"^output .*model\.bin .*\n  run model-1 .*\n    version sales/orders/1\.0\.0 ", answers[1], re.M)
+    assert "1 row of sales/orders/1.0.0/orders.csv" in answers[1]
+
+
+def test_2_who_must_be_told(answers):
+    assert "output " in answers[2] and "version sales/totals/1.0.0" in answers[2]
+    people = [line.split("|")[1:] for line in answers[2].splitlines() if "|" in line]
+    assert people == [["model-1", "training"], ["report-1", "reporting"]]
+
+
+def test_3_rows_about_a_person(answers):
+    assert "report-1" in answers[3] and "model-1" not in answers[3] and "ads-1" not in answers[3]
+    assert "1 row of sales/orders/1.0.0/orders.csv" in answers[3]
+
+
+def test_4_purposes(answers):
+    assert re.search(r"^purposes +reporting, training$", answers[4], re.M)
+    assert [line for line in answers[4].splitlines() if "|" in line] == ["advertising|denied|1", "reporting|served|1", "training|served|1"]
+
+
+def test_5_the_rules_that_decided(answers):
+    read, now = objects(answers[5])
+    assert read["rules"] == "use/contact-data,use/one-customer-out,sales/everyone"
+    assert read["policy"] == now["policy"]
+    assert "column email: drop" in answers[5] and "policy/use.policy:3" in answers[5]
+
+
+def test_6_what_was_seen(answers):
+    assert answers[6].startswith('model-1|orders.csv|column "email" drop')
+    assert "rows not (row.customer_id == 18)" in answers[6] and "report-1" not in answers[6]
+
+
+def test_7_quality(answers):
+    (version,) = objects(answers[7])
+    assert version["quality"]["failed_errors"] == 0
+    assert {"check": "rowCount", "passed": True, "measured": 3}.items() <= [c for c in version["quality"]["checks"] if c["check"] == "rowCount"][0].items()
+
+
+def test_8_categories_recipients_deadlines(answers):
+    (version,) = objects(answers[8])
+    assert {c["name"]: c["classification"] for c in version["columns"]}["email"] == "restricted"
+    assert [c["tags"] for c in version["columns"] if c["name"] == "email"] == [["pii", "EMAIL_ADDRESS"]]
+    assert [line.split("|")[1] for line in answers[8].splitlines() if re.fullmatch(r"\w+\|\w+", line)] == ["reporting", "training"]
+    assert '"retention"' in answers[8] and re.search(r'"value": "?2\b', answers[8])
+
+
+def test_9_training_content_by_source(answers):
+    assert answers[9].splitlines()[:2] == ["address|runs|files", "sales/orders/1.0.0|1|1"]
+
+
+def test_10_the_record_is_whole(answers):
+    assert re.search(r"^\d+ seals hold", answers[10], re.M) and re.search(r"^0$", answers[10], re.M)
+    assert answers[10].rstrip().endswith("exit 5")
+
+
+def test_11_who_was_refused(answers):
+    assert re.search(r"1× denied  sales/orders/1\.0\.0/orders\.csv  by cat\[\d+\] in ads-1  \(use/other-purposes\)", answers[11])
+    assert "not a purpose that the contract allows" in answers[11]
