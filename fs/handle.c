@@ -1,9 +1,12 @@
 #include "fs/handle.h"
 
 #include "fs/content.h"
+#include "fs/draft.h"
 #include "fs/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct handle *handle_new(struct session *s, enum handle_kind kind)
 {
@@ -31,6 +34,22 @@ void folder_clear(struct handle *h)
 	h->item_count = 0;
 }
 
+int folder_add(struct handle *h, const char *name, enum node_kind kind, uint64_t ino)
+{
+	if (!(h->item_count & (h->item_count - 1))) {
+		size_t room = h->item_count ? h->item_count * 2 : 1;
+		struct folder_item *items = realloc(h->items, room * sizeof *items);
+		if (!items)
+			return -ENOMEM;
+		h->items = items;
+	}
+	char *copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	h->items[h->item_count++] = (struct folder_item){ copy, kind, ino };
+	return 0;
+}
+
 void handle_free(struct handle *h)
 {
 	if (!h)
@@ -42,6 +61,8 @@ void handle_free(struct handle *h)
 	pthread_mutex_unlock(&h->session->handles_lock);
 	if (h->record)
 		recorder_close_record(h->session->mesh->recorder, h->record, content_fetched_bytes(h->content) - h->fetched_before);
+	if (h->dnode)
+		draft_close(h);
 	buf_free(&h->text);
 	if (h->content)
 		content_unref(h->content);

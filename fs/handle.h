@@ -12,7 +12,9 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-enum handle_kind { HANDLE_TEXT, HANDLE_FILE, HANDLE_FOLDER };
+enum handle_kind { HANDLE_TEXT, HANDLE_FILE, HANDLE_FOLDER, HANDLE_DRAFT };
+
+struct dnode;
 
 struct handle {
 	enum handle_kind kind;
@@ -32,6 +34,11 @@ struct handle {
 	uint64_t record;         /* of fs/recorder.h */
 	uint64_t fetched_before; /* by others, before this open */
 	struct stat st;
+
+	/* HANDLE_DRAFT */
+	int fd;              /* owned */
+	struct dnode *dnode; /* counted in its `opens` */
+	bool writing;
 
 	/* HANDLE_FOLDER */
 	struct place place;
@@ -57,5 +64,6 @@ static inline struct handle *handle_of(uint64_t number)
 /* The attributes that an open file keeps; NULL: ask the tree. */
 const struct stat *handle_stat(uint64_t number);
 void folder_clear(struct handle *h);
+int folder_add(struct handle *h, const char *name, enum node_kind kind, uint64_t ino);
 
 #endif

@@ -1,4 +1,5 @@
 /* Products and versions that a session may see, and the listings of folders outside of versions. */
+#include "fs/draft.h"
 #include "fs/tree.h"
 
 #include "fs/search_folder.h"
@@ -155,6 +156,19 @@ static int list_product_name(void *arg, const struct product_info *info)
 	return l->each(l->arg, info->name, KIND_PRODUCT, 0);
 }
 
+static int list_promised(void *arg, const char *name)
+{
+	struct listing *l = arg;
+	bool listed = tree_product_visible(l->session, l->domain, l->snapshot, name);
+	return listed ? 0 : l->each(l->arg, name, KIND_PRODUCT, 0);
+}
+
+static int list_draft(void *arg, const char *name, uint64_t id)
+{
+	struct listing *l = arg;
+	return l->each(l->arg, name, KIND_PRODUCT, id);
+}
+
 static int list_version(void *arg, struct slot *slot, enum outcome outcome)
 {
 	struct listing *l = arg;
@@ -174,7 +188,9 @@ static int list_product(struct listing *l, const struct vnode *v)
 	if (!r && pick.slot)
 		r = l->each(l->arg, "latest", KIND_LINK, 0);
 	nodes_slot_unref(l->session->nodes, pick.slot, 1);
-	return r ? r : tree_versions(l->session, l->domain, l->snapshot, v->product, list_version, l);
+	if (!r)
+		r = tree_versions(l->session, l->domain, l->snapshot, v->product, list_version, l);
+	return r ? r : draft_list(l->session, l->domain, v->product, list_draft, l);
 }
 
 static int list_link(void *arg, const char *name)
@@ -217,6 +233,8 @@ int tree_list(struct session *s, const struct place *p, bool asked, tree_each ea
 		r = list_files(VIRTUAL_DOMAIN, &l);
 		if (!r)
 			r = snapshot_products(l.snapshot, list_product_name, &l);
+		if (!r)
+			r = draft_list_products(s, l.domain, list_promised, &l);
 		break;
 	case KIND_PRODUCT:
 		r = list_product(&l, p->vnode);

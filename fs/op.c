@@ -229,6 +229,19 @@ int op_reply_entry(struct op *op, const struct op_entry *entry)
 	ANSWER(op, fuse_reply_entry(op->req, &p));
 }
 
+int op_reply_create(struct op *op, const struct op_entry *entry, const struct op_open *open)
+{
+	struct fuse_entry_param p;
+	struct fuse_file_info fi = { .fh = open->handle, .keep_cache = open->keep_cache, .direct_io = open->direct_io };
+	fill_entry(&p, entry);
+	ANSWER(op, fuse_reply_create(op->req, &p, &fi));
+}
+
+int op_reply_written(struct op *op, size_t size)
+{
+	ANSWER(op, fuse_reply_write(op->req, size));
+}
+
 int op_reply_attr(struct op *op, const struct stat *st, double timeout)
 {
 	ANSWER(op, fuse_reply_attr(op->req, st, timeout));

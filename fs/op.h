@@ -97,6 +97,8 @@ int op_reply_link(struct op *op, const char *target);
 int op_reply_open(struct op *op, const struct op_open *open);
 int op_reply_bytes(struct op *op, const void *bytes, size_t len);
 int op_reply_size(struct op *op, size_t size); /* extended attributes: how large it is */
+int op_reply_written(struct op *op, size_t size);
+int op_reply_create(struct op *op, const struct op_entry *entry, const struct op_open *open);
 int op_reply_statfs(struct op *op, const struct statvfs *st);
 
 /* A buffer of directory entries as the kernel wants them. */

@@ -6,6 +6,7 @@
 #include "fs/handle.h"
 #include "fs/node.h"
 #include "fs/op.h"
+#include "fs/op_draft.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 #include "fs/virtual.h"
@@ -38,6 +39,14 @@ static void run_lookup(struct op *op)
 	struct wait w = { 0 };
 	struct op_entry entry;
 	int r = tree_place(s, op->node, &parent, &w);
+	if (!r && parent.kind == KIND_PRODUCT && draft_name_version(op->name, NULL)) {
+		r = draft_lookup_root(s, parent.vnode->domain, parent.vnode->product, op->name, &entry);
+		if (r)
+			op_fail(op, r);
+		else if (op_reply_entry(op, &entry))
+			draft_forget(s, entry.id, 1);
+		goto out;
+	}
 	if (!r)
 		r = tree_child(s, &parent, op->name, op->waited, &child, &w);
 	if (!r && is_work(op, &child)) {
@@ -46,6 +55,9 @@ static void run_lookup(struct op *op)
 	}
 	if (!r)
 		r = tree_attributes(s, &child, &entry, &w);
+	if (!r && child.kind == KIND_LINK && parent.kind == KIND_PRODUCT &&
+	    draft_product_known(s, parent.vnode->domain, parent.vnode->product))
+		entry.entry_timeout = 0; /* a draft is about to change what `latest` is */
 	if (!r)
 		r = nodes_looked_up(s->nodes, entry.id);
 	if (r == -EAGAIN) {
@@ -64,17 +76,25 @@ out:
 
 void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct op *op = op_new(req, run_lookup, parent, name);
+	struct op *op = op_new(req, draft_is(parent) ? draft_op_lookup : run_lookup, parent, name);
 	if (!op)
 		return;
 	atomic_fetch_add_explicit(&op->session->mesh->lookups, 1, memory_order_relaxed);
 	op_resume(op);
 }
 
+static void forget(struct session *s, uint64_t id, uint64_t count)
+{
+	if (draft_is(id))
+		draft_forget(s, id, count);
+	else
+		nodes_forget(s->nodes, id, count);
+}
+
 void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	struct session *s = fuse_req_userdata(req);
-	nodes_forget(s->nodes, ino, count);
+	forget(s, ino, count);
 	fuse_reply_none(req);
 }
 
@@ -82,7 +102,7 @@ void ll_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 {
 	struct session *s = fuse_req_userdata(req);
 	for (size_t i = 0; i < count; i++)
-		nodes_forget(s->nodes, forgets[i].ino, forgets[i].nlookup);
+		forget(s, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -115,7 +135,7 @@ static void run_getattr(struct op *op)
 
 void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, run_getattr, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_getattr : run_getattr, ino, NULL);
 	if (!op)
 		return;
 	const struct stat *st = fi ? handle_stat(fi->fh) : NULL;
@@ -146,7 +166,7 @@ static void run_readlink(struct op *op)
 
 void ll_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct op *op = op_new(req, run_readlink, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_readlink : run_readlink, ino, NULL);
 	if (op)
 		op_resume(op);
 }
@@ -156,11 +176,13 @@ static void run_access(struct op *op)
 	struct session *s = op->session;
 	struct place p = { 0 };
 	struct wait w = { 0 };
-	if (op->flags & W_OK) {
-		op_fail(op, -EROFS);
+	if (draft_is(op->node)) { /* the owner may; what the modes say of others is the kernel's to check */
+		op_ok(op);
 		return;
 	}
 	int r = tree_place(s, op->node, &p, &w);
+	if (!r && (op->flags & W_OK) && !tree_may_hold_drafts(s, &p))
+		r = -EROFS;
 	bool plain = !r && (p.kind == KIND_FILE || (p.kind == KIND_ENTRY && p.entry.kind == ENTRY_FILE && !p.entry.executable));
 	if (r == -EAGAIN)
 		tree_wait(op, &w);
@@ -188,6 +210,10 @@ void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct op *op = op_new(req, NULL, ino, NULL);
 	if (!op)
 		return;
+	if (draft_is(ino)) {
+		draft_op_statfs(op);
+		return;
+	}
 	struct reader_stats stats;
 	reader_stats(op->session->mesh->reader, &stats);
 	uint64_t used = stats.cache_bytes < stats.cache_limit_bytes ? stats.cache_bytes : stats.cache_limit_bytes;

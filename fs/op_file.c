@@ -14,6 +14,7 @@
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/op.h"
+#include "fs/op_draft.h"
 #include "fs/recorder.h"
 #include "fs/state.h"
 #include "fs/tree.h"
@@ -224,7 +225,7 @@ static void run_open(struct op *op)
 
 void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, run_open, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_open : run_open, ino, NULL);
 	if (!op)
 		return;
 	op->flags = fi->flags;
@@ -293,7 +294,7 @@ static void run_read(struct op *op)
 
 void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	struct op *op = op_new(req, run_read, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_read : run_read, ino, NULL);
 	if (!op)
 		return;
 	op->handle = fi->fh;

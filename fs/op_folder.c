@@ -12,6 +12,7 @@
 #include "fs/kernel.h"
 #include "fs/node.h"
 #include "fs/op.h"
+#include "fs/op_draft.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 #include "fs/virtual.h"
@@ -75,7 +76,7 @@ static void run_opendir(struct op *op)
 void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)fi;
-	struct op *op = op_new(req, run_opendir, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_opendir : run_opendir, ino, NULL);
 	if (op)
 		op_resume(op);
 }
@@ -213,19 +214,7 @@ static int read_version(struct out *o, const struct handle *h, int64_t offset)
 
 static int add_item(void *arg, const char *name, enum node_kind kind, uint64_t ino)
 {
-	struct handle *h = arg;
-	if (!(h->item_count & (h->item_count - 1))) {
-		size_t room = h->item_count ? h->item_count * 2 : 1;
-		struct folder_item *items = realloc(h->items, room * sizeof *items);
-		if (!items)
-			return -ENOMEM;
-		h->items = items;
-	}
-	char *copy = strdup(name);
-	if (!copy)
-		return -ENOMEM;
-	h->items[h->item_count++] = (struct folder_item){ copy, kind, ino };
-	return 0;
+	return folder_add(arg, name, kind, ino);
 }
 
 static mode_t type_of(enum node_kind kind)
@@ -293,7 +282,7 @@ static void run_readdir(struct op *op)
 
 static void readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
-	struct op *op = op_new(req, run_readdir, ino, NULL);
+	struct op *op = op_new(req, draft_is(ino) ? draft_op_readdir : run_readdir, ino, NULL);
 	if (!op)
 		return;
 	op->handle = fi->fh;

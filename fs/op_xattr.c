@@ -2,6 +2,8 @@
 #define FUSE_USE_VERSION 314
 #include "fs/op_table.h"
 
+#include "fs/draft.h"
+
 #include "fs/content.h"
 #include "fs/node.h"
 #include "fs/op.h"
@@ -151,7 +153,7 @@ void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		fuse_reply_err(req, ENOTSUP);
 		return;
 	}
-	if (!text_starts(name, "user.mesh.")) {
+	if (!text_starts(name, "user.mesh.") || draft_is(ino)) {
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
@@ -164,6 +166,13 @@ void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 void ll_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	if (draft_is(ino)) {
+		if (size)
+			fuse_reply_buf(req, NULL, 0);
+		else
+			fuse_reply_xattr(req, 0);
+		return;
+	}
 	struct op *op = op_new(req, run_xattr, ino, NULL);
 	if (!op)
 		return;

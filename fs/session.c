@@ -1,5 +1,6 @@
 #include "fs/session.h"
 
+#include "fs/draft.h"
 #include "fs/handle.h"
 #include "fs/kernel.h"
 #include "fs/node.h"
@@ -84,6 +85,9 @@ static int start_parts(struct session *s, const struct session_config *c, struct
 	s->workers = pool_new("session", WORKERS, WORKER_QUEUE_MAX);
 	if (!s->mountpoint || !s->pins || !s->nodes || !s->workers)
 		return err_set(e, -ENOMEM, "no memory");
+	/* A run starts with nothing but what it makes itself; a mount takes up what was left. */
+	if ((r = drafts_new(s, !c->run_id && !c->pin, &s->drafts, e)))
+		return r;
 	for (size_t i = 0; s->pinned && i < s->mesh->domain_count; i++)
 		s->pins[i] = domain_snapshot(s->mesh->domains[i].domain);
 	snprintf(source, sizeof source, "meshfs:%.100s", s->mesh->config->name ? s->mesh->config->name : "mesh");
@@ -123,6 +127,7 @@ static void session_free(struct session *s)
 {
 	nodes_free(s->nodes); /* closes backing ids: before the kernel's descriptor */
 	kernel_free(s->kernel);
+	drafts_free(s->drafts);
 	for (size_t i = 0; s->pins && i < s->mesh->domain_count; i++)
 		snapshot_unref(s->pins[i]);
 	identity_fini(&s->who);
@@ -147,6 +152,7 @@ int session_start(struct mesh *m, const struct session_config *c, struct session
 	int r = start_parts(s, c, e);
 	if (r) {
 		kernel_stop(s->kernel);
+		drafts_stop(s->drafts, SETTLE_MS);
 		pool_free(s->workers);
 		if (*s->run_id && !s->joined)
 			recorder_end_run(m->recorder, s->run_id, 1, NULL);
@@ -174,7 +180,8 @@ int session_stop(struct session *s, int exit_status, struct err *e)
 	struct mesh *m = s->mesh;
 	kernel_stop(s->kernel);
 	unlist(s);
-	bool settled = op_settle(s, SETTLE_MS);
+	bool settled = drafts_stop(s->drafts, SETTLE_MS);
+	settled = op_settle(s, SETTLE_MS) && settled;
 	if (settled) {
 		pool_free(s->workers);
 		handles_sweep(s);

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct drafts;
 struct kernel;
 struct nodes;
 struct notifier;
@@ -65,6 +66,7 @@ struct session {
 	struct nodes *nodes;
 	struct kernel *kernel;
 	struct pool *workers;
+	struct drafts *drafts;
 	char *mountpoint;
 	struct subject subject;
 	struct identity who;

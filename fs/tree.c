@@ -1,6 +1,7 @@
 #include "fs/tree.h"
 
 #include "fs/content.h"
+#include "fs/draft.h"
 #include "fs/kernel.h"
 #include "fs/search_folder.h"
 #include "fs/state.h"
@@ -191,7 +192,7 @@ static int child_of_domain(struct session *s, const struct vnode *domain, const 
 		return -ENOENT;
 	struct snapshot *snapshot = NULL;
 	int r = need_snapshot(s, domain->domain, asked, &snapshot, w);
-	if (!r && !tree_product_visible(s, domain->domain, snapshot, name))
+	if (!r && !tree_product_visible(s, domain->domain, snapshot, name) && !draft_product_known(s, domain->domain, name))
 		r = -ENOENT;
 	snapshot_unref(snapshot);
 	if (r)
@@ -306,6 +307,13 @@ int tree_child(struct session *s, const struct place *parent, const char *name, 
 	return -ENOTDIR;
 }
 
+bool tree_may_hold_drafts(struct session *s, const struct place *p)
+{
+	if (p->kind != KIND_DOMAIN && p->kind != KIND_PRODUCT)
+		return false;
+	return !draft_permitted(s, p->vnode->domain, p->kind == KIND_PRODUCT ? p->vnode->product : "*", NULL, NULL);
+}
+
 /* -- attributes ------------------------------------------------------------------------------ */
 
 static void set_time(struct stat *st, int64_t ns)
@@ -364,6 +372,8 @@ static int vnode_attributes(struct session *s, struct place *p, struct op_entry 
 	if (p->kind != KIND_FILE) {
 		set_common(s, ret, p->id, S_IFDIR, false);
 		set_time(&ret->st, folder_time(s, p));
+		if (s->binding && tree_may_hold_drafts(s, p)) /* the kernel checks the modes there */
+			ret->st.st_mode |= 0200;
 		if (p->kind == KIND_QUERY)
 			ret->entry_timeout = ret->attr_timeout = 0;
 		return 0;

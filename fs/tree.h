@@ -61,6 +61,8 @@ int tree_attributes(struct session *s, struct place *p, struct op_entry *ret, st
 /* The listed children of a folder outside of versions, in order; a non-zero return of `each` stops and is returned. */
 typedef int (*tree_each)(void *arg, const char *name, enum node_kind kind, uint64_t ino);
 int tree_list(struct session *s, const struct place *p, bool asked, tree_each each, void *arg, struct wait *w);
+/* May this session make drafts there?  (A product's folder; a domain's, for a new product.) */
+bool tree_may_hold_drafts(struct session *s, const struct place *p);
 /* A symlink's target. */
 int tree_link(struct session *s, const struct place *p, struct buf *ret);
 

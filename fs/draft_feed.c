@@ -1,0 +1,523 @@
+/*
+ * The feeder: one thread a draft, which publishes it.
+ *
+ * While the draft is written, files that have been closed for a moment are added to a publication, and so chunked, checked and
+ * uploaded.  At the rename the folder is walked: what is in the publication with the same inode, size and times is left alone, the
+ * rest is added or removed.  Did anything come twice, or go again, then the checks have seen too much, and run again over the
+ * files as they are (from the local disk; nothing is uploaded twice).  Any failure before the rename only drops what was done early.
+ *
+ * The publication, the gate and the table of what was fed belong to this thread; no lock is held while it works.
+ */
+#include "fs/draft_internal.h"
+
+#include "fs/notify.h"
+#include "fs/state.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/io.h"
+#include "catalog/base/log.h"
+#include "catalog/base/map.h"
+#include "catalog/base/pool.h"
+#include "catalog/gate.h"
+#include "catalog/publish.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define QUIET_MS 400         /* a file closed for that long is worth feeding: rsync renames right after the close */
+#define WRITERS_WAIT_MS 1000 /* how long a rename waits for files whose RELEASE is under way */
+#define TRIES 3              /* when gc takes away what the publication rests on */
+#define CONTRACT_MAX (4u << 20)
+#define FEED_BYTES (1u << 20)
+
+struct fed_file {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec mtime, ctime;
+};
+
+struct feed {
+	struct publication *publication; /* NULL: none yet, or dropped */
+	struct gate *gate, *again;       /* the observer's, and the one that ran again */
+	struct map *files;               /* path in the version → struct fed_file */
+	struct buf contract;             /* the draft's own, as the publication has it */
+	bool has_contract;
+	bool dirty;  /* the gate has seen what is not in the version */
+	bool broken; /* nothing more is fed before the rename */
+	struct buf problems;
+};
+
+/* -- the publication ------------------------------------------------------------------------------- */
+
+static void feed_drop(struct feed *f)
+{
+	publish_free(f->publication);
+	gate_free(f->gate);
+	gate_free(f->again);
+	map_free(f->files, free);
+	f->publication = NULL;
+	f->gate = f->again = NULL;
+	f->files = NULL;
+	f->dirty = false;
+}
+
+static void feed_free(struct feed *f)
+{
+	if (!f)
+		return;
+	feed_drop(f);
+	buf_free(&f->contract);
+	buf_free(&f->problems);
+	free(f);
+}
+
+static int read_contract(struct draft *d, struct buf *ret, bool *ret_has, struct err *e)
+{
+	char *path = io_join(d->folder, "meta/contract.yaml");
+	if (!path)
+		return err_set(e, -ENOMEM, "no memory");
+	int r = io_read_file(path, CONTRACT_MAX, ret, e);
+	free(path);
+	*ret_has = !r;
+	if (r == -ENOENT) {
+		err_clear(e);
+		return 0;
+	}
+	return r;
+}
+
+static int feed_begin(struct draft *d, struct err *e)
+{
+	struct feed *f = d->feed;
+	const struct session *s = d->set->session;
+	f->files = map_new();
+	f->gate = gate_new();
+	if (!f->files || !f->gate)
+		return err_set(e, -ENOMEM, "no memory");
+	const struct publish_options options = { .product = d->product,
+						 .version = d->version,
+						 .contract_name = f->has_contract ? ".mesh/contract.yaml" : NULL,
+						 .contract_text = f->has_contract ? buf_text(&f->contract) : NULL,
+						 .contract_len = f->contract.len,
+						 .publisher = s->user,
+						 .run = s->run_id,
+						 .replace = true,
+						 .observer = gate_observer(f->gate),
+						 .interrupted = &d->stop };
+	int r = publish_begin(d->domain->domain, &options, &f->publication, e);
+	return r ? r : gate_open(f->gate, f->publication, d->domain->domain, d->product, e);
+}
+
+/* A publication under the contract that the draft has now. */
+static int feed_ready(struct draft *d, struct err *e)
+{
+	struct feed *f = d->feed;
+	struct buf now = BUF_INIT;
+	bool has = false;
+	int r = read_contract(d, &now, &has, e);
+	bool same = !r && has == f->has_contract && now.len == f->contract.len && !memcmp(buf_text(&now), buf_text(&f->contract), now.len);
+	if (!r && !same) {
+		feed_drop(f);
+		buf_free(&f->contract);
+		f->contract = now;
+		f->has_contract = has;
+	} else {
+		buf_free(&now);
+	}
+	if (!r && !f->publication)
+		r = feed_begin(d, e);
+	if (r)
+		feed_drop(f);
+	return r;
+}
+
+/* -- files ------------------------------------------------------------------------------------------- */
+
+static bool same_file(const struct fed_file *f, const struct stat *st)
+{
+	return f->dev == st->st_dev && f->ino == st->st_ino && f->size == st->st_size && f->mtime.tv_sec == st->st_mtim.tv_sec &&
+	       f->mtime.tv_nsec == st->st_mtim.tv_nsec && f->ctime.tv_sec == st->st_ctim.tv_sec && f->ctime.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+static int remember(struct feed *f, const char *path, const struct stat *st, struct err *e)
+{
+	struct fed_file *file = map_gets(f->files, path);
+	if (!file && (!(file = malloc(sizeof *file)) || map_sets(f->files, path, file))) {
+		free(file);
+		return err_set(e, -ENOMEM, "no memory");
+	}
+	*file = (struct fed_file){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
+	return 0;
+}
+
+/* Adds a file unless the publication has it as it is.  `where` is below the draft's folder. */
+static int feed_file(struct draft *d, const char *where, const char *path, struct err *e)
+{
+	struct feed *f = d->feed;
+	struct stat st;
+	int fd = openat(d->dir, where, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	int r = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	struct fed_file *known = r ? NULL : map_gets(f->files, path);
+	if (!r && !(known && same_file(known, &st))) {
+		f->dirty |= known != NULL;
+		r = publish_add_fd(f->publication, path, fd, path, e);
+		if (!r)
+			r = remember(f, path, &st, e);
+		else
+			f->dirty = true; /* the checks may have seen a part of it */
+	}
+	close(fd);
+	return r;
+}
+
+static void due_take(struct draft *d, char path[DRAFT_PATH_SIZE], int64_t *ret_wait_ms)
+{
+	size_t i = 0, len;
+	const void *key;
+	void *value;
+	int64_t now = clock_mono_ms();
+	*path = '\0';
+	*ret_wait_ms = -1;
+	while (map_next(d->due, &i, &key, &len, &value)) {
+		int64_t wait = (int64_t)(intptr_t)value - now;
+		if (wait <= 0 && len < DRAFT_PATH_SIZE) {
+			memcpy(path, key, len);
+			path[len] = '\0';
+			break;
+		}
+		if (*ret_wait_ms < 0 || wait < *ret_wait_ms)
+			*ret_wait_ms = wait > 0 ? wait : 0;
+	}
+	if (*path)
+		map_remove(d->due, path, strlen(path));
+}
+
+/* Feeds one file early.  Whatever goes wrong is for the rename to say. */
+static void feed_early(struct draft *d, const char *where)
+{
+	struct feed *f = d->feed;
+	struct err e = ERR_INIT;
+	struct stat st;
+	if (f->broken || strncmp(where, "files/", 6) != 0 || publish_path_check(where + 6, NULL) ||
+	    fstatat(d->dir, where, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+		return;
+	int r = feed_ready(d, &e);
+	if (!r)
+		r = feed_file(d, where, where + 6, &e);
+	if (r && r != -EBUSY && r != -ENOENT) {
+		log_debug("%s/%s/%s.draft: %s", d->domain->config->name, d->product, d->version, e.text);
+		feed_drop(f);
+		f->broken = true;
+	}
+}
+
+void draft_due_locked(struct draft *d, const char *path)
+{
+	map_sets(d->due, path, (void *)(intptr_t)(clock_mono_ms() + QUIET_MS)); /* without memory: at the rename */
+	if (!draft_feed_start(d))
+		pthread_cond_broadcast(&d->wake);
+}
+
+/* -- the walk ------------------------------------------------------------------------------------------ */
+
+static int feed_link(struct draft *d, const char *where, const char *path, const struct stat *st, struct err *e)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(d->dir, where, target, sizeof target);
+	if (n < 0 || (size_t)n == sizeof target)
+		return err_set(e, n < 0 ? -errno : -ENAMETOOLONG, "%s: the symlink cannot be read", path);
+	return publish_add_symlink(d->feed->publication, path, target, (size_t)n,
+				   (int64_t)st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec, e);
+}
+
+static int walk(struct draft *d, const char *where, struct err *e);
+
+static int walk_entry(struct draft *d, const char *where, struct err *e)
+{
+	const char *path = where + 6; /* "files/" */
+	struct stat st;
+	if (atomic_load(&d->stop))
+		return err_set(e, -EINTR, "the mount ends");
+	if (fstatat(d->dir, where, &st, AT_SYMLINK_NOFOLLOW))
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	if (S_ISREG(st.st_mode))
+		return feed_file(d, where, path, e);
+	if (S_ISLNK(st.st_mode))
+		return feed_link(d, where, path, &st, e);
+	if (!S_ISDIR(st.st_mode))
+		return err_set_kind(e, ERR_REFUSED, -EPERM, "%s: only files, folders and symlinks can be published", path);
+	int r = publish_add_folder(d->feed->publication, path, (int64_t)st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec, e);
+	return r ? r : walk(d, where, e);
+}
+
+static int walk(struct draft *d, const char *where, struct err *e)
+{
+	struct dirent **entries = NULL;
+	int r = 0, count = scandirat(d->dir, where, &entries, NULL, alphasort);
+	if (count < 0)
+		return err_set(e, -errno, "%s: %s", where, strerror(errno));
+	for (int i = 0; i < count; i++) {
+		const char *name = entries[i]->d_name;
+		char *path = NULL;
+		if (!r && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+			path = io_join(where, name);
+			r = path ? walk_entry(d, path, e) : err_set(e, -ENOMEM, "no memory");
+		}
+		free(path);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+/* A path that was fed and is not the same file any more, or -ENOENT. */
+static int find_stale(struct draft *d, struct buf *ret)
+{
+	struct feed *f = d->feed;
+	size_t i = 0, len;
+	const void *key;
+	void *value;
+	struct stat st;
+	while (map_next(f->files, &i, &key, &len, &value)) {
+		buf_clear(ret);
+		buf_adds(ret, "files/");
+		buf_add(ret, key, len);
+		if (fstatat(d->dir, buf_text(ret), &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || !same_file(value, &st))
+			return buf_check(ret);
+	}
+	return -ENOENT;
+}
+
+/* Makes the publication what the folder is. */
+static int settle(struct draft *d, struct err *e)
+{
+	struct feed *f = d->feed;
+	struct buf path = BUF_INIT;
+	int r = 0, found;
+	while (!r && !(found = find_stale(d, &path))) {
+		const char *stale = buf_text(&path) + 6;
+		r = publish_remove(f->publication, stale, e);
+		free(map_remove(f->files, stale, strlen(stale)));
+		f->dirty = true;
+	}
+	buf_free(&path);
+	return r ? r : walk(d, "files", e);
+}
+
+/* -- checks -------------------------------------------------------------------------------------------- */
+
+static int observe(struct draft *d, const struct publish_observer *o, const char *path, char *bytes, struct err *e)
+{
+	char where[DRAFT_PATH_SIZE + 8];
+	snprintf(where, sizeof where, "files/%s", path);
+	struct stat st;
+	int fd = openat(d->dir, where, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	if (fd < 0 || fstat(fd, &st))
+		r = err_set(e, -errno, "%s: %s", path, strerror(errno));
+	if (!r)
+		r = o->file_begin(o->arg, path, (uint64_t)st.st_size, e);
+	ssize_t n = 1;
+	while (!r && n) {
+		n = read(fd, bytes, FEED_BYTES);
+		if (n < 0)
+			r = err_set(e, -errno, "%s: %s", path, strerror(errno));
+		else if (n)
+			r = o->bytes(o->arg, path, bytes, (size_t)n, e);
+	}
+	if (!r)
+		r = o->file_end(o->arg, path, e);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* Runs the checks over the files as they are. */
+static int check_again(struct draft *d, struct err *e)
+{
+	struct feed *f = d->feed;
+	size_t i = 0, len;
+	const void *key;
+	void *value;
+	struct buf path = BUF_INIT;
+	char *bytes = malloc(FEED_BYTES);
+	gate_free(f->again);
+	f->again = gate_new();
+	int r = bytes && f->again ? gate_open(f->again, f->publication, d->domain->domain, d->product, e) : err_set(e, -ENOMEM, "no memory");
+	while (!r && map_next(f->files, &i, &key, &len, &value)) {
+		buf_clear(&path);
+		buf_add(&path, key, len);
+		r = observe(d, gate_observer(f->again), buf_text(&path), bytes, e);
+	}
+	buf_free(&path);
+	free(bytes);
+	return r;
+}
+
+static int check(struct draft *d, struct err *e)
+{
+	struct feed *f = d->feed;
+	int r = f->dirty ? check_again(d, e) : 0;
+	return r ? r : gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, NULL, &f->problems, e);
+}
+
+/* -- the rename ------------------------------------------------------------------------------------------ */
+
+static void say_problems(struct draft *d, const struct err *e)
+{
+	struct buf text = BUF_INIT;
+	char *path = io_join(d->folder, "meta/problems.txt");
+	buf_addf(&text, "%s/%s/%s was not published: %s\n", d->domain->config->name, d->product, d->version, e->text);
+	if (d->feed->problems.len)
+		buf_addf(&text, "\n%s", buf_text(&d->feed->problems));
+	if (path && !buf_check(&text))
+		io_write_file(path, buf_text(&text), text.len, 0444, NULL);
+	free(path);
+	buf_free(&text);
+}
+
+/* What `mv` must not hear: it would copy (EXDEV), or take it for something about the names. */
+static int answer_of(const struct err *e, int r)
+{
+	if (r == -EXDEV || r == -EINVAL || r == -EACCES || r == -ENOENT || e->kind == ERR_REFUSED || e->kind == ERR_PARSE)
+		return -EPERM;
+	return r == -EBUSY || r == -ENOSPC || r == -ENOMEM || r == -EINTR || r == -EROFS || r == -EPERM ? r : -EIO;
+}
+
+static int publish_once(struct draft *d, struct publish_result *result, struct err *e)
+{
+	struct feed *f = d->feed;
+	buf_clear(&f->problems);
+	int r = feed_ready(d, e);
+	if (!r)
+		r = settle(d, e);
+	if (!r)
+		r = check(d, e);
+	if (!r)
+		r = publish_commit(f->publication, result, e);
+	feed_drop(f); /* it committed, or what it holds may not be what the next try finds */
+	return r;
+}
+
+/* Waits until nobody writes.  The lock is held. */
+static int quiesce_locked(struct draft *d)
+{
+	int64_t deadline = clock_mono_ns() + WRITERS_WAIT_MS * 1000000LL;
+	struct timespec until = { deadline / NS_PER_S, deadline % NS_PER_S };
+	int r = 0;
+	while (d->writers && !atomic_load(&d->stop) && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
+	if (d->writers)
+		return -EBUSY;
+	d->committing = true;
+	return 0;
+}
+
+static int publish_all(struct draft *d)
+{
+	struct session *s = d->set->session;
+	struct publish_result result;
+	struct err e = ERR_INIT;
+	int r = draft_permitted(s, d->domain, d->product, d->version, &e);
+	for (int i = 0; i < TRIES && !r; i++) {
+		err_clear(&e);
+		r = publish_once(d, &result, &e);
+		if (r != -EAGAIN)
+			break;
+		r = i + 1 < TRIES ? 0 : r;
+	}
+	if (!r) {
+		log_info("published %s/%s/%s: %llu files", d->domain->config->name, d->product, d->version, (unsigned long long)result.files);
+		return 0;
+	}
+	log_warn("%s/%s/%s.draft was not published: %s", d->domain->config->name, d->product, d->version, e.text);
+	if (r != -EBUSY)
+		say_problems(d, &e);
+	return answer_of(&e, r);
+}
+
+static void publish_locked(struct draft *d)
+{
+	struct op *op = d->publish;
+	struct domain_host *h = d->domain;
+	int r = quiesce_locked(d);
+	if (!r) {
+		pthread_mutex_unlock(&d->set->lock);
+		r = publish_all(d);
+		pthread_mutex_lock(&d->set->lock);
+		d->committing = false;
+		if (!r)
+			draft_end_locked(d);
+	}
+	d->publish = NULL;
+	d->feed->broken = false;
+	pthread_mutex_unlock(&d->set->lock);
+	atomic_fetch_sub(&h->parked, 1);
+	if (!r)
+		notify_domain(h->mesh->notifier, h);
+	if (r)
+		op_fail(op, r);
+	else
+		op_ok(op);
+	pthread_mutex_lock(&d->set->lock);
+}
+
+/* -- the thread -------------------------------------------------------------------------------------------- */
+
+void *draft_feeder(void *arg)
+{
+	struct draft *d = arg;
+	char path[DRAFT_PATH_SIZE];
+	int64_t wait_ms;
+	pthread_mutex_lock(&d->set->lock);
+	while (!atomic_load(&d->stop)) {
+		if (d->publish) {
+			publish_locked(d);
+			continue;
+		}
+		due_take(d, path, &wait_ms);
+		if (*path) {
+			pthread_mutex_unlock(&d->set->lock);
+			feed_early(d, path);
+			pthread_mutex_lock(&d->set->lock);
+		} else if (wait_ms < 0) {
+			pthread_cond_wait(&d->wake, &d->set->lock);
+		} else {
+			int64_t until_ns = clock_mono_ns() + (wait_ms + 1) * 1000000LL;
+			struct timespec until = { until_ns / NS_PER_S, until_ns % NS_PER_S };
+			pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
+		}
+	}
+	struct op *op = d->publish;
+	d->publish = NULL;
+	pthread_mutex_unlock(&d->set->lock);
+	if (op) {
+		atomic_fetch_sub(&d->domain->parked, 1);
+		op_fail(op, -EIO);
+	}
+	feed_free(d->feed);
+	d->feed = NULL;
+	pthread_mutex_lock(&d->set->lock);
+	d->ended = true;
+	pthread_mutex_unlock(&d->set->lock);
+	return NULL;
+}
+
+int draft_feed_start(struct draft *d)
+{
+	if (d->fed)
+		return 0;
+	if (!d->feed && !(d->feed = calloc(1, sizeof *d->feed)))
+		return -ENOMEM;
+	int r = thread_start(&d->thread, "draft", draft_feeder, d);
+	d->fed = !r;
+	return r;
+}
