@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 ACCESS, SECRET, REGION, BUCKET = "testkey", "testsecret", "us-east-1", "mesh-data"
-TOOL_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+BUILT = str(Path(__file__).resolve().parents[2] / "build" / "bin")
+TOOL_PATH = os.pathsep.join([str(Path(sys.executable).parent), BUILT, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def tool(name, package=None):
