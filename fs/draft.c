@@ -37,7 +37,7 @@ int draft_permitted(struct session *s, struct domain_host *h, const char *produc
 	if (!p)
 		return err_set(e, -EACCES, "no policy is in force");
 	/* Who may edit the mesh file may give himself any rule. */
-	bool owner = !stat(s->mesh->config->path, &st) && st.st_uid == s->uid;
+	bool owner = !s->who.uid || (!stat(s->mesh->config->path, &st) && st.st_uid == s->who.uid);
 	int r = policy_may_publish(p, &s->subject, &facts, owner, clock_now_ns(), e);
 	policy_unref(p);
 	return r ? -EACCES : 0;
@@ -207,7 +207,7 @@ static void resume_one(struct drafts *ds, const char *name)
 	struct semver number;
 	char as_name[VERSION_SIZE + 8];
 	snprintf(as_name, sizeof as_name, "%s" DRAFT_SUFFIX, version);
-	if (!h || strtoul(uid, NULL, 10) != ds->session->uid || semver_parse(version, &number) || name_check("product", product, NULL) ||
+	if (!h || strtoul(uid, NULL, 10) != ds->session->who.uid || semver_parse(version, &number) || name_check("product", product, NULL) ||
 	    find_locked(ds, h, product, as_name) || ds->count >= DRAFTS_MAX)
 		return;
 	struct draft *d = NULL;
@@ -462,7 +462,7 @@ static int make_folder(struct drafts *ds, const struct domain_host *h, const cha
 		return r;
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
 		return -EIO;
-	char *folder = text_format("%s/%s,%s,%s,%u,%016llx", ds->folder, h->config->name, product, version, (unsigned)ds->session->uid,
+	char *folder = text_format("%s/%s,%s,%s,%u,%016llx", ds->folder, h->config->name, product, version, (unsigned)ds->session->who.uid,
 				   (unsigned long long)random);
 	if (!folder)
 		return -ENOMEM;

@@ -106,7 +106,7 @@ static int feed_begin(struct draft *d, struct err *e)
 						 .contract_name = f->has_contract ? ".mesh/contract.yaml" : NULL,
 						 .contract_text = f->has_contract ? buf_text(&f->contract) : NULL,
 						 .contract_len = f->contract.len,
-						 .publisher = s->user,
+						 .publisher = s->subject.user,
 						 .run = s->run_id,
 						 .replace = true,
 						 .observer = gate_observer(f->gate),

@@ -183,8 +183,8 @@ int dnode_stat(struct dnode *n, struct stat *ret)
 		return r;
 	ret->st_ino = n->id;
 	ret->st_dev = 0;
-	ret->st_uid = s->uid;
-	ret->st_gid = s->gid;
+	ret->st_uid = s->who.uid;
+	ret->st_gid = s->who.gid;
 	ret->st_blksize = 1 << 20;
 	if (s->binding && !S_ISLNK(ret->st_mode))
 		ret->st_mode &= ~(mode_t)077;

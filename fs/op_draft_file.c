@@ -294,7 +294,7 @@ static int set_locked(struct dnode *n, const struct stat *attr, int to_set, stru
 {
 	const struct session *s = n->draft->set->session;
 	int r = n->draft->committing ? -EBUSY : 0;
-	if (((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != s->uid) || ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != s->gid))
+	if (((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != s->who.uid) || ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != s->who.gid))
 		return -EPERM; /* it belongs to the session's user */
 	if (!r && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size_locked(n, (uint64_t)attr->st_size);

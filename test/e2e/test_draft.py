@@ -282,7 +282,7 @@ def test_only_who_is_permitted_may_publish(sales, unprivileged):
         def as_nobody(command):
             return subprocess.run(["sh", "-c", command], user=uid, group=gid, extra_groups=[], capture_output=True, text=True)
         assert "Permission denied" in as_nobody(f"mkdir {draft}").stderr
-        rules.write_text(rules.read_text() + '\npermit sellers to publish {\n  file: orders/**\n  when user == "nobody"\n}\n')
+        rules.write_text(rules.read_text() + '\npermit sellers to publish\n  files sales/orders/**\n  when user == nobody\n')
         wait_for(lambda: as_nobody(f"mkdir {draft}").returncode == 0, timeout=15, what="the rule to be in force")
         assert "Permission denied" in as_nobody(f"mkdir {path}/sales/other").stderr
         done = as_nobody(f"echo hi > {draft}/a && cd {path}/sales/orders && mv 1.1.0.draft 1.1.0 && cat 1.1.0/a")
