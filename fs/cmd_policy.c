@@ -93,7 +93,7 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 	const struct option_spec specs[] = { { "--json", 0, OPTION_FLAG, NULL, "one JSON object a line", &json } };
 	int words, r;
 	r = options_parse(apply ? "policy apply" : "policy check",
-			  apply ? "Checks the policy; mounts that run take it over by themselves when its files change." :
+			  apply ? "Checks the policy, and waits until the mounts that run have taken it over (they do so by themselves)." :
 				  "Parses every rule, and checks it against the contracts that can be seen.",
 			  specs, 1, false, argc, argv, &words, e);
 	if (r)
@@ -115,8 +115,8 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 		err_set(e, r, "the catalog of domain %s cannot be read: %s", k.domain->config->name, strerror(-r));
 	else
 		print_loaded(&c, &k);
-	if (!r && apply && !json)
-		printf("mounts take it over within %lld s\n", (long long)(c.browse.mesh->refresh_ms + 999) / 1000);
+	if (!r && apply)
+		r = policy_apply(&c, json, e);
 	policy_command_close(&c);
 	return r;
 }
@@ -173,15 +173,16 @@ static const char about[] = "policy check                      parse and type-ch
 			    "policy explain ADDRESS [--as …]   the decision, and each rule that made it, with its file and line\n"
 			    "policy test [--coverage]          run the tests that stand in the policy files\n"
 			    "policy diff OLD NEW [--no-loosen] what the new rules loosen and tighten\n"
-			    "policy apply                      check, and tell when mounts take it over\n"
+			    "policy apply                      check, and wait until the mounts have taken it over\n"
+			    "policy publish DOMAIN FILE…       publish a domain's own rules with its catalog\n"
 			    "policy key new NAME               make a key for the hmac mask\n"
 			    "\n'meshfs policy VERB --help' explains one; meshfs-policy(5) is the language.\n";
 
 int cmd_policy(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
-	static const char *const verbs[] = { "check", "explain", "test", "diff", "apply", "key" };
+	static const char *const verbs[] = { "check", "explain", "test", "diff", "apply", "publish", "key" };
 	if (argc < 2)
-		return options_wrong(e, "policy", "policy wants a verb: check, explain, test, diff, apply or key");
+		return options_wrong(e, "policy", "policy wants a verb: check, explain, test, diff, apply, publish or key");
 	const char *verb = argv[1];
 	if (!strcmp(verb, "--help") || !strcmp(verb, "-h")) {
 		printf("%s", about);
@@ -195,6 +196,8 @@ int cmd_policy(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		return policy_verb_test(inv, argc - 1, argv + 1, e);
 	if (!strcmp(verb, "diff"))
 		return policy_verb_diff(inv, argc - 1, argv + 1, ret_status, e);
+	if (!strcmp(verb, "publish"))
+		return policy_verb_publish(inv, argc - 1, argv + 1, e);
 	if (!strcmp(verb, "key"))
 		return key(inv, argc - 1, argv + 1, e);
 	const char *near = text_nearest(verb, verbs, sizeof verbs / sizeof *verbs);

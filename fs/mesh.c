@@ -151,61 +151,10 @@ static void close_domains(struct mesh *m)
 {
 	for (size_t i = 0; i < m->domain_count; i++) {
 		domain_free(m->domains[i].domain);
+		policy_sources_free(&m->domains[i].good);
 		pthread_mutex_destroy(&m->domains[i].lock);
 	}
 	free(m->domains);
-}
-
-/* -- policy ---------------------------------------------------------------------------------- */
-
-static int gather_sources(struct mesh *m, struct policy_sources *s)
-{
-	int r = 0;
-	for (size_t i = 0; i < m->domain_count && !r; i++) {
-		struct snapshot *snapshot = domain_snapshot(m->domains[i].domain);
-		if (snapshot)
-			r = policy_sources_add(s, m->domains[i].config->name, snapshot);
-		snapshot_unref(snapshot);
-	}
-	return r;
-}
-
-struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch)
-{
-	pthread_mutex_lock(&m->lock);
-	struct policy *p = m->policy ? policy_ref(m->policy) : NULL;
-	if (ret_epoch)
-		*ret_epoch = atomic_load(&m->policy_epoch);
-	pthread_mutex_unlock(&m->lock);
-	return p;
-}
-
-bool mesh_reload_policy(struct mesh *m, struct err *e)
-{
-	struct policy_sources sources = { 0 };
-	struct policy *fresh = NULL;
-	int r = gather_sources(m, &sources);
-	if (r)
-		err_set(e, r, "cannot read the policies that domains published: %s", strerror(-r));
-	else
-		r = policy_load_mesh(m->config, sources.items, sources.count, &fresh, e);
-	policy_sources_free(&sources);
-	pthread_mutex_lock(&m->lock);
-	struct policy *old = m->policy;
-	/* One that does not load leaves the last good one in force. */
-	bool same = !fresh || (old && digest_equal(policy_digest(old), policy_digest(fresh)));
-	if (!same) {
-		m->policy = fresh;
-		atomic_fetch_add(&m->policy_epoch, 1);
-		fresh = NULL;
-	} else {
-		old = NULL;
-	}
-	snprintf(m->policy_error, sizeof m->policy_error, "%.500s", r && e ? e->text : "");
-	pthread_mutex_unlock(&m->lock);
-	policy_unref(old);
-	policy_unref(fresh);
-	return !same;
 }
 
 /* -- keys of the hmac mask -------------------------------------------------------------------- */
@@ -266,6 +215,7 @@ int mesh_start(const struct mesh_config *config, struct mesh **ret, struct err *
 	m->config = config;
 	m->started_ns = clock_now_ns();
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->reload_lock, NULL);
 	gethostname(m->host, sizeof m->host - 1);
 	int r = start_parts(m, e);
 	if (r) {
@@ -297,6 +247,7 @@ int mesh_stop(struct mesh *m, struct err *e)
 	transfer_stop(m->transfer);
 	policy_unref(m->policy);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->reload_lock);
 	free(m);
 	return r;
 }

@@ -12,30 +12,53 @@ struct gathering {
 	const char *domain;
 };
 
-static int add_source(void *arg, const char *name, const char *text, size_t len)
+int policy_sources_copy(struct policy_sources *s, const struct policy_source *item)
 {
-	struct gathering *g = arg;
-	struct policy_sources *s = g->sources;
 	struct policy_source *more = realloc(s->items, (s->count + 1) * sizeof *more);
 	if (!more)
 		return -ENOMEM;
 	s->items = more;
-	char *label = text_format("%s:%s", g->domain, name), *copy = malloc(len + 1);
-	if (!label || !copy) {
-		free(label);
-		free(copy);
+	char *name = strdup(item->name), *text = malloc(item->len + 1);
+	if (!name || !text) {
+		free(name);
+		free(text);
 		return -ENOMEM;
 	}
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	s->items[s->count++] = (struct policy_source){ .name = label, .text = copy, .len = len, .domain = g->domain };
+	memcpy(text, item->text, item->len);
+	text[item->len] = '\0';
+	s->items[s->count++] = (struct policy_source){ .name = name, .text = text, .len = item->len, .domain = item->domain };
 	return 0;
+}
+
+static int add_source(void *arg, const char *name, const char *text, size_t len)
+{
+	struct gathering *g = arg;
+	char *label = text_format("%s:%s", g->domain, name);
+	struct policy_source item = { .name = label, .text = text, .len = len, .domain = g->domain };
+	int r = label ? policy_sources_copy(g->sources, &item) : -ENOMEM;
+	free(label);
+	return r;
 }
 
 int policy_sources_add(struct policy_sources *s, const char *domain, struct snapshot *snapshot)
 {
 	struct gathering g = { s, domain };
 	return snapshot_policies(snapshot, add_source, &g);
+}
+
+void policy_sources_remove(struct policy_sources *s, size_t at)
+{
+	free((char *)s->items[at].name);
+	free((char *)s->items[at].text);
+	s->count--;
+	memmove(&s->items[at], &s->items[at + 1], (s->count - at) * sizeof *s->items);
+}
+
+void policy_sources_drop(struct policy_sources *s, const char *domain)
+{
+	for (size_t i = s->count; i-- > 0;)
+		if (!strcmp(s->items[i].domain, domain))
+			policy_sources_remove(s, i);
 }
 
 void policy_sources_free(struct policy_sources *s)

@@ -14,6 +14,11 @@ struct policy_sources {
 
 /* Adds what `domain` (borrowed) published with its catalog.  0 or -errno; free in any case. */
 int policy_sources_add(struct policy_sources *s, const char *domain, struct snapshot *snapshot);
+/* A copy of one more (its `domain` stays borrowed). */
+int policy_sources_copy(struct policy_sources *s, const struct policy_source *item);
+/* Forgets item number `at`, or all of a domain. */
+void policy_sources_remove(struct policy_sources *s, size_t at);
+void policy_sources_drop(struct policy_sources *s, const char *domain);
 void policy_sources_free(struct policy_sources *s);
 
 /* Borrows all that it is given; `contract` may be NULL. */

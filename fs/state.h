@@ -8,6 +8,7 @@
 #include "fs/content.h"
 #include "fs/identity.h"
 #include "fs/op.h"
+#include "fs/policy_facts.h"
 #include "fs/recorder.h"
 #include "fs/session.h"
 #include "policy/decide.h"
@@ -37,6 +38,10 @@ struct domain_host {
 	char reason[256];
 	struct op *waiters;     /* for the first catalog */
 	uint64_t generation;    /* that the notifier has told the sessions of */
+	/* Of its own policy; guarded by mesh->reload_lock */
+	struct policy_sources good; /* as it last loaded */
+	bool has_good;
+	bool reached_policy;        /* the last reload had a catalog of it */
 };
 
 struct mesh {
@@ -50,6 +55,7 @@ struct mesh {
 	int64_t started_ns;
 	char host[256];
 
+	pthread_mutex_t reload_lock; /* one reload of the policy at a time; rank "reload" */
 	pthread_mutex_t lock; /* guards what follows; rank "mesh" */
 	struct policy *policy; /* the last that loaded; NULL: none did, so everything is denied */
 	char policy_error[512];

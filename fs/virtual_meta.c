@@ -35,13 +35,15 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	struct reader_stats reader;
 	struct recorder_stats recorder;
 	struct json j;
-	char policy_error[sizeof m->policy_error];
+	char policy_error[sizeof m->policy_error], policy[SHA256_HEX_SIZE] = "";
 	(void)v;
 	(void)e;
 	reader_stats(m->reader, &reader);
 	recorder_stats(m->recorder, &recorder);
 	pthread_mutex_lock(&m->lock);
 	memcpy(policy_error, m->policy_error, sizeof policy_error);
+	if (m->policy)
+		hex_format(policy_digest(m->policy)->bytes, SHA256_SIZE, policy);
 	pthread_mutex_unlock(&m->lock);
 	json_start(&j, ret);
 	json_open(&j, '{');
@@ -55,6 +57,7 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	json_field_text(&j, "run", s->run_id);
 	json_field_bool(&j, "enforced", s->binding);
 	json_field_bool(&j, "passthrough", kernel_passthrough(s->kernel));
+	json_field_text(&j, "policy", *policy ? policy : NULL);
 	json_field_text(&j, "policy_error", *policy_error ? policy_error : NULL);
 	json_key(&j, "domains");
 	json_open(&j, '[');

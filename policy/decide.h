@@ -48,6 +48,8 @@ void policy_unref(struct policy *p);
 const struct digest *policy_digest(const struct policy *p);
 /* What a mount's log should say of a policy that was loaded: domains whose own policy is broken. */
 size_t policy_problems(const struct policy *p, const char *const **ret);
+/* Why the policy that this domain publishes does not load; NULL: it loads, or there is none. */
+const char *policy_domain_problem(const struct policy *p, const char *domain);
 size_t policy_rule_count(const struct policy *p);
 
 struct subject {

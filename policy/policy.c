@@ -487,6 +487,11 @@ size_t policy_problems(const struct policy *p, const char *const **ret)
 	return p->problem_count;
 }
 
+const char *policy_domain_problem(const struct policy *p, const char *domain)
+{
+	return map_gets(p->broken, domain);
+}
+
 size_t policy_rule_count(const struct policy *p)
 {
 	return p->rule_count;
