@@ -171,3 +171,21 @@ def test_the_example_policies(mesh):
     results = mesh.json("policy test")
     wanted = sum(len(re.findall(r"^test ", text, re.M)) for text in policies)
     assert len([r for r in results if r.get("passed")]) == wanted, results
+
+
+def test_what_the_documents_name_is_there():
+    """Files and tests that stand in backticks."""
+    documents = [TOP / "README.md", *(TOP / "docs").glob("*.md")]
+    names = "\n".join(p.read_text() for p in (TOP / "test" / "e2e").glob("*.py"))
+    lost = []
+    for page in documents:
+        for word in re.findall(r"`([^`\n]+)`", page.read_text()):
+            if re.fullmatch(r"test_\w+", word):
+                found = f"def {word}(" in names
+            elif re.fullmatch(r"(?:fs|policy|catalog|test|docs|scripts)/[\w./*-]+", word):
+                found = list(TOP.glob(word.rstrip("/"))) or list(TOP.glob(word + ".[ch]"))
+            else:
+                continue
+            if not found:
+                lost.append(f"{page.name}: {word}")
+    assert not lost
