@@ -54,8 +54,11 @@ def test_2_who_must_be_told(answers):
 
 
 def test_3_rows_about_a_person(answers):
-    assert "report-1" in answers[3] and "model-1" not in answers[3] and "ads-1" not in answers[3]
-    assert "1 row of sales/orders/1.0.0/orders.csv" in answers[3]
+    traced, report = answers[3].split("Versions that hold such rows", 1)
+    assert "report-1" in traced and "model-1" not in traced and "ads-1" not in answers[3]
+    assert "1 row of sales/orders/1.0.0/orders.csv" in traced
+    assert "sales/orders/1.0.0  2 rows" in report and "sales/totals/1.0.0  by descent" in report
+    assert "model.bin" in report and "shop, cleo" in report
 
 
 def test_4_purposes(answers):
