@@ -21,6 +21,7 @@ static const struct verb {
 	{ "up", "up ADDRESS", "what it was made from", lineage_verb_up, false },
 	{ "down", "down ADDRESS", "what was made from it, runs included", lineage_verb_down, false },
 	{ "trace", "trace ADDRESS --where EXPR", "which runs were served rows like these", lineage_verb_trace, false },
+	{ "find", "find FILE [--in ADDRESS] [--run R]", "which product, version, file and row each record came from", lineage_verb_find, false },
 	{ "erasure-report", "erasure-report ADDRESS --where EXPR", "what rows touched, and whom to tell, before they are erased", lineage_verb_erasure,
 	  false },
 	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },

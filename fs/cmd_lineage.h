@@ -11,7 +11,7 @@ typedef int lineage_verb(const struct invocation *inv, int argc, char **argv, in
 bool lineage_is_own(const struct mesh_config *mesh);
 
 lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials, lineage_verb_up, lineage_verb_down, lineage_verb_verify, lineage_verb_prune,
-	lineage_verb_export, lineage_verb_trace, lineage_verb_erasure;
+	lineage_verb_export, lineage_verb_trace, lineage_verb_erasure, lineage_verb_find;
 
 /* What questions about data start with: the mesh's data and its lineage, up to date; `address` (may be NULL) with its selectors resolved. */
 struct lineage;

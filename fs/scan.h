@@ -29,6 +29,13 @@ struct browse *scan_browse(struct scan *s);
 /* The version at domain/product/1.2.0, withdrawn or not; borrowed.  One that is gone is no error: its `manifest` is NULL. */
 int scan_version(struct scan *s, const char *address, struct scan_version **ret, struct err *e);
 
+/*
+ * Every file of every version that `address` covers (a domain, product, version, folder or file; NULL: the whole mesh), newest versions first.  A version
+ * that is gone is told once, with `entry` and `path` NULL.  A non-zero return of `each` stops and is returned.
+ */
+int scan_walk(struct scan *s, const char *address,
+	      int (*each)(void *arg, struct scan_version *v, const struct manifest_entry *entry, const char *path, struct err *e), void *arg, struct err *e);
+
 struct scan_file {
 	struct scan_version *version;
 	const char *path; /* borrowed from the caller */

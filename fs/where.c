@@ -297,16 +297,6 @@ static int ask_reads(struct ask *q, const char *address, const char *run, bool q
 
 /* -- what the catalog holds --------------------------------------------------------------------------- */
 
-struct walk {
-	struct ask *q;
-	const struct address *a;
-	struct browse_domain *domain;
-	const char *product;
-	struct scan_version *version;
-	bool measure; /* only adds up bytes */
-	uint64_t bytes;
-};
-
 static int add_source(struct ask *q, const struct scan_version *v, const char *path, int64_t count)
 {
 	struct where_answer *a = &q->answer;
@@ -325,77 +315,41 @@ static int add_source(struct ask *q, const struct scan_version *v, const char *p
 	return no_memory(q);
 }
 
-static bool covers(const char *path, const char *file)
+static int measure_file(void *arg, struct scan_version *v, const struct manifest_entry *entry, const char *path, struct err *e)
 {
-	size_t n = strlen(path);
-	return !n || (!strncmp(path, file, n) && (!file[n] || file[n] == '/'));
+	(void)v;
+	(void)e;
+	if (path && path_is_tabular(path))
+		*(uint64_t *)arg += entry->size;
+	return 0;
 }
 
-static int walk_file(void *arg, const struct manifest_entry *entry, const char *path)
+static int ask_file(void *arg, struct scan_version *v, const struct manifest_entry *entry, const char *path, struct err *e)
 {
-	struct walk *w = arg;
+	struct ask *q = arg;
 	const struct counted *c;
-	if (entry->kind != ENTRY_FILE || !covers(w->a->path, path) || !path_is_tabular(path))
+	(void)entry;
+	(void)e;
+	if (!path)
+		return add_gone(q, v->address, NULL, v->gone.text);
+	if (!path_is_tabular(path))
 		return 0;
-	w->bytes += entry->size;
-	if (w->measure)
-		return 0;
-	int r = counted_of(w->q, w->version, path, "", &c);
+	int r = counted_of(q, v, path, "", &c);
 	if (r)
 		return r;
 	if (c->why.code)
-		return add_gone(w->q, w->version->address, path, c->why.text);
-	return c->rows ? add_source(w->q, w->version, path, c->rows) : 0;
-}
-
-static int walk_version(void *arg, const struct version_info *v)
-{
-	struct walk *w = arg;
-	if (w->a->version[0] && strcmp(w->a->version, v->version) != 0)
-		return 0;
-	char *address = text_format("%s/%s/%s", w->domain->config->name, w->product, v->version);
-	int r = address ? scan_version(w->q->scan, address, &w->version, w->q->e) : no_memory(w->q);
-	free(address);
-	if (r)
-		return r;
-	if (!w->version->manifest)
-		return w->measure ? 0 : add_gone(w->q, w->version->address, NULL, w->version->gone.text);
-	return manifest_walk(w->version->manifest, walk_file, w);
-}
-
-static int walk_product(void *arg, const struct product_info *p)
-{
-	struct walk *w = arg;
-	w->product = p->name;
-	return w->a->product[0] && strcmp(w->a->product, p->name) != 0 ? 0 : snapshot_versions(w->domain->snapshot, p->name, walk_version, w);
-}
-
-static int walk_domains(struct walk *w)
-{
-	struct browse *b = scan_browse(w->q->scan);
-	int r = 0;
-	for (size_t i = 0; !r && i < b->count; i++) {
-		w->domain = &b->domains[i];
-		if (!strcmp(w->domain->config->name, w->a->domain) && w->domain->snapshot)
-			r = snapshot_products(w->domain->snapshot, walk_product, w);
-	}
-	if (r && w->q->e && !w->q->e->code)
-		err_set(w->q->e, r, "%s: its catalog cannot be read: %s", w->a->domain, strerror(-r));
-	return r;
+		return add_gone(q, v->address, path, c->why.text);
+	return c->rows ? add_source(q, v, path, c->rows) : 0;
 }
 
 static int ask_sources(struct ask *q, const char *address, bool quiet)
 {
-	struct address a;
-	int r = address_parse(address, &a, q->e);
-	struct walk w = { .q = q, .a = &a, .measure = true };
+	uint64_t bytes = 0;
+	int r = scan_walk(q->scan, address, measure_file, &bytes, q->e);
 	if (!r)
-		r = walk_domains(&w);
-	w.measure = false;
+		q->progress = progress_start("looking at versions", "B", bytes, quiet);
 	if (!r)
-		q->progress = progress_start("looking at versions", "B", w.bytes, quiet);
-	if (!r)
-		r = walk_domains(&w);
+		r = scan_walk(q->scan, address, ask_file, q, q->e);
 	progress_end(q->progress);
 	q->progress = NULL;
 	return r;

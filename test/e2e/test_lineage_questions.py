@@ -219,3 +219,72 @@ def test_pruned_reads_are_told_of(shop):
     shop.run("lineage", "prune", "--before", "2100-01-01")
     told = shop.json("lineage trace", "sales/orders", "--where", "customer_id == 17")
     assert {t["status"] for t in told} == {"gone"} and any("join" in t["why"] and "pruned" in t["why"] for t in told)
+
+
+def found(mesh, path, *args):
+    """{record: {(address, row)}}"""
+    sources = collections.defaultdict(set)
+    for s in mesh.json("lineage find", path, *args):
+        sources[s["record"]] |= {(s["address"], s["row"])} if s["address"] else set()
+    return dict(sources)
+
+
+def matches(asked, sources):
+    """The same by pandas: {address: frame} → every row that agrees in all columns of `asked`."""
+    expected = {i + 1: set() for i in range(len(asked))}
+    left = asked.reset_index(drop=True).assign(record=range(1, len(asked) + 1))
+    for address, source in sources.items():
+        if not set(asked.columns) <= set(source.columns):
+            continue
+        right = source[list(asked.columns)].assign(row=range(1, len(source) + 1))
+        for _, pair in left.merge(right, on=list(asked.columns)).iterrows():
+            expected[pair["record"]].add((address, pair["row"]))
+    return expected
+
+
+def test_find_equals_pandas(shop):
+    shop.publish("sales/orders/1.1.0", {**shop.sources["sales/orders/1.1.0"], "b.csv": shop.sources["sales/orders/1.0.0"]["b.csv"]})
+    shop.sources["sales/orders/1.1.0"]["b.csv"] = shop.sources["sales/orders/1.0.0"]["b.csv"]
+    everywhere = {f"{v}/{f}": frame(shop, v, f) for v in shop.sources for f in shop.sources[v]}
+    everywhere["sales/joined/1.0.0/joined.csv"] = pd.read_csv(shop.tmp / "joined/joined.csv")
+    everywhere["ml/features/1.0.0/f.csv"] = pd.read_csv(shop.tmp / "f/f.csv")
+    a, b = everywhere["sales/orders/1.0.0/a.csv"], everywhere["sales/orders/1.0.0/b.csv"]
+    asked = pd.concat([a.sample(20, random_state=1), b.sample(20, random_state=2), a.head(1).assign(amount=-1.5)])
+    asked = asked[["amount", "country", "order_id", "customer_id"]]  # another order, another format, other numbers
+    asked.assign(order_id=asked.order_id.astype(float)).to_json(shop.tmp / "asked.jsonl", orient="records", lines=True)
+    asked.to_csv(shop.tmp / "asked.csv", index=False)
+    expected = matches(asked, everywhere)
+    assert any(len(s) > 2 for s in expected.values()) and not expected[41]
+    assert found(shop, shop.tmp / "asked.jsonl") == expected
+    assert found(shop, shop.tmp / "asked.csv") == expected
+    within = {a: f for a, f in everywhere.items() if a.startswith("sales/orders/1.0.0/")}
+    assert found(shop, shop.tmp / "asked.csv", "--in", "sales/orders/1.0") == matches(asked, within)
+    # Only what a run was served: the report saw a.csv without the rows from abroad.
+    home = a[a.country != "US"]
+    mine = matches(asked, {"sales/orders/1.0.0/a.csv": a})
+    seen = {r: s if r <= 40 and asked.country.iloc[r - 1] != "US" else set() for r, s in mine.items()}
+    assert found(shop, shop.tmp / "asked.csv", "--run", "report") == seen and len(home) < len(a)
+    words = shop.run("lineage", "find", shop.tmp / "asked.csv").stdout
+    assert words.endswith("40 of 41 records found\n") and "record 41: not found" in words
+
+
+def test_find_through_masks(shop):
+    people = frame(shop, "crm/customers/1.0.0", "people.jsonl")
+    served = people[people.consent].assign(email=None)
+    served.sample(frac=1, random_state=3).to_csv(shop.tmp / "served.csv", index=False)
+    asked = pd.read_csv(shop.tmp / "served.csv", dtype={"zip": str})
+    rows = {int(c): {("crm/customers/1.0.0/people.jsonl", i + 1)} for i, c in enumerate(people.customer_id)}
+    expected = {i + 1: rows[c] for i, c in enumerate(asked.customer_id)}
+    assert found(shop, shop.tmp / "served.csv", "--run", "join") == expected
+    assert found(shop, shop.tmp / "served.csv", "--in", "crm") == expected
+    through = [s for s in shop.json("lineage find", shop.tmp / "served.csv", "--in", "crm") if s["view"]]
+    masked = set(people[people.consent & people.email.notna()].customer_id)
+    assert {asked.customer_id[s["record"] - 1] for s in through} == masked  # where the mask took nothing away, it is the file's own row
+    refused = people[~people.consent].assign(email=None)
+    refused.to_csv(shop.tmp / "refused.csv", index=False)
+    assert not any(found(shop, shop.tmp / "refused.csv", "--run", "join").values())
+    pd.DataFrame({"customer_id": [5], "score": [0.5]}).to_csv(shop.tmp / "scored.csv", index=False)
+    assert not any(found(shop, shop.tmp / "scored.csv", "--in", "crm").values())
+    assert found(shop, shop.tmp / "scored.csv", "--in", "crm", "--column", "customer_id") == {1: rows[5]}
+    shop.run("lineage", "find", shop.tmp / "nothing.csv", status=4)
+    shop.run("lineage", "find", shop.tmp / "model.bin", check=False)

@@ -1,0 +1,625 @@
+/* meshfs lineage find: which product, version, file and row each record of a file came from. */
+#include "catalog/base/io.h"
+#include "catalog/base/json.h"
+#include "catalog/base/map.h"
+#include "catalog/base/progress.h"
+#include "catalog/base/text.h"
+#include "catalog/db.h"
+#include "catalog/lineage.h"
+#include "catalog/lineage_query.h"
+#include "fs/cmd_lineage.h"
+#include "fs/row_print.h"
+#include "fs/scan.h"
+#include "policy/csv_scan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define READ_BYTES (1u << 20)
+#define RECORDS_MAX (1u << 28)
+#define WAITING_MAX 64 /* source rows whose record was fed and not yet told of */
+#define NONE UINT32_MAX
+
+struct place { /* a file of a version */
+	char *address, *product, *version, *file; /* address: with the file */
+	bool withdrawn;
+};
+
+struct job { /* equal content under an equal view: looked at once */
+	struct scan_version *version;
+	char *path, *view; /* view "": the file itself */
+	uint64_t bytes;
+	struct place *places;
+	size_t place_count;
+};
+
+struct match {
+	uint32_t record, job;
+	uint64_t row;
+};
+
+struct find {
+	struct lineage_question q;
+	const char *run;
+	struct option_list columns;
+	/* the records asked about */
+	struct row_prints *asked;
+	struct row_print *prints;
+	uint32_t *next, *buckets; /* chains of equal low bits */
+	uint32_t count, room, bucket_count;
+	struct map *names; /* the columns that count */
+	/* where to look */
+	struct map *by_key;
+	struct job **jobs;
+	size_t job_count;
+	uint64_t skipped; /* files that cannot be read as records */
+	struct db_stmt *views_of;
+	struct map *texts;
+	struct progress *progress;
+	/* what was found */
+	struct match *matches;
+	size_t match_count, match_room;
+	/* of the job under way */
+	uint32_t job;
+	uint64_t waiting[WAITING_MAX];
+	unsigned first_waiting, waiting_count;
+	struct err *e;
+};
+
+static int no_memory(struct find *f)
+{
+	return err_set(f->e, -ENOMEM, "out of memory");
+}
+
+/* -- the records asked about ----------------------------------------------------------------------- */
+
+static int on_asked(void *arg, uint64_t number, const struct row_print *print, bool broken)
+{
+	struct find *f = arg;
+	(void)number;
+	if (f->count == f->room) {
+		uint32_t room = f->room ? 2 * f->room : 1024;
+		struct row_print *more = room > RECORDS_MAX ? NULL : realloc(f->prints, room * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		f->prints = more;
+		f->room = room;
+	}
+	f->prints[f->count++] = broken ? (struct row_print){ 0, 0 } : *print;
+	return 0;
+}
+
+static bool is_asked(void *arg, const char *name)
+{
+	struct find *f = arg;
+	for (size_t i = 0; i < f->columns.count; i++)
+		if (!strcmp(f->columns.items[i], name))
+			return true;
+	return !f->columns.count;
+}
+
+static int read_file(struct find *f, const char *path)
+{
+	char *room = malloc(READ_BYTES);
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+	ssize_t n = 0;
+	if (fd < 0 || !room)
+		r = err_set(f->e, room ? -errno : -ENOMEM, "%s: cannot be read: %s", path, strerror(room ? errno : ENOMEM));
+	while (!r && (n = read(fd, room, READ_BYTES)) > 0)
+		r = row_prints_feed(f->asked, room, (size_t)n);
+	if (!r && n < 0)
+		r = err_set(f->e, -errno, "%s: cannot be read: %s", path, strerror(errno));
+	else if (!r)
+		r = row_prints_end(f->asked);
+	if (r && f->e && !f->e->code)
+		err_set(f->e, r, "%s: its records cannot be read: %s", path, strerror(-r));
+	if (fd >= 0)
+		close(fd);
+	free(room);
+	return r;
+}
+
+static int index_records(struct find *f)
+{
+	f->bucket_count = 1024;
+	while (f->bucket_count < f->count)
+		f->bucket_count *= 2;
+	f->buckets = malloc(f->bucket_count * sizeof *f->buckets);
+	f->next = malloc(((size_t)f->count + 1) * sizeof *f->next);
+	if (!f->buckets || !f->next)
+		return no_memory(f);
+	memset(f->buckets, 0xff, f->bucket_count * sizeof *f->buckets);
+	for (uint32_t i = f->count; i--;) {
+		uint32_t *bucket = &f->buckets[f->prints[i].low & (f->bucket_count - 1)];
+		f->next[i] = *bucket;
+		*bucket = i;
+	}
+	for (size_t i = 0; i < row_prints_columns(f->asked); i++)
+		if (is_asked(f, row_prints_column(f->asked, i)) && map_sets(f->names, row_prints_column(f->asked, i), f))
+			return no_memory(f);
+	for (size_t i = 0; i < f->columns.count; i++)
+		if (!map_gets(f->names, f->columns.items[i]))
+			return err_set(f->e, -ENOENT, "the file has no column %s", f->columns.items[i]);
+	return 0;
+}
+
+static int ask_about(struct find *f, const char *path)
+{
+	struct row_prints_config config = { .path = path, .header = true, .column = is_asked, .each = on_asked, .arg = f };
+	int r = row_prints_new(&config, &f->asked);
+	if (r)
+		return err_set(f->e, r, r == -EOPNOTSUPP ? "%s: only CSV, TSV, PSV and JSONL files are read" : "%s: out of memory", path);
+	r = read_file(f, path);
+	return r ? r : index_records(f);
+}
+
+/* -- where to look ------------------------------------------------------------------------------------ */
+
+static int add_place(struct find *f, struct job *job, const struct scan_version *v, const char *path)
+{
+	const struct version_facts *facts = &v->loaded.facts;
+	struct place *more = realloc(job->places, (job->place_count + 1) * sizeof *more);
+	if (!more)
+		return no_memory(f);
+	job->places = more;
+	struct place *p = &more[job->place_count++];
+	*p = (struct place){ text_format("%s/%s", v->address, path), text_format("%s/%s", facts->domain, facts->product), strdup(facts->version), strdup(path),
+			     v->loaded.info.status == VERSION_WITHDRAWN };
+	return p->address && p->product && p->version && p->file ? 0 : no_memory(f);
+}
+
+static int add_job(struct find *f, struct scan_version *v, const struct manifest_entry *entry, const char *path, const char *view)
+{
+	char content[SHA256_HEX_SIZE], contract[SHA256_HEX_SIZE];
+	hex_format(entry->content.bytes, SHA256_SIZE, content);
+	hex_format(v->loaded.info.contract.bytes, SHA256_SIZE, contract);
+	char *key = text_format("%s %s %s %s %s", v->loaded.facts.domain, content, contract, view_format(path), view);
+	struct job *job = key ? map_gets(f->by_key, key) : NULL;
+	struct job **more = !key || job ? NULL : realloc(f->jobs, (f->job_count + 1) * sizeof *more);
+	if (more) {
+		f->jobs = more;
+		job = calloc(1, sizeof *job);
+		if (job)
+			f->jobs[f->job_count++] = job;
+		if (job && (!(job->path = strdup(path)) || !(job->view = strdup(view)) || map_sets(f->by_key, key, job)))
+			job = NULL; /* it is freed with the others */
+		if (job) {
+			job->version = v;
+			job->bytes = entry->size;
+		}
+	}
+	free(key);
+	return job ? add_place(f, job, v, path) : no_memory(f);
+}
+
+/* The file itself (without --run), and each view through which a run was served it. */
+static int each_file(void *arg, struct scan_version *v, const struct manifest_entry *entry, const char *path, struct err *e)
+{
+	struct find *f = arg;
+	const struct row_prints_config config = { .path = path };
+	struct row_prints *probe = NULL;
+	if (!path) {
+		fprintf(stderr, "meshfs: %s was not looked at: %s\n", v->address, v->gone.text);
+		return 0;
+	}
+	if (!path_is_tabular(path) || row_prints_new(&config, &probe)) {
+		f->skipped += path_is_tabular(path);
+		return 0;
+	}
+	row_prints_free(probe);
+	int r = f->run ? 0 : add_job(f, v, entry, path, "");
+	db_bind_text(f->views_of, 1, v->address);
+	db_bind_text(f->views_of, 2, path);
+	db_bind_text(f->views_of, 3, f->run);
+	int row = 0;
+	while (!r && (row = db_step(f->views_of, e)) == DB_ROW) {
+		const char *view = db_text(f->views_of, 0);
+		if (view && (view[0] || f->run))
+			r = add_job(f, v, entry, path, view);
+	}
+	db_reset(f->views_of);
+	return r ? r : row < 0 ? row : 0;
+}
+
+static int no_run(void *arg, const struct lineage_run_row *row)
+{
+	(void)arg;
+	(void)row;
+	return 0;
+}
+
+static int collect(struct find *f)
+{
+	int r = f->run ? lineage_runs(f->q.l, f->run, no_run, NULL, f->e) : 0;
+	if (!r)
+		r = db_prepare(lineage_db(f->q.l),
+			       "SELECT DISTINCT d.view FROM versions v JOIN files f ON f.version = v.id JOIN reads x ON x.file = f.id"
+			       " JOIN decisions d ON d.id = x.decision JOIN runs r ON r.id = x.run WHERE v.address = ?1 AND f.path = ?2 AND d.outcome = 1"
+			       " AND (?3 IS NULL OR r.uuid = ?3 OR r.name = ?3)",
+			       &f->views_of, f->e);
+	if (!r)
+		r = scan_walk(f->q.scan, f->q.address, each_file, f, f->e);
+	if (f->views_of)
+		db_finalize(f->views_of);
+	return r;
+}
+
+static int load_texts(struct find *f)
+{
+	struct db_stmt *s = NULL;
+	int r = db_prepare(lineage_db(f->q.l), "SELECT view, text FROM transforms", &s, f->e);
+	while (!r && (r = db_step(s, f->e)) == DB_ROW) {
+		char *text = strdup(db_text(s, 1));
+		r = text && !map_sets(f->texts, db_text(s, 0), text) ? 0 : no_memory(f);
+		if (r)
+			free(text);
+	}
+	if (s)
+		db_finalize(s);
+	return r;
+}
+
+/* -- looking ------------------------------------------------------------------------------------------- */
+
+static bool counts(void *arg, const char *name)
+{
+	return map_gets(((struct find *)arg)->names, name) != NULL;
+}
+
+static int add_match(struct find *f, uint32_t record, uint64_t row)
+{
+	if (f->match_count == f->match_room) {
+		size_t room = f->match_room ? 2 * f->match_room : 1024;
+		struct match *more = realloc(f->matches, room * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		f->matches = more;
+		f->match_room = room;
+	}
+	f->matches[f->match_count++] = (struct match){ record, f->job, row };
+	return 0;
+}
+
+static int look_up(struct find *f, const struct row_print *print, uint64_t row)
+{
+	int r = 0;
+	if (!print->high && !print->low)
+		return 0;
+	for (uint32_t i = f->buckets[print->low & (f->bucket_count - 1)]; !r && i != NONE; i = f->next[i])
+		if (f->prints[i].low == print->low && f->prints[i].high == print->high)
+			r = add_match(f, i, row);
+	return r;
+}
+
+static int on_source(void *arg, uint64_t number, const struct row_print *print, bool broken)
+{
+	return broken ? 0 : look_up(arg, print, number);
+}
+
+/* A derived record: its row is that of the oldest source record that was fed. */
+static int on_derived(void *arg, uint64_t number, const struct row_print *print, bool broken)
+{
+	struct find *f = arg;
+	(void)number;
+	if (!f->waiting_count)
+		return 0;
+	uint64_t row = f->waiting[f->first_waiting++ % WAITING_MAX];
+	f->waiting_count--;
+	return broken ? 0 : look_up(f, print, row);
+}
+
+struct look {
+	struct find *f;
+	struct row_prints *prints;
+	struct view_plan *plan; /* NULL: the file itself */
+	bool lines;             /* JSONL: a line is a record */
+	bool header;
+	char separator;
+	uint64_t row;
+	struct buf out;
+};
+
+static size_t record_end(const struct look *k, const char *bytes, size_t len, size_t at)
+{
+	bool ended;
+	if (!k->lines)
+		return csv_skip_record(bytes, len, at, k->separator, &ended);
+	const char *stop = memchr(bytes + at, '\n', len - at);
+	return stop ? (size_t)(stop - bytes) + 1 : len;
+}
+
+static int derive(struct look *k, bool first, const char *bytes, size_t len, bool is_row, struct err *e)
+{
+	struct find *f = k->f;
+	struct view_stats stats = { 0 };
+	buf_clear(&k->out);
+	int r = view_chunk(k->plan, first ? 0 : 1, bytes, len, &k->out, &stats, e);
+	if (r || !k->out.len)
+		return r;
+	if (is_row && stats.rows_out) {
+		if (f->waiting_count == WAITING_MAX)
+			return err_set(e, -EPROTO, "its records cannot be told apart");
+		f->waiting[(f->first_waiting + f->waiting_count++) % WAITING_MAX] = k->row;
+	}
+	r = row_prints_feed(k->prints, k->out.data, k->out.len);
+	if (!r && k->out.data[k->out.len - 1] != '\n')
+		r = row_prints_feed(k->prints, "\n", 1);
+	return r;
+}
+
+/* Each source record goes through the view by itself: what comes out is that row, or nothing. */
+static int look_piece(void *arg, uint32_t index, const char *bytes, size_t len, struct err *e)
+{
+	struct look *k = arg;
+	int r = 0;
+	progress_add(k->f->progress, len);
+	if (!k->plan)
+		return row_prints_feed(k->prints, bytes, len);
+	for (size_t at = 0; !r && at < len;) {
+		size_t end = record_end(k, bytes, len, at);
+		bool first = !index && !at, blank = end - at == strspn(bytes + at, "\r\n") || (end - at <= 2 && (bytes[at] == '\n' || bytes[at] == '\r'));
+		bool is_row = !(first && k->header && !k->lines);
+		if (is_row && !blank)
+			k->row++;
+		if (!blank || first)
+			r = derive(k, first, bytes + at, end - at, is_row, e);
+		at = end;
+	}
+	return r;
+}
+
+static const char *object_property(const struct contract_object *o, const char *name)
+{
+	const struct doc_node *list = o ? doc_get(o->node, "customProperties") : NULL;
+	for (size_t i = 0; i < doc_count(list); i++) {
+		const char *property = doc_get_text(doc_item(list, i), "property");
+		if (property && !strcmp(property, name))
+			return doc_get_text(doc_item(list, i), "value");
+	}
+	return NULL;
+}
+
+/* The separator that the first line holds most of. */
+static char find_separator(const struct scan_file *file, struct err *e)
+{
+	const char *format = view_format(file->path), *given = object_property(file->object, "separator");
+	char head[4096], best = ',';
+	size_t len = file->entry.size < sizeof head ? (size_t)file->entry.size : sizeof head, most = 0;
+	if (!given)
+		given = object_property(file->object, "delimiter");
+	if (given && given[0] && (!given[1] || !strcmp(given, "\\t")))
+		return given[1] ? '\t' : given[0];
+	if (format[0] == 't' || format[0] == 'p')
+		return format[0] == 't' ? '\t' : '|';
+	if (len && file->source.read(file->source.arg, 0, head, len, e))
+		return 0;
+	const char *end = memchr(head, '\n', len);
+	for (const char *s = ",;\t|"; *s; s++) {
+		size_t n = 0;
+		for (const char *p = head; p < (end ? end : head + len); p++)
+			n += *p == *s;
+		if (n > most) {
+			most = n;
+			best = *s;
+		}
+	}
+	return best;
+}
+
+static int look_into(struct find *f, const struct job *job, struct err *e)
+{
+	struct scan_file file = { 0 };
+	struct transform *t = NULL;
+	struct view_keys keys;
+	struct look k = { .f = f };
+	int r = scan_file_open(f->q.scan, job->version, job->path, &file, e);
+	if (r)
+		return r;
+	const char *header = object_property(file.object, "header"), *text = job->view[0] ? map_gets(f->texts, job->view) : NULL;
+	scan_keys(f->q.scan, &keys);
+	k.header = !header || strcmp(header, "false") != 0;
+	k.lines = view_format(job->path)[0] == 'j';
+	k.separator = k.lines ? 0 : find_separator(&file, e);
+	if (!k.lines && !k.separator)
+		r = -EIO;
+	if (!r && job->view[0])
+		r = text ? scan_transform(f->q.scan, &file, job->view, text, &t, e) : err_set(e, -ENOENT, "what the view did is not on record");
+	if (!r && t)
+		r = view_plan_new(t, &file.source, &keys, &k.plan, e);
+	struct row_prints_config config = { job->path, k.separator, k.header, file.object, counts, k.plan ? on_derived : on_source, f };
+	if (!r && !(r = row_prints_new(&config, &k.prints)))
+		r = scan_pieces(&file, false, look_piece, &k, e);
+	if (!r)
+		r = row_prints_end(k.prints);
+	if (r && e && !e->code)
+		err_set(e, r, "its records cannot be read: %s", strerror(-r));
+	f->first_waiting = f->waiting_count = 0;
+	row_prints_free(k.prints);
+	if (k.plan)
+		view_plan_free(k.plan);
+	transform_unref(t);
+	scan_file_close(&file);
+	buf_free(&k.out);
+	return r;
+}
+
+static int look(struct find *f, bool quiet)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < f->job_count; i++)
+		bytes += f->jobs[i]->bytes;
+	f->progress = progress_start("looking for records", "B", bytes, quiet);
+	int r = 0;
+	for (size_t i = 0; !r && i < f->job_count; i++) {
+		struct err why = ERR_INIT;
+		f->job = (uint32_t)i;
+		r = look_into(f, f->jobs[i], &why);
+		if (r && r != -ENOMEM) { /* one file that cannot be looked at hides no other */
+			fprintf(stderr, "meshfs: %s was not looked at: %s\n", f->jobs[i]->places[0].address, why.text);
+			r = 0;
+		}
+	}
+	progress_end(f->progress);
+	return r ? no_memory(f) : 0;
+}
+
+/* -- the answer ------------------------------------------------------------------------------------------- */
+
+struct source {
+	uint32_t record;
+	uint64_t row;
+	const struct place *place;
+	const char *view;
+};
+
+static int order(const void *a, const void *b)
+{
+	const struct source *x = a, *y = b;
+	if (x->record != y->record)
+		return x->record < y->record ? -1 : 1;
+	int c = strcmp(x->place->address, y->place->address);
+	if (c || x->row != y->row)
+		return c ? c : x->row < y->row ? -1 : 1;
+	return strcmp(x->view, y->view);
+}
+
+static void print_source(const struct source *s, uint32_t record, bool json)
+{
+	struct buf b = BUF_INIT;
+	struct json j;
+	if (json) {
+		json_start(&j, &b);
+		json_open(&j, '{');
+		json_field_int(&j, "record", record + 1);
+		json_field_text(&j, "address", s ? s->place->address : NULL);
+		json_field_text(&j, "product", s ? s->place->product : NULL);
+		json_field_text(&j, "version", s ? s->place->version : NULL);
+		json_field_text(&j, "file", s ? s->place->file : NULL);
+		json_key(&j, "row");
+		s ? json_int(&j, (int64_t)s->row) : json_null(&j);
+		json_field_text(&j, "view", s ? s->view : NULL);
+		json_field_text(&j, "status", !s ? NULL : s->place->withdrawn ? "withdrawn" : "active");
+		json_close(&j, '}');
+	} else if (s) {
+		buf_addf(&b, "record %lu: ", (unsigned long)record + 1);
+		browse_add_safe(&b, s->place->address);
+		buf_addf(&b, " row %llu", (unsigned long long)s->row);
+		if (s->view[0])
+			buf_addf(&b, ", through view %.12s", s->view);
+		if (s->place->withdrawn)
+			buf_adds(&b, " (withdrawn)");
+	} else {
+		buf_addf(&b, "record %lu: not found", (unsigned long)record + 1);
+	}
+	buf_addc(&b, '\n');
+	browse_print(&b);
+	buf_free(&b);
+}
+
+static int answer(struct find *f, bool json, bool quiet)
+{
+	size_t total = 0, n = 0, at = 0;
+	uint32_t found = 0;
+	for (size_t i = 0; i < f->match_count; i++)
+		total += f->jobs[f->matches[i].job]->place_count;
+	struct source *list = calloc(total + 1, sizeof *list);
+	if (!list)
+		return no_memory(f);
+	for (size_t i = 0; i < f->match_count; i++) {
+		const struct job *job = f->jobs[f->matches[i].job];
+		for (size_t p = 0; p < job->place_count; p++)
+			list[n++] = (struct source){ f->matches[i].record, f->matches[i].row, &job->places[p], job->view };
+	}
+	qsort(list, n, sizeof *list, order);
+	for (uint32_t record = 0; record < f->count; record++) {
+		const struct source *last = NULL;
+		for (; at < n && list[at].record == record; at++) {
+			/* A row that is the same in the file and through its views is told once. */
+			if (!last || strcmp(last->place->address, list[at].place->address) != 0 || last->row != list[at].row)
+				print_source(&list[at], record, json);
+			last = &list[at];
+		}
+		if (!last)
+			print_source(NULL, record, json);
+		found += last != NULL;
+	}
+	free(list);
+	if (!quiet && f->skipped)
+		fprintf(stderr, "meshfs: %llu packed or Parquet files were not looked into\n", (unsigned long long)f->skipped);
+	if (!json)
+		printf("%lu of %lu records found\n", (unsigned long)found, (unsigned long)f->count);
+	return 0;
+}
+
+static void find_fini(struct find *f)
+{
+	for (size_t i = 0; i < f->job_count; i++) {
+		struct job *job = f->jobs[i];
+		for (size_t p = 0; p < job->place_count; p++) {
+			free(job->places[p].address);
+			free(job->places[p].product);
+			free(job->places[p].version);
+			free(job->places[p].file);
+		}
+		free(job->places);
+		free(job->path);
+		free(job->view);
+		free(job);
+	}
+	free(f->jobs);
+	struct map *maps[] = { f->by_key, f->names };
+	for (size_t i = 0; i < 2; i++)
+		if (maps[i])
+			map_free(maps[i], NULL);
+	if (f->texts)
+		map_free(f->texts, free);
+	row_prints_free(f->asked);
+	free(f->prints);
+	free(f->next);
+	free(f->buckets);
+	free(f->matches);
+	lineage_question_close(&f->q);
+}
+
+int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
+{
+	struct find f = { .e = e };
+	const char *within = NULL;
+	bool json = false;
+	const struct option_spec specs[] = {
+		{ "--in", 0, OPTION_TEXT, "ADDRESS", "look only there: a domain, product, version, folder or file", &within },
+		{ "--run", 0, OPTION_TEXT, "R", "look only at what this run was served, as it was served", &f.run },
+		{ "--column", 0, OPTION_LIST, "NAME", "compare only this column (may be repeated); default: all that the file has", &f.columns },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object a line: a record and one of its sources", &json },
+	};
+	int words;
+	(void)ret_status;
+	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME]…",
+			      "Which product, version, file and row each record of a CSV or JSONL file came from.\n"
+			      "Records are compared by their values, with the masks of the views through which files were served.",
+			      specs, 4, false, argc, argv, &words, e);
+	if (r)
+		return r == OPTIONS_HELP ? 0 : r;
+	if (words != 1)
+		return options_wrong(e, "lineage", "lineage find: wants one file");
+	f.by_key = map_new();
+	f.names = map_new();
+	f.texts = map_new();
+	r = f.by_key && f.names && f.texts ? ask_about(&f, argv[0]) : no_memory(&f);
+	if (!r)
+		r = lineage_question_open(inv, within, &f.q, e);
+	if (!r)
+		r = load_texts(&f);
+	if (!r)
+		r = collect(&f);
+	if (!r)
+		r = look(&f, inv->quiet);
+	if (!r)
+		r = answer(&f, json, inv->quiet);
+	find_fini(&f);
+	return r;
+}
