@@ -85,8 +85,9 @@ int tree_version(struct session *s, struct domain_host *h, const char *product, 
 	struct snapshot *snapshot = NULL;
 	if (version_selector_parse(selector, &want))
 		return -ENOENT;
-	/* An exact version is looked for in the newest catalog even where selectors are pinned. */
-	snapshot = want.parts == 3 ? domain_snapshot(h->domain) : session_snapshot(s, h);
+	/* An exact version is looked for in the newest catalog even where selectors are pinned, and so is a selector that matched nothing
+	 * when they were: a product that the run itself made. */
+	snapshot = want.parts == 3 ? domain_snapshot(h->domain) : session_pin(s, h);
 	if (!snapshot) {
 		if (asked)
 			return -EIO;
@@ -97,6 +98,10 @@ int tree_version(struct session *s, struct domain_host *h, const char *product, 
 	struct version_walk walk = { s, h, product, &want, take_first, &pick, 0 };
 	int r = snapshot_versions(snapshot, product, see_version, &walk);
 	snapshot_unref(snapshot);
+	if (!pick.slot && !walk.code && r >= 0 && want.parts < 3 && s->pinned && (snapshot = domain_snapshot(h->domain))) {
+		r = snapshot_versions(snapshot, product, see_version, &walk);
+		snapshot_unref(snapshot);
+	}
 	if (pick.slot) {
 		*ret = pick.slot;
 		return 0;
@@ -211,7 +216,7 @@ int tree_list(struct session *s, const struct place *p, bool asked, tree_each ea
 	int r = 0;
 	if (p->kind == KIND_DOMAIN || p->kind == KIND_PRODUCT) {
 		l.domain = p->vnode->domain;
-		l.snapshot = session_snapshot(s, l.domain);
+		l.snapshot = domain_snapshot(l.domain->domain);
 		if (!l.snapshot && !asked) {
 			*w = (struct wait){ .kind = WAIT_DOMAIN, .domain = l.domain };
 			return -EAGAIN;

@@ -257,7 +257,7 @@ struct recorder *mesh_recorder(struct mesh *m)
 	return m->recorder;
 }
 
-struct snapshot *session_snapshot(struct session *s, struct domain_host *h)
+struct snapshot *session_pin(struct session *s, struct domain_host *h)
 {
 	struct mesh *m = s->mesh;
 	size_t i = (size_t)(h - m->domains);

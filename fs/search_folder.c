@@ -71,7 +71,7 @@ int search_folder_list(struct session *s, const char *words, int (*each)(void *a
 	h->session = s;
 	for (size_t i = 0; count && i < s->mesh->domain_count; i++) {
 		h->domain = &s->mesh->domains[i];
-		h->snapshot = session_snapshot(s, h->domain);
+		h->snapshot = domain_snapshot(h->domain->domain);
 		if (!h->snapshot)
 			continue;
 		snapshot_search(h->snapshot, list, count, add_hit, h);
@@ -97,7 +97,7 @@ int search_folder_target(struct session *s, const char *name, char ret_target[SE
 		return -ENOENT;
 	snprintf(product, sizeof product, "%.*s", (int)(at - name), name);
 	struct domain_host *h = mesh_domain_host(s->mesh, at + 1);
-	struct snapshot *snapshot = h && !name_check("product", product, NULL) ? session_snapshot(s, h) : NULL;
+	struct snapshot *snapshot = h && !name_check("product", product, NULL) ? domain_snapshot(h->domain) : NULL;
 	if (!snapshot)
 		return -ENOENT;
 	bool visible = tree_product_visible(s, h, snapshot, product);

@@ -109,7 +109,8 @@ struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch);
 /* Reads the rules anew; a policy that does not load leaves the last good one in force (none: all is denied).  True: another policy is in
  * force now. */
 bool mesh_reload_policy(struct mesh *m, struct err *e);
-/* The snapshot that selectors are resolved in for this session, and the current one; NULL: never reached. */
-struct snapshot *session_snapshot(struct session *s, struct domain_host *h);
+/* The snapshot that selectors are resolved in for this session: the one it met first where it pins, else the current one.  NULL: never
+ * reached. */
+struct snapshot *session_pin(struct session *s, struct domain_host *h);
 
 #endif

@@ -172,9 +172,9 @@ static int child_of_query(struct session *s, const struct vnode *query, const ch
 }
 
 /* The catalog of a domain, asked for once when it was never reached.  -EIO: it cannot be. */
-static int need_snapshot(struct session *s, struct domain_host *h, bool asked, struct snapshot **ret, struct wait *w)
+static int need_snapshot(struct domain_host *h, bool asked, struct snapshot **ret, struct wait *w)
 {
-	*ret = session_snapshot(s, h);
+	*ret = domain_snapshot(h->domain);
 	if (*ret)
 		return 0;
 	if (asked)
@@ -191,7 +191,7 @@ static int child_of_domain(struct session *s, const struct vnode *domain, const 
 	if (name_check("product", name, NULL))
 		return -ENOENT;
 	struct snapshot *snapshot = NULL;
-	int r = need_snapshot(s, domain->domain, asked, &snapshot, w);
+	int r = need_snapshot(domain->domain, asked, &snapshot, w);
 	if (!r && !tree_product_visible(s, domain->domain, snapshot, name) && !draft_product_known(s, domain->domain, name))
 		r = -ENOENT;
 	snapshot_unref(snapshot);
@@ -350,7 +350,7 @@ static int64_t folder_time(struct session *s, const struct place *p)
 {
 	int64_t when = s->started_ns;
 	if (p->kind == KIND_DOMAIN || p->kind == KIND_PRODUCT) {
-		struct snapshot *snapshot = session_snapshot(s, p->vnode->domain);
+		struct snapshot *snapshot = domain_snapshot(p->vnode->domain->domain);
 		if (snapshot)
 			when = snapshot_time_ns(snapshot);
 		snapshot_unref(snapshot);

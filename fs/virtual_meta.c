@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static void domain_status(struct session *s, struct domain_host *h, struct json *j)
+static void domain_status(struct domain_host *h, struct json *j)
 {
-	struct snapshot *snapshot = session_snapshot(s, h);
+	struct snapshot *snapshot = domain_snapshot(h->domain);
 	pthread_mutex_lock(&h->lock);
 	json_open(j, '{');
 	json_field_text(j, "name", h->config->name);
@@ -62,7 +62,7 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	json_key(&j, "domains");
 	json_open(&j, '[');
 	for (size_t i = 0; i < m->domain_count; i++)
-		domain_status(s, &m->domains[i], &j);
+		domain_status(&m->domains[i], &j);
 	json_close(&j, ']');
 	json_key(&j, "cache");
 	json_open(&j, '{');

@@ -55,7 +55,7 @@ static int add_product(void *arg, const struct product_info *p)
 int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	const struct mesh_domain *config = v->domain->config;
-	struct readme r = { s, v->domain, session_snapshot(s, v->domain), ret, 0 };
+	struct readme r = { s, v->domain, domain_snapshot(v->domain->domain), ret, 0 };
 	(void)e;
 	buf_addf(ret, "# %s\n\n", config->name);
 	if (config->owner)
@@ -127,7 +127,7 @@ static void add_schema(struct session *s, const struct vnode *v, struct buf *ret
 int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	struct product_info p = { 0 };
-	struct readme r = { s, v->domain, session_snapshot(s, v->domain), ret, 0 };
+	struct readme r = { s, v->domain, domain_snapshot(v->domain->domain), ret, 0 };
 	const char *domain = v->domain->config->name;
 	if (!r.snapshot)
 		return -ENOENT;
