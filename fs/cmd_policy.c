@@ -5,6 +5,7 @@
 #include "catalog/base/text.h"
 #include "fs/commands.h"
 #include "fs/policy_command.h"
+#include "fs/warm.h"
 #include "policy/check.h"
 #include "policy/key.h"
 
@@ -86,6 +87,18 @@ static void print_loaded(const struct policy_command *c, const struct checking *
 	buf_free(&b);
 }
 
+/* Computes the views of the subjects that mesh.yaml names, so that nobody waits for their sizes. */
+static int compute_views(struct policy_command *c, bool quiet, struct err *e)
+{
+	struct warm_counts n = { 0 };
+	int r = 0;
+	for (size_t i = 0; i < c->browse.mesh->view_count && !r; i++)
+		r = warm_views(c, &c->browse.mesh->views[i], quiet, &n, e);
+	if (!r && !quiet && c->browse.mesh->view_count)
+		printf("%llu views computed, %llu files denied\n", (unsigned long long)n.files, (unsigned long long)n.denied);
+	return !r && n.failed ? err_set(e, -EIO, "%llu views could not be computed; the first: %s", (unsigned long long)n.failed, n.first) : r;
+}
+
 /* Checks all that can be seen; with `apply` it also says how mounts take it over. */
 static int check(const struct invocation *inv, int argc, char **argv, bool apply, struct err *e)
 {
@@ -93,7 +106,8 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 	const struct option_spec specs[] = { { "--json", 0, OPTION_FLAG, NULL, "one JSON object a line", &json } };
 	int words, r;
 	r = options_parse(apply ? "policy apply" : "policy check",
-			  apply ? "Checks the policy, and waits until the mounts that run have taken it over (they do so by themselves)." :
+			  apply ? "Checks the policy, computes the views of the subjects that `views:` in mesh.yaml names, and waits until the mounts\n"
+				  "that run have taken it over (they do so by themselves)." :
 				  "Parses every rule, and checks it against the contracts that can be seen.",
 			  specs, 1, false, argc, argv, &words, e);
 	if (r)
@@ -115,6 +129,8 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 		err_set(e, r, "the catalog of domain %s cannot be read: %s", k.domain->config->name, strerror(-r));
 	else
 		print_loaded(&c, &k);
+	if (!r && apply)
+		r = compute_views(&c, json || inv->quiet, e);
 	if (!r && apply)
 		r = policy_apply(&c, json, e);
 	policy_command_close(&c);
@@ -173,7 +189,7 @@ static const char about[] = "policy check                      parse and type-ch
 			    "policy explain ADDRESS [--as …]   the decision, and each rule that made it, with its file and line\n"
 			    "policy test [--coverage]          run the tests that stand in the policy files\n"
 			    "policy diff OLD NEW [--no-loosen] what the new rules loosen and tighten\n"
-			    "policy apply                      check, and wait until the mounts have taken it over\n"
+			    "policy apply                      check, compute views, wait until the mounts have taken it over\n"
 			    "policy publish DOMAIN FILE…       publish a domain's own rules with its catalog\n"
 			    "policy key new NAME               make a key for the hmac mask\n"
 			    "\n'meshfs policy VERB --help' explains one; meshfs-policy(5) is the language.\n";

@@ -265,11 +265,19 @@ static void on_bytes(void *arg, int code, const void *bytes, size_t len)
 		op_reply_bytes(op, bytes, len);
 }
 
+/* The bytes are copied: as soon as the kernel has the answer it may release the handle, on another thread. */
 static void read_text(struct op *op, const struct handle *h)
 {
 	size_t at = (uint64_t)op->offset < h->text.len ? (size_t)op->offset : h->text.len;
 	size_t len = h->text.len - at < op->size ? h->text.len - at : op->size;
-	op_reply_bytes(op, buf_text(&h->text) + at, len);
+	char *bytes = malloc(len + 1);
+	if (!bytes) {
+		op_fail(op, -ENOMEM);
+		return;
+	}
+	memcpy(bytes, buf_text(&h->text) + at, len);
+	op_reply_bytes(op, bytes, len);
+	free(bytes);
 }
 
 static void run_read(struct op *op)

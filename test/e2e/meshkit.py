@@ -123,6 +123,8 @@ class Mount:
         return self.start()
 
     def __exit__(self, kind, *_):
+        if kind:
+            print(f"the log of {self.path}:\n{self.log()[-8000:]}")
         self.stop(check=kind is None)
 
 

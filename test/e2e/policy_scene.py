@@ -33,16 +33,18 @@ class Scene:
     def __init__(self, seed, engine):
         self.random = random.Random(seed)
         self.engine = engine
-        self.secrets, self.shown = [], []
+        self.shown = []
         self.count = 0
         self.salt = f"{self.random.randrange(1 << 40):010x}"
         self.rules = []
+        self.marker = f"zqx{self.salt}"  # what every secret begins with
 
     def token(self, denied):
         """Letters that no hash in hexadecimal has; an address, so that scrub finds it."""
         self.count += 1
         text = f"{'zqx' if denied else 'oky'}{self.salt}w{self.count:06d}v"
-        (self.secrets if denied else self.shown).append(text)
+        if not denied:
+            self.shown.append(text)
         return text
 
     def secret(self, mask):

@@ -1,0 +1,311 @@
+#include "fs/warm.h"
+
+#include "catalog/base/clock.h"
+#include "catalog/base/pool.h"
+#include "catalog/base/progress.h"
+#include "catalog/base/text.h"
+#include "fs/identity.h"
+#include "policy/key.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define THREADS 8   /* they wait for stores and view workers */
+#define QUEUED_MAX 64 /* files opened ahead of the threads */
+
+struct warmer {
+	struct policy_command *c;
+	const struct subject *subject;
+	bool indexes;
+	struct reader *reader;
+	struct pool *pool;
+	struct progress *progress;
+	pthread_mutex_t lock; /* guards what follows; a leaf */
+	struct warm_counts counts;
+	uint64_t total; /* bytes, as far as they are known; only the walking thread looks */
+};
+
+/* One file on its way. */
+struct job {
+	struct warmer *w;
+	struct content *content;
+	char *address;
+};
+
+static int key_get(void *arg, const char *name, unsigned char ret_key[32], struct err *e)
+{
+	return policy_key_read(arg, name, ret_key, e);
+}
+
+int warm_begin(struct policy_command *c, const struct subject *subject, bool indexes, bool quiet, struct warmer **ret, struct err *e)
+{
+	const struct mesh_config *mesh = c->browse.mesh;
+	struct warmer *w = calloc(1, sizeof *w);
+	if (!w)
+		return err_set(e, -ENOMEM, "no memory");
+	w->c = c;
+	w->subject = subject;
+	w->indexes = indexes;
+	w->progress = indexes ? progress_start("computing sizes", "files", 0, quiet) : progress_start("warming", "B", 0, quiet);
+	pthread_mutex_init(&w->lock, NULL);
+	struct reader_config config = { .cache_folder = mesh->cache_folder,
+					.cache_limit_bytes = mesh->cache_limit_bytes,
+					.keys = { key_get, (void *)mesh } };
+	int r = reader_start(&config, c->browse.transfer, &w->reader, e);
+	if (!r && !(w->pool = pool_new("warm", THREADS, QUEUED_MAX)))
+		r = err_set(e, -ENOMEM, "cannot start threads");
+	if (r)
+		warm_end(w, NULL);
+	else
+		*ret = w;
+	return r;
+}
+
+void warm_end(struct warmer *w, struct warm_counts *ret)
+{
+	pool_free(w->pool); /* waits for what is queued */
+	progress_end(w->progress);
+	if (w->reader)
+		reader_stop(w->reader);
+	if (ret)
+		*ret = w->counts;
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+/* -- one file -------------------------------------------------------------------------------- */
+
+struct ready {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool done;
+	int code;
+	char reason[256];
+};
+
+static void on_ready(void *arg, int code, const char *reason)
+{
+	struct ready *x = arg;
+	pthread_mutex_lock(&x->lock);
+	x->done = true;
+	x->code = code;
+	if (reason)
+		snprintf(x->reason, sizeof x->reason, "%s", reason);
+	pthread_cond_signal(&x->wake);
+	pthread_mutex_unlock(&x->lock);
+}
+
+static int prepare(struct content *content, struct err *e)
+{
+	struct ready x = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+	int r = content_prepare(content, INT64_MAX / 4, on_ready, &x, NULL);
+	if (r)
+		return err_set(e, r, "%s", strerror(-r));
+	pthread_mutex_lock(&x.lock);
+	while (!x.done)
+		pthread_cond_wait(&x.wake, &x.lock);
+	pthread_mutex_unlock(&x.lock);
+	return x.code ? err_set(e, x.code, "%s", x.reason[0] ? x.reason : strerror(-x.code)) : 0;
+}
+
+static void on_bytes(void *arg, uint64_t bytes)
+{
+	struct warmer *w = arg;
+	progress_add(w->progress, bytes);
+}
+
+static void run_job(void *arg)
+{
+	struct job *j = arg;
+	struct warmer *w = j->w;
+	struct err e = ERR_INIT;
+	uint64_t size = 0;
+	int r = w->indexes ? prepare(j->content, &e) : content_warm(j->content, on_bytes, w, &e);
+	if (!r)
+		r = content_size(j->content, &size);
+	if (w->indexes)
+		progress_add(w->progress, 1);
+	pthread_mutex_lock(&w->lock);
+	if (!r) {
+		w->counts.files++;
+		w->counts.bytes += size;
+	} else if (r == -EACCES) { /* it cannot be filtered: readers are denied it, too */
+		w->counts.denied++;
+	} else if (!w->counts.failed++) {
+		snprintf(w->counts.first, sizeof w->counts.first, "%s: %.300s", j->address, e.code ? e.text : strerror(-r));
+	}
+	pthread_mutex_unlock(&w->lock);
+	content_unref(j->content);
+	free(j->address);
+	free(j);
+}
+
+/* -- one version ----------------------------------------------------------------------------- */
+
+struct walk {
+	struct warmer *w;
+	struct loaded_version *version;
+	struct version_decision *decision;
+	struct manifest *manifest;
+	const char *below; /* "" for all; else a folder or file */
+	bool found;
+	int code;
+	struct err *e;
+};
+
+static bool is_below(const char *path, const char *below)
+{
+	size_t len = strlen(below);
+	return !len || (!strncmp(path, below, len) && (path[len] == '/' || !path[len]));
+}
+
+static int submit(struct walk *k, const char *path, uint64_t size, struct content *content)
+{
+	struct warmer *w = k->w;
+	struct job *j = malloc(sizeof *j);
+	char *address = text_format("%s/%s/%s/%s", k->version->facts.domain, k->version->facts.product, k->version->facts.version, path);
+	if (!j || !address) {
+		free(j);
+		free(address);
+		content_unref(content);
+		return err_set(k->e, -ENOMEM, "no memory");
+	}
+	*j = (struct job){ w, content, address };
+	w->total += w->indexes ? 1 : size;
+	progress_total(w->progress, w->total);
+	if (pool_submit(w->pool, 0, run_job, j))
+		run_job(j);
+	return 0;
+}
+
+static int each_entry(void *arg, const struct manifest_entry *entry, const char *path)
+{
+	struct walk *k = arg;
+	struct warmer *w = k->w;
+	struct file_facts facts = { path, view_format(path), entry->size };
+	struct file_decision f = { 0 };
+	struct content *content = NULL;
+	if (!is_below(path, k->below))
+		return 0;
+	k->found = true;
+	if (entry->kind != ENTRY_FILE)
+		return 0;
+	k->code = version_decision_file(k->decision, &facts, &f, k->e);
+	if (k->code)
+		return 1;
+	bool served = f.outcome == OUTCOME_VIEW || (f.outcome == OUTCOME_ALLOW && !w->indexes);
+	if (served)
+		k->code = content_get(w->reader, k->version->domain->domain, k->manifest, entry, path, f.transform, &content, k->e);
+	if (served && !k->code) {
+		k->code = submit(k, path, entry->size, content);
+	} else if (f.outcome == OUTCOME_DENY || f.outcome == OUTCOME_HIDE) {
+		pthread_mutex_lock(&w->lock);
+		w->counts.denied++;
+		pthread_mutex_unlock(&w->lock);
+	}
+	file_decision_fini(&f);
+	return k->code != 0;
+}
+
+static int warm_version(struct warmer *w, const char *domain, const char *product, const char *version, const char *path, struct err *e)
+{
+	struct loaded_version v;
+	int r = policy_command_version(w->c, domain, product, version, &v, e);
+	if (r)
+		return r;
+	struct walk k = { .w = w, .version = &v, .below = path, .e = e };
+	char *below = strdup(path);
+	for (size_t n = below ? strlen(below) : 0; n && below[n - 1] == '/';)
+		below[--n] = '\0';
+	k.below = below;
+	r = below ? policy_decide_version(w->c->policy, w->subject, &v.facts, clock_now_ns(), &k.decision, e) : err_set(e, -ENOMEM, "no memory");
+	if (!r)
+		r = domain_manifest(v.domain->domain, product, &v.info, &k.manifest, e);
+	if (!r) {
+		int walked = manifest_walk(k.manifest, each_entry, &k);
+		r = k.code ? k.code : walked < 0 ? err_set(e, walked, "%s/%s/%s: its manifest cannot be read", domain, product, v.info.version) : 0;
+	}
+	if (!r && *path && !k.found)
+		r = err_set(e, -ENOENT, "%s/%s/%s/%s: no such file", domain, product, v.info.version, path);
+	free(below);
+	manifest_unref(k.manifest);
+	version_decision_free(k.decision);
+	loaded_version_free(&v);
+	return r;
+}
+
+/* -- what an address names --------------------------------------------------------------------- */
+
+struct products {
+	struct warmer *w;
+	const char *domain;
+	struct err *e;
+	int code;
+};
+
+static int each_product(void *arg, const struct product_info *p)
+{
+	struct products *x = arg;
+	if (p->latest)
+		x->code = warm_version(x->w, x->domain, p->name, "latest", "", x->e);
+	return x->code != 0;
+}
+
+int warm_address(struct warmer *w, const struct address *a, struct err *e)
+{
+	if (*a->product)
+		return warm_version(w, a->domain, a->product, *a->version ? a->version : "latest", a->path, e);
+	const struct mesh_domain *config;
+	struct products x = { .w = w, .domain = a->domain, .e = e };
+	int r = mesh_domain_get(w->c->browse.mesh, a->domain, &config, e);
+	for (size_t i = 0; !r && i < w->c->browse.count; i++) {
+		struct browse_domain *d = &w->c->browse.domains[i];
+		if (strcmp(d->config->name, a->domain) != 0)
+			continue;
+		if (!d->snapshot)
+			return err_set(e, -EIO, "%s was never reached", a->domain);
+		int walked = snapshot_products(d->snapshot, each_product, &x);
+		r = x.code ? x.code : walked < 0 ? err_set(e, walked, "%s: its catalog cannot be read", a->domain) : 0;
+	}
+	return r;
+}
+
+/* -- the subjects of mesh.yaml ------------------------------------------------------------------ */
+
+int warm_views(struct policy_command *c, const struct mesh_view_subject *v, bool quiet, struct warm_counts *counts, struct err *e)
+{
+	struct identity who = { 0 };
+	struct subject s = { .user = v->user, .uid = (uid_t)-1 };
+	struct warmer *w = NULL;
+	struct warm_counts n;
+	if (v->user && !identity_of(v->user, &who, NULL)) /* one that this host does not know has the groups that are named */
+		identity_subject(&who, &s);
+	const char *groups[] = { v->group };
+	if (v->group) {
+		s.groups = groups;
+		s.group_count = 1;
+	}
+	s.purpose = v->purpose;
+	int r = warm_begin(c, &s, true, quiet, &w, e);
+	for (size_t i = 0; !r && i < c->browse.count; i++) {
+		struct address a = { .path = "" };
+		if (!c->browse.domains[i].snapshot)
+			continue;
+		snprintf(a.domain, sizeof a.domain, "%s", c->browse.domains[i].config->name);
+		r = warm_address(w, &a, e);
+	}
+	if (w) {
+		warm_end(w, &n);
+		counts->files += n.files;
+		counts->bytes += n.bytes;
+		counts->denied += n.denied;
+		if (n.failed && !counts->failed)
+			memcpy(counts->first, n.first, sizeof n.first);
+		counts->failed += n.failed;
+	}
+	identity_fini(&who);
+	return r;
+}

@@ -1,0 +1,30 @@
+/*
+ * Filling the cache ahead of readers: the bytes of versions, or only the indexes of their views, as a subject would be served them.
+ */
+#ifndef MESHFS_FS_WARM_H
+#define MESHFS_FS_WARM_H
+
+#include "fs/content.h"
+#include "fs/policy_command.h"
+
+struct warmer;
+
+struct warm_counts {
+	uint64_t files;  /* that are ready now */
+	uint64_t bytes;  /* as they are served */
+	uint64_t denied; /* or hidden: nothing to do */
+	uint64_t failed; /* `first` says how the first of them did */
+	char first[512];
+};
+
+/* `c` and `subject` are borrowed.  `indexes`: computes what `stat` of a view needs, and fetches no more than that. */
+int warm_begin(struct policy_command *c, const struct subject *subject, bool indexes, bool quiet, struct warmer **ret, struct err *e);
+/* All files of what the address names, in parallel: a domain's products, of a product the newest version, a version, a folder, a file. */
+int warm_address(struct warmer *w, const struct address *a, struct err *e);
+/* What has been done, when all of it is; frees the warmer. */
+void warm_end(struct warmer *w, struct warm_counts *ret);
+
+/* The views of one subject of `views:` in mesh.yaml, of every product's newest version; adds to `counts`. */
+int warm_views(struct policy_command *c, const struct mesh_view_subject *v, bool quiet, struct warm_counts *counts, struct err *e);
+
+#endif
