@@ -263,7 +263,7 @@ static void check_mesh(struct doctor *d, const struct invocation *inv)
 	bool loads = !policy_command_open(inv, &c, &e);
 	struct browse *b = loads ? &c.browse : &plain;
 	if (!loads && browse_open(inv, NULL, &plain, &why)) {
-		say(d, PROBLEM, "mesh", "'meshfs init' makes one, -m or MESHFS_MESH names one", "%s", why.text);
+		say(d, PROBLEM, "mesh", why.code == -ENOENT ? "'meshfs init' makes one, -m or MESHFS_MESH names one" : NULL, "%s", why.text);
 		return;
 	}
 	say(d, OK, "mesh", NULL, "%s (%s)", b->mesh->name, b->mesh->path);

@@ -189,3 +189,35 @@ def test_what_the_documents_name_is_there():
             if not found:
                 lost.append(f"{page.name}: {word}")
     assert not lost
+
+
+def test_every_word_of_the_language_is_in_its_manual():
+    sources = {name: (TOP / "policy" / name).read_text() for name in ("attribute.c", "mask_order.c", "parse.c", "parse_test.c")}
+    words = re.findall(r'\{ "([a-z_.]+)", VALUE_', sources["attribute.c"])
+    for name, table in (("mask_order.c", "names"), ("mask_order.c", "entities"), ("parse.c", r"rule_kind_names\[RULE_KINDS\]"),
+                        ("parse.c", "clause_names"), ("parse.c", "words"), ("parse_test.c", "words")):
+        for found in re.findall(rf"{table}(?:\[\])? = \{{(.*?)\}}", sources[name], re.S):
+            words += re.findall(r'"([A-Za-z_]+)"', found)
+    page = manual("meshfs-policy.5")
+    assert len(set(words)) > 60 and not [w for w in sorted(set(words)) if not re.search(rf"(?<![\w.]){re.escape(w)}(?!\w)", page)]
+
+
+def test_the_examples_of_masks(mesh, fuse):
+    (table,) = [e for e in examples("meshfs-policy.5") if e.startswith("redact ")]
+    rows = [re.split(r" {2,}", line) + [""] for line in table.splitlines()]
+    assert len(rows) >= 12
+    contract = ["apiVersion: v3.1.0", "kind: DataContract", "id: m", "name: m", "version: 1.0.0", "status: active", "schema:",
+                "  - name: masks", "    properties:"]
+    policy = ["policy masks scope mesh version 1", ""]
+    for i, (mask, *_) in enumerate(rows):
+        kind = "date" if mask in ("year", "month") else "number" if mask.split()[0] in ("round", "top") else "string"
+        contract.append(f"      - {{ name: c{i}, logicalType: {kind}, tags: [pii] }}")
+        policy += [f"mask m{i}", f"  columns named c{i}", f"  with    {mask}", ""]
+    (mesh.folder / "contract.yaml").write_text("\n".join(contract) + "\n")
+    (mesh.folder / "policy" / "masks.policy").write_text("\n".join(policy))
+    mesh.domain("d")
+    header = ",".join(f"c{i}" for i in range(len(rows)))
+    mesh.publish("d/masks/1.0.0", {"masks.csv": f"{header}\n{','.join(r[1] for r in rows)}\n"}, "--contract", mesh.folder / "contract.yaml")
+    with mesh.mount() as m:
+        lines = (m.path / "d/masks/1.0.0/masks.csv").read_text().splitlines()
+    assert lines == [header, ",".join(r[2] for r in rows)]

@@ -37,6 +37,13 @@ def test_no_mesh(meshes):
     assert status == 1 and of(found, "mesh", "problem")[0]["advice"]
 
 
+def test_a_mesh_file_that_does_not_parse(mesh):
+    mesh.file.write_text("mesh: acme\npolcy: policy/\n")
+    status, found = findings(mesh)
+    (problem,) = of(found, "mesh", "problem")
+    assert status == 1 and "mesh.yaml:2" in problem["detail"] and problem["advice"] is None
+
+
 def test_a_policy_that_does_not_parse(mesh):
     (mesh.folder / "policy" / "bad.policy").write_text("policy bad scope mesh version 1\n\nfroth everything\n")
     status, found = findings(mesh)
