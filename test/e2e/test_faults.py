@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from meshkit import NOISE, is_mounted, unmount, wait_for, write_tree
-from servers import VersityGw, tool
+from servers import TOOL_PATH, RcloneS3, VersityGw, tool
 
 BIG = 3 << 20
 FILES = {"a.csv": "id,name\n1,ann\n2,bob\n", "deep/b.txt": "hello\n", "big.bin": random.Random(7).randbytes(BIG)}
@@ -342,7 +342,8 @@ def test_a_reader_of_a_dead_store_can_be_interrupted(weak, faulty, number):
 @pytest.fixture
 def gateway(mesh, fuse, tmp_path):
     """A mesh with a domain in a server of its own, which tests may kill."""
-    with VersityGw(tmp_path / "s3") as server:
+    kind = VersityGw if shutil.which("versitygw", path=TOOL_PATH) else RcloneS3
+    with kind(tmp_path / "s3") as server:
         mesh.env.update(server.env)
         settings(mesh, "timeout: 3s", "refresh: 1h")
         mesh.domain("cloud", server.store("m"), endpoint=server.url)
@@ -368,9 +369,26 @@ SKEW = r"""
 #include <time.h>
 #include <unistd.h>
 #define SKEW 7200
-int clock_gettime(clockid_t id, struct timespec *t) { long r = syscall(SYS_clock_gettime, id, t); if (!r && id == CLOCK_REALTIME) t->tv_sec += SKEW; return (int)r; }
-time_t time(time_t *t) { struct timespec s; clock_gettime(CLOCK_REALTIME, &s); if (t) *t = s.tv_sec; return s.tv_sec; }
-int gettimeofday(struct timeval *v, void *z) { (void)z; struct timespec s; clock_gettime(CLOCK_REALTIME, &s); v->tv_sec = s.tv_sec; v->tv_usec = s.tv_nsec / 1000; return 0; }
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	long r = syscall(SYS_clock_gettime, id, t);
+	if (!r && id == CLOCK_REALTIME)
+		t->tv_sec += SKEW;
+	return (int)r;
+}
+time_t time(time_t *t)
+{
+	struct timespec s;
+	clock_gettime(CLOCK_REALTIME, &s);
+	return t ? *t = s.tv_sec : s.tv_sec;
+}
+int gettimeofday(struct timeval *v, void *zone)
+{
+	struct timespec s;
+	clock_gettime(CLOCK_REALTIME, &s);
+	*v = (struct timeval){ s.tv_sec, s.tv_nsec / 1000 };
+	return zone ? 0 : 0;
+}
 """
 
 

@@ -234,6 +234,8 @@ def test_pandas(orders):
 def test_two_mounts_share_a_cache(orders):
     with orders.mount() as one, orders.mount() as two:
         assert (one.path / "sales/orders/1.2.0/big.bin").read_bytes() == FILES["big.bin"]
+        # Bytes are served before they lie in the cache.
+        wait_for(lambda: json.loads((one.path / ".mesh/status.json").read_text())["cache"]["bytes"] >= BIG, what="the cache")
         before = metrics(two)["meshfs_fetched_bytes_total"]
         assert (two.path / "sales/orders/1.2.0/big.bin").read_bytes() == FILES["big.bin"]
         assert metrics(two)["meshfs_fetched_bytes_total"] == before
