@@ -15,7 +15,11 @@ def blocks(path, language):
 def shell_environment(mesh):
     """As a user has it who installed the program."""
     env = mesh.environment()
-    env["PATH"] = f"{TOP / 'build'}:{env['PATH']}"
+    folder = mesh.folder / "bin"
+    folder.mkdir(exist_ok=True)
+    (folder / "meshfs").unlink(missing_ok=True)
+    (folder / "meshfs").symlink_to(binary())
+    env["PATH"] = f"{folder}:{env['PATH']}"
     env.pop("MESHFS_MESH", None)
     return env
 
