@@ -11,9 +11,10 @@ typedef int lineage_verb(const struct invocation *inv, int argc, char **argv, in
 bool lineage_is_own(const struct mesh_config *mesh);
 
 lineage_verb lineage_verb_runs, lineage_verb_reads, lineage_verb_denials, lineage_verb_up, lineage_verb_down, lineage_verb_verify, lineage_verb_prune,
-	lineage_verb_export, lineage_verb_trace, lineage_verb_erasure, lineage_verb_find;
+	lineage_verb_export, lineage_verb_trace, lineage_verb_erasure, lineage_verb_find, lineage_verb_replay, lineage_verb_summary;
 
-/* What questions about data start with: the mesh's data and its lineage, up to date; `address` (may be NULL) with its selectors resolved. */
+/* What questions about data start with: the mesh's data and its lineage, up to date; `address` (may be NULL) with its selectors resolved.  `rules`: with the
+ * policy in force. */
 struct lineage;
 struct scan;
 struct lineage_question {
@@ -21,7 +22,7 @@ struct lineage_question {
 	struct lineage *l;
 	char *address;
 };
-int lineage_question_open(const struct invocation *inv, const char *address, struct lineage_question *ret, struct err *e);
+int lineage_question_open(const struct invocation *inv, const char *address, bool rules, struct lineage_question *ret, struct err *e);
 void lineage_question_close(struct lineage_question *q);
 
 struct where_gone;

@@ -355,7 +355,7 @@ int lineage_verb_erasure(const struct invocation *inv, int argc, char **argv, in
 	struct expr *where = NULL;
 	r = condition_parse_where(text, &where, e);
 	if (!r)
-		r = lineage_question_open(inv, argv[0], &q, e);
+		r = lineage_question_open(inv, argv[0], false, &q, e);
 	if (!r)
 		r = where_ask(q.l, q.scan, q.address, NULL, where, true, inv->quiet, &a, e);
 	if (!r)

@@ -611,7 +611,7 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	f.texts = map_new();
 	r = f.by_key && f.names && f.texts ? ask_about(&f, argv[0]) : no_memory(&f);
 	if (!r)
-		r = lineage_question_open(inv, within, &f.q, e);
+		r = lineage_question_open(inv, within, false, &f.q, e);
 	if (!r)
 		r = load_texts(&f);
 	if (!r)

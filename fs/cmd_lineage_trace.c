@@ -98,10 +98,10 @@ static void print_answer(const struct where_answer *a, bool json)
 		printf("No run on record was served such a row%s.\n", a->gone_count ? " of what could be looked at" : "");
 }
 
-int lineage_question_open(const struct invocation *inv, const char *address, struct lineage_question *ret, struct err *e)
+int lineage_question_open(const struct invocation *inv, const char *address, bool rules, struct lineage_question *ret, struct err *e)
 {
 	struct lineage_question q = { 0 };
-	int r = scan_open(inv, &q.scan, e);
+	int r = scan_open(inv, rules, &q.scan, e);
 	if (!r)
 		r = drain_open(scan_mesh(q.scan), &q.l, e);
 	if (!r)
@@ -147,7 +147,7 @@ int lineage_verb_trace(const struct invocation *inv, int argc, char **argv, int 
 	struct expr *where = NULL;
 	r = condition_parse_where(text, &where, e);
 	if (!r)
-		r = lineage_question_open(inv, argv[0], &q, e);
+		r = lineage_question_open(inv, argv[0], false, &q, e);
 	if (!r)
 		r = where_ask(q.l, q.scan, q.address, run, where, false, inv->quiet, &a, e);
 	if (!r)

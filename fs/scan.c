@@ -18,7 +18,7 @@
 #define PARQUET_TAIL 8 /* length of the footer, "PAR1" */
 
 struct scan {
-	struct policy_command world; /* without rules */
+	struct policy_command world;
 	struct reader *reader;
 	struct map *versions;
 };
@@ -33,14 +33,14 @@ void scan_keys(struct scan *s, struct view_keys *ret)
 	*ret = (struct view_keys){ get_key, s->world.browse.mesh };
 }
 
-int scan_open(const struct invocation *inv, struct scan **ret, struct err *e)
+int scan_open(const struct invocation *inv, bool rules, struct scan **ret, struct err *e)
 {
 	struct scan *s = calloc(1, sizeof *s);
 	if (!s || !(s->versions = map_new())) {
 		free(s);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
-	int r = browse_open(inv, NULL, &s->world.browse, e);
+	int r = rules ? policy_command_open(inv, &s->world, e) : browse_open(inv, NULL, &s->world.browse, e);
 	if (!r) {
 		const struct mesh_config *mesh = s->world.browse.mesh;
 		struct reader_config config = { .cache_folder = mesh->cache_folder, .cache_limit_bytes = mesh->cache_limit_bytes };
@@ -82,6 +82,11 @@ const struct mesh_config *scan_mesh(const struct scan *s)
 struct browse *scan_browse(struct scan *s)
 {
 	return &s->world.browse;
+}
+
+struct policy *scan_policy(struct scan *s)
+{
+	return s->world.policy;
 }
 
 /* -- versions and files ------------------------------------------------------------------------ */

@@ -21,7 +21,9 @@ struct scan_version {
 	struct err gone;              /* why, in words */
 };
 
-int scan_open(const struct invocation *inv, struct scan **ret, struct err *e);
+/* `rules`: with the policy in force; one that does not load is an error then. */
+int scan_open(const struct invocation *inv, bool rules, struct scan **ret, struct err *e);
+struct policy *scan_policy(struct scan *s); /* borrowed; NULL without rules */
 void scan_close(struct scan *s); /* NULL is legal */
 const struct mesh_config *scan_mesh(const struct scan *s);
 struct browse *scan_browse(struct scan *s);

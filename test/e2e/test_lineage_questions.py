@@ -288,3 +288,37 @@ def test_find_through_masks(shop):
     assert found(shop, shop.tmp / "scored.csv", "--in", "crm", "--column", "customer_id") == {1: rows[5]}
     shop.run("lineage", "find", shop.tmp / "nothing.csv", status=4)
     shop.run("lineage", "find", shop.tmp / "model.bin", check=False)
+
+
+def test_replay(shop):
+    same = shop.json("lineage replay", "join")
+    assert {s["address"] for s in same} == {"sales/orders/1.0.0/a.csv", "sales/orders/1.0.0/b.csv", "crm/customers/1.0.0/people.jsonl"}
+    assert all(s["same"] and s["view"] == s["view_today"] and s["outcome_today"] == "served" for s in same)
+    assert "all 3 reads of join the same" in shop.run("lineage", "replay", "join").stdout
+    policy = shop.folder / "policy" / "privacy.policy"
+    policy.write_text(RULES.replace("with    null", "with    redact"))
+    told = {s["address"]: s for s in shop.json("lineage replay", "join", status=3)}
+    assert {a for a, s in told.items() if not s["same"]} == {"crm/customers/1.0.0/people.jsonl"}
+    policy.write_text(RULES + "\ndeny no-orders\n  files   sales/orders/**\n  when    purpose == training\n  reason  \"not for training\"\n")
+    done = shop.run("lineage", "replay", "join", status=3)
+    assert "2 of 3 reads" in done.stderr and "privacy/no-orders" in done.stdout and "not for training" in done.stdout
+    shop.run("lineage", "replay", "report")  # its purpose is another
+    policy.write_text(RULES)
+    shop.run("withdraw", "sales/orders/1.0.0", "--reason", "a mistake")
+    told = {s["address"]: s for s in shop.json("lineage replay", "report", status=3)}
+    assert told["sales/orders/1.0.0/a.csv"]["outcome_today"] == "gone"
+    shop.run("lineage", "replay", "nobody", status=4)
+
+
+def test_summary_by_source(shop):
+    sources = {s["address"]: s for s in shop.json("lineage summary", "train")}
+    assert {a: (s["origin"], s["files_read"]) for a, s in sources.items()} == {
+        "ml/features/1.0.0": (False, 1), "sales/joined/1.0.0": (False, 1), "sales/orders/1.0.0": (True, 2), "crm/customers/1.0.0": (True, 1)}
+    orders, people = sources["sales/orders/1.0.0"], sources["crm/customers/1.0.0"]
+    assert orders["files"] == 2 and orders["bytes"] == sum(len(t) for t in shop.sources["sales/orders/1.0.0"].values())
+    assert orders["description"] == "every order of the shop" and "olga" in orders["team"] and orders["views"] == ["as it is"]
+    assert len(people["views"]) == 1 and 'column "email" null' in people["views"][0] and "row.consent" in people["views"][0]
+    assert sources.keys() == {s["address"] for s in shop.json("lineage summary", shop.tmp / "model.bin")}
+    assert {s["address"] for s in shop.json("lineage summary", "sales/joined/latest")} == {"sales/orders/1.0.0", "crm/customers/1.0.0"}
+    words = shop.run("lineage", "summary", "train").stdout
+    assert "read         2 of 2 files" in words and "not said by the contract" in words
