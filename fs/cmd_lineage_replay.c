@@ -251,7 +251,8 @@ int lineage_verb_replay(const struct invocation *inv, int argc, char **argv, int
 		r = err_set_kind(e, ERR_REFUSED, -EPERM, "%lld of %lld reads of %s would be decided otherwise today", (long long)x.different,
 				 (long long)x.reads, argv[0]);
 	else if (!r && !x.json)
-		printf("today's policy decides all %lld reads of %s the same\n", (long long)x.reads, argv[0]);
+		printf("today's policy decides %s%lld read%s of %s the same\n", x.reads == 1 ? "the " : "all ", (long long)x.reads,
+		       x.reads == 1 ? "" : "s", argv[0]);
 	people_free(&x);
 	lineage_question_close(&x.q);
 	return r;

@@ -280,7 +280,7 @@ static int say_rule(void *arg, const struct explained_rule *r)
 
 static void print_words(const char *address, const struct person *p, const struct verdict *v)
 {
-	printf("%s: %s%s%s\n", address, outcome_name(v->outcome), v->mixed ? " (files differ)" : "", v->reason.len ? ":" : "");
+	printf("%s: %s%s\n", address, outcome_name(v->outcome), v->mixed ? " (files differ)" : "");
 	if (v->reason.len)
 		printf("  %s\n", buf_text(&v->reason));
 	for (size_t i = 0; i < v->column_count; i++)

@@ -71,7 +71,7 @@ def test_5_the_rules_that_decided(answers):
     read, now = objects(answers[5])
     assert read["rules"] == "use/contact-data,use/one-customer-out,sales/everyone"
     assert read["policy"] == now["policy"]
-    assert "today's policy decides all 1 reads of model-1 the same" in answers[5]
+    assert "today's policy decides the 1 read of model-1 the same" in answers[5]
     assert re.search(r"then:  served through view \w+ .*\n    today: served through view", answers[5]) and answers[5].rstrip().endswith("exit 3")
     assert "column email: drop" in answers[5] and "policy/use.policy:3" in answers[5]
 
