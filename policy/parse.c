@@ -607,6 +607,8 @@ static int parse_block(struct parser *p)
 			return parse_error(p, t->column, "'%s' is a clause: indent it under its block", t->text);
 	if (token_is(t, "policy"))
 		return parse_error(p, t->column, "a file holds one policy");
+	if (t->kind != TOKEN_WORD)
+		return parse_error(p, t->column, "a block is expected here, and its word stands without quotes");
 	return parse_unknown(p, t, "block", names, RULE_KINDS + 1);
 }
 
