@@ -108,9 +108,9 @@ static enum truth eval_in(const struct expr_node *n, struct expr_env *env, const
 	if (!a.set)
 		return in_set(a.items, &b);
 	/* A team lists groups and users: the user belongs to it by either. */
-	if (is_attribute(&n->left, ATTR_GROUP) && is_attribute(&n->right, ATTR_TEAM) && in_set(&env->attr[ATTR_USER].value, &b) == TRUTH_TRUE)
-		return TRUTH_TRUE;
 	enum truth t = TRUTH_FALSE;
+	if (is_attribute(&n->left, ATTR_GROUP) && is_attribute(&n->right, ATTR_TEAM))
+		t = in_set(&env->attr[ATTR_USER].value, &b);
 	for (size_t i = 0; i < a.count && t != TRUTH_TRUE; i++)
 		t = truth_or(t, in_set(&a.items[i], &b));
 	return t;

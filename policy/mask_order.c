@@ -91,18 +91,20 @@ static int order(const struct mask *a, const struct mask *b)
 	return a->kind < b->kind ? -1 : 1;
 }
 
+/*
+ * Two that cannot be ordered give null, and a third cannot undo that: else a mask more (hmac beside year and zip3) would show more.  Only
+ * drop is stricter still.
+ */
 void mask_strictest(const struct mask *list, size_t count, struct mask *ret)
 {
-	struct mask m = { .kind = count ? MASK_NULL : MASK_KEEP };
-	for (size_t i = 0; i < count; i++) {
-		size_t k = 0;
-		while (k < count && (mask_equal(&list[i], &list[k]) || order(&list[i], &list[k]) < 0))
-			k++;
-		if (k == count) {
+	struct mask m = { .kind = MASK_KEEP };
+	for (size_t i = 0; i < count; i++)
+		if (list[i].kind < m.kind || (list[i].kind == m.kind && !mask_equal(&list[i], &m) && order(&list[i], &m) < 0))
 			m = list[i];
-			break;
-		}
-	}
+	for (size_t i = 0; i < count && m.kind > MASK_NULL; i++)
+		for (size_t k = 0; k < i; k++)
+			if (!mask_equal(&list[i], &list[k]) && !order(&list[i], &list[k]))
+				m = (struct mask){ .kind = MASK_NULL };
 	*ret = m;
 }
 

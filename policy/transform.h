@@ -56,7 +56,7 @@ struct mask {
 
 /* The stricter of two masks, both of which read the raw value; MASK_NULL when they cannot be ordered. */
 void mask_combine(const struct mask *a, const struct mask *b, struct mask *ret);
-/* Of several, whatever their order: the one that is stricter than each other, else MASK_NULL; MASK_KEEP for none. */
+/* Of several, whatever their order: the strictest when any two can be ordered, else MASK_NULL (MASK_DROP when it is among them); MASK_KEEP for none. */
 void mask_strictest(const struct mask *list, size_t count, struct mask *ret);
 bool mask_equal(const struct mask *a, const struct mask *b);
 /* As the language writes it: "hmac key train-1", "partial first 2".  Fingerprints are not part of it. */

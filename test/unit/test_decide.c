@@ -90,7 +90,7 @@ TEST(strictest_mask_wins_and_unordered_ones_give_null)
 					    "mask b\n  columns tagged pii\n  with redact\nmask c\n  columns named born\n  with year\n"
 					    "mask d\n  columns named born\n  with zip3\n");
 	struct answer a = ASK(p, .user = "ana");
-	CHECK_STR(a.summary, "masks born (null), email (redact); columns that the contract does not name: redact");
+	CHECK_STR(a.summary, "masks born (null), email (redact); columns that the contract does not name: null");
 	policy_unref(p);
 }
 
