@@ -225,3 +225,28 @@ def test_the_examples_of_masks(mesh, fuse):
     with mesh.mount() as m:
         lines = (m.path / "d/masks/1.0.0/masks.csv").read_text().splitlines()
     assert lines == [header, ",".join(r[2] for r in rows)]
+
+
+# What users and scripts rely on: it may grow, and nothing of it may go.
+FIXED = {
+    "init": "--name", "domain add": "--owner --endpoint --region", "domain ls": "--json", "withdraw": "--reason", "ls": "--json",
+    "publish": "--contract --onto --in-place --with-failures --dry-run --bump", "show": "--json", "search": "--json", "verify": "", "gc": "",
+    "mount": "--purpose --run --user --foreground", "umount": "", "run": "--purpose --name --at --param --user --output", "warm": "",
+    "cache": "", "policy check": "", "policy explain": "--as --json", "policy test": "--coverage", "policy diff": "--no-loosen",
+    "policy apply": "", "policy key new": "", "lineage runs": "--json", "lineage reads": "--run --json", "lineage denials": "--json",
+    "lineage up": "", "lineage down": "", "lineage trace": "--where", "lineage find": "", "lineage export": "--format",
+    "lineage prune": "--before", "lineage verify": "--head", "lineage erasure-report": "--where", "lineage replay": "",
+    "status": "--json", "doctor": "--json", "product new": "",
+}
+
+
+@pytest.mark.parametrize("command", FIXED)
+def test_fixed_names(command):
+    text = ask(*command.split())
+    assert not [o for o in FIXED[command].split() if not re.search(rf"{o}\b", text)], text
+
+
+@pytest.mark.parametrize("word", ["mont", "publsh", "doctr"])
+def test_a_mistyped_command_is_suggested(word):
+    done = subprocess.run([binary(), word], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and "did you mean" in done.stderr and done.stderr.count("\n") == 1
