@@ -424,6 +424,11 @@ int content_size(const struct content *c, uint64_t *ret_size)
 	return 0;
 }
 
+const char *content_denied(const struct content *c)
+{
+	return c->shape == SHAPE_VIEW ? view_content_denied(c) : "";
+}
+
 int content_hash(const struct content *c, struct xxh128 *ret)
 {
 	if (c->shape == SHAPE_VIEW)

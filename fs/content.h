@@ -49,6 +49,8 @@ typedef void (*content_ready)(void *arg, int code, const char *reason);
 int content_prepare(struct content *c, int64_t deadline_ms, content_ready done, void *arg, uint64_t *ret_token);
 /* 0 when the size is known now; -EAGAIN when it has to be computed; -EACCES. */
 int content_size(const struct content *c, uint64_t *ret_size);
+/* Why content_size says -EACCES, in words for the reader; lives as long as the content. */
+const char *content_denied(const struct content *c);
 /* XXH3-128 of the bytes served; -ENODATA when it would need the whole file read first. */
 int content_hash(const struct content *c, struct xxh128 *ret);
 

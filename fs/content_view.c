@@ -182,7 +182,7 @@ static void finish_index(struct content *c, int code, const struct err *e)
 	pthread_mutex_lock(&c->lock);
 	if (code) {
 		memcpy(v->reason, e->text, sizeof v->reason);
-		atomic_store_explicit(&v->progress, code == -EACCES ? VIEW_DENIED : VIEW_UNKNOWN, memory_order_release);
+		atomic_store_explicit(&v->progress, told == -EACCES ? VIEW_DENIED : VIEW_UNKNOWN, memory_order_release);
 	}
 	struct wait *w = v->waiters;
 	v->waiters = NULL;
@@ -288,6 +288,11 @@ int view_content_size(const struct content *c, uint64_t *ret_size)
 		return progress == VIEW_DENIED ? -EACCES : -EAGAIN;
 	*ret_size = c->view->size;
 	return 0;
+}
+
+const char *view_content_denied(const struct content *c)
+{
+	return atomic_load_explicit(&c->view->progress, memory_order_acquire) == VIEW_DENIED ? c->view->reason : "";
 }
 
 int view_content_hash(const struct content *c, struct xxh128 *ret)

@@ -278,6 +278,7 @@ void content_watch(struct content *c); /* its image is there */
 int view_content_init(struct content *c, struct domain *d, struct transform *view, struct err *e);
 void view_content_fini(struct content *c);
 int view_content_size(const struct content *c, uint64_t *ret_size);
+const char *view_content_denied(const struct content *c);
 int view_content_hash(const struct content *c, struct xxh128 *ret);
 int view_content_prepare(struct content *c, int64_t deadline_ms, content_ready done, void *arg, uint64_t *ret_token);
 void view_content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);

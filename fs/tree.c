@@ -461,6 +461,23 @@ out:
 	return r;
 }
 
+/* -ENOENT when policy hides it. */
+static int check_hidden(struct session *s, struct place *p, struct wait *w)
+{
+	struct buf path = BUF_INIT;
+	struct manifest *m = NULL;
+	if (p->entry.row == MANIFEST_ROOT || is_plain(s, p->slot))
+		return 0;
+	int r = need_manifest(s, p->slot, &m, w);
+	if (!r)
+		r = place_path(p, m, &path);
+	if (!r && slot_hides(s, p->slot, m, &p->entry, buf_text(&path)))
+		r = -ENOENT;
+	manifest_unref(m);
+	buf_free(&path);
+	return r;
+}
+
 int tree_attributes(struct session *s, struct place *p, struct op_entry *ret, struct wait *w)
 {
 	if (p->kind == KIND_ROOT) {
@@ -472,6 +489,9 @@ int tree_attributes(struct session *s, struct place *p, struct op_entry *ret, st
 		return vnode_attributes(s, p, ret);
 	if (p->entry.kind == ENTRY_FILE)
 		return file_attributes(s, p, ret, w);
+	int r = check_hidden(s, p, w);
+	if (r)
+		return r;
 	set_common(s, ret, p->id, p->entry.kind == ENTRY_FOLDER ? S_IFDIR : S_IFLNK, false);
 	set_size(&ret->st, p->entry.size);
 	set_time(&ret->st, p->entry.row == MANIFEST_ROOT ? p->slot->info.published_ns : p->entry.mtime_ns);

@@ -110,6 +110,10 @@ struct face {
 /* `path` within the version.  -ENOENT: hidden.  -EAGAIN: the size of its view is not known yet (the face is filled but for it). */
 int slot_face(struct session *s, struct slot *slot, const struct manifest_entry *entry, const char *path, bool want_content, struct face *ret);
 void face_fini(struct face *f);
+/* What policy says of a name in the version, whatever it is. */
+enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path);
+/* Symlinks and folders are hidden as files are: a link by its own name, a folder when nothing is shown of what is, or could be, in it. */
+bool slot_hides(struct session *s, struct slot *slot, struct manifest *m, const struct manifest_entry *entry, const char *path);
 void tree_file_stat(struct session *s, const struct place *p, const struct face *f, struct stat *ret);
 /* The path of an entry within its version. */
 int place_path(const struct place *p, struct manifest *m, struct buf *ret);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOLDER_DEPTH_MAX 64
+
 /* -- manifest -------------------------------------------------------------------------------- */
 
 int slot_manifest(struct slot *slot, struct manifest **ret)
@@ -248,7 +250,8 @@ static int see(struct slot *slot, const struct manifest_entry *entry, const char
 	f->mtime_ns = slot->info.published_ns;
 	r = content_size(f->content, &f->size);
 	if (r == -EACCES) {
-		snprintf(f->decision.reason, sizeof f->decision.reason, "%s cannot be filtered", path);
+		const char *why = content_denied(f->content);
+		snprintf(f->decision.reason, sizeof f->decision.reason, "it cannot be filtered%s%.400s", *why ? ": " : "", why);
 		deny(slot, f);
 		return 0;
 	}
@@ -289,4 +292,72 @@ int slot_face(struct session *s, struct slot *slot, const struct manifest_entry 
 		deny(slot, ret);
 		return 0;
 	}
+}
+
+/* -- symlinks and folders ---------------------------------------------------------------------- */
+
+enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path)
+{
+	struct verdict *v = NULL;
+	struct file_decision decision = { 0 };
+	struct file_facts facts = { path, view_format(path), 0 };
+	enum outcome outcome = OUTCOME_HIDE;
+	if (slot_verdict(s, slot, &v, NULL))
+		return outcome;
+	pthread_mutex_lock(&v->lock);
+	if (!version_decision_file(v->decision, &facts, &decision, NULL))
+		outcome = decision.outcome;
+	pthread_mutex_unlock(&v->lock);
+	file_decision_fini(&decision);
+	verdict_unref(v);
+	return outcome;
+}
+
+struct shown {
+	struct session *session;
+	struct slot *slot;
+	struct manifest *manifest;
+	struct buf path; /* of the folder, then of the child */
+	bool any;
+	int depth;
+};
+
+static int look_at_child(void *arg, const struct manifest_entry *entry, const char *name, size_t name_len)
+{
+	struct shown *w = arg;
+	size_t len = w->path.len;
+	buf_addc(&w->path, '/');
+	buf_add(&w->path, name, name_len);
+	if (buf_check(&w->path) || w->depth == FOLDER_DEPTH_MAX) {
+		w->any = true; /* listed rather than lost: what is in it is asked for one by one */
+	} else if (entry->kind == ENTRY_FOLDER) {
+		w->depth++;
+		manifest_list(w->manifest, entry->row, 0, look_at_child, w);
+		w->depth--;
+	} else {
+		w->any = slot_outcome(w->session, w->slot, buf_text(&w->path)) != OUTCOME_HIDE;
+	}
+	if (!w->path.failed) {
+		w->path.len = len;
+		w->path.data[len] = '\0';
+	}
+	return w->any;
+}
+
+bool slot_hides(struct session *s, struct slot *slot, struct manifest *m, const struct manifest_entry *entry, const char *path)
+{
+	if (entry->kind != ENTRY_FOLDER)
+		return slot_outcome(s, slot, path) == OUTCOME_HIDE;
+	struct shown w = { .session = s, .slot = slot, .manifest = m };
+	buf_adds(&w.path, path);
+	buf_adds(&w.path, "/\177"); /* a name that only a rule for all names matches */
+	bool hides = !buf_check(&w.path) && slot_outcome(s, slot, buf_text(&w.path)) == OUTCOME_HIDE;
+	if (hides) {
+		buf_clear(&w.path);
+		buf_adds(&w.path, path);
+		manifest_list(m, entry->row, 0, look_at_child, &w);
+		hides = !w.any;
+	}
+	buf_free(&w.path);
+	return hides;
 }

@@ -1,4 +1,5 @@
 """Policy, end to end: what a reader of a mount gets, and what he can never get."""
+import contextlib
 import csv
 import errno
 import glob
@@ -11,7 +12,6 @@ import random
 import re
 import shutil
 import sqlite3
-import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -128,3 +128,367 @@ def test_no_denied_value_is_ever_obtained(open_mesh, seed):
         assert len([w for w in found if w.startswith("read ") and w.endswith(f"t0/1.0.0/{kind}.{kind}")]) == 1
     outcomes = {r["address"]: r["outcome"] for r in mesh.json("lineage reads", "--run", "r")}
     assert outcomes["d/no/1.0.0/a.csv"] == "denied" and outcomes["d/t0/1.0.0/csv.csv"] == "served"
+
+
+# -- three purposes, one path ----------------------------------------------------------------------
+
+CONTRACT = """apiVersion: v3.1.0
+kind: DataContract
+id: people
+name: people
+version: 1.0.0
+status: active
+schema:
+  - name: people
+    physicalName: "people*"
+    properties:
+      - { name: id, logicalType: integer, classification: public }
+      - { name: name, logicalType: string, classification: public }
+      - { name: email, logicalType: string, classification: restricted, tags: [pii], examples: [ann@example.org] }
+      - { name: age, logicalType: integer, classification: public }
+"""
+RULES = """policy extra scope mesh version 1
+
+filter adults
+  rows row.age >= 18
+  when purpose in {training, audit}
+
+drop emails
+  columns tagged pii
+  when purpose == training
+
+deny not-for-sale
+  when purpose == marketing
+  reason "not for sale"
+
+hide from-guests
+  when purpose == guest
+
+require named-run
+  when purpose == audit
+  have run
+"""
+PEOPLE = [{"id": i, "name": f"n{i}", "email": f"u{i}@example.org", "age": i * 7 % 40} for i in range(300)]
+
+
+def as_lines(rows, names, separator=","):
+    return "".join(separator.join(str(v) for v in line) + "\n" for line in [names, *([r[n] for n in names] for r in rows)])
+
+
+def encode(kind, rows, names):
+    import pyarrow
+    import pyarrow.parquet
+    if kind == "parquet":
+        out = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{n: r[n] for n in names} for r in rows]), out, row_group_size=64)
+        return out.getvalue()
+    if kind.startswith("jsonl"):
+        data = "".join(json.dumps({n: r[n] for n in names}) + "\n" for r in rows).encode()
+    else:
+        data = as_lines(rows, names, "\t" if kind == "tsv" else ",").encode()
+    if kind.endswith(".gz"):
+        return gzip.compress(data)
+    if kind.endswith(".zst"):
+        return pytest.importorskip("zstandard").ZstdCompressor().compress(data)
+    return data
+
+
+def decode(kind, data):
+    """Rows with all values as text: each library has its own idea of types."""
+    import pyarrow.parquet
+    if kind.endswith(".gz"):
+        data = gzip.decompress(data)
+    elif kind.endswith(".zst"):
+        data = pytest.importorskip("zstandard").ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
+    if kind == "parquet":
+        rows = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    elif kind.startswith("jsonl"):
+        rows = [json.loads(line) for line in data.decode().splitlines()]
+    else:
+        rows = list(csv.DictReader(io.StringIO(data.decode()), delimiter="\t" if kind == "tsv" else ","))
+    return [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
+
+
+def as_text(rows, names):
+    return [{n: "" if r[n] is None else str(r[n]) for n in names} for r in rows]
+
+
+KINDS = ["csv", "tsv", "jsonl", "csv.gz", "jsonl.zst", "parquet"]
+ALL, LESS = ["id", "name", "email", "age"], ["id", "name", "age"]
+ADULTS = [r for r in PEOPLE if r["age"] >= 18]
+
+
+@pytest.fixture
+def people(mesh, fuse):
+    mesh.domain("d")
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT)
+    files = {f"people.{kind}": encode(kind, PEOPLE, ALL) for kind in KINDS}
+    mesh.publish("d/people/1.0.0", {**files, "notes.txt": "unclaimed\n"}, "--contract", contract, "--with-failures", "as it is")
+    rules(mesh, RULES)
+    return mesh
+
+
+V = "d/people/1.0.0"
+
+
+def test_one_path_shows_each_purpose_its_own(people):
+    with people.mount(purpose="reporting") as whole, people.mount(purpose="training") as part, people.mount(purpose="audit", run="r") as rows:
+        for _ in range(2):  # cold and warm, at once
+            for kind in KINDS:
+                file = f"{V}/people.{kind}"
+                assert (whole.path / file).read_bytes() == encode(kind, PEOPLE, ALL) or kind in ("csv.gz", "jsonl.zst", "parquet")
+                assert decode(kind, (whole.path / file).read_bytes()) == as_text(PEOPLE, ALL)
+                if kind == "parquet" and not ENGINE:
+                    refused(errno.EACCES, open, part.path / file)
+                    assert os.stat(part.path / file).st_size == 0
+                    assert b"engine" in os.getxattr(part.path / file, "user.mesh.policy").lower()
+                    continue
+                assert decode(kind, (part.path / file).read_bytes()) == as_text(ADULTS, LESS), kind
+                assert decode(kind, (rows.path / file).read_bytes()) == as_text(ADULTS, ALL), kind
+        refused(errno.EACCES, open, part.path / V / "notes.txt")
+        assert (whole.path / V / "notes.txt").read_text() == "unclaimed\n"
+        assert "email" in (rows.path / V / ".mesh/contract.yaml").read_text()
+        assert "email" not in (part.path / V / ".mesh/contract.yaml").read_text()
+        assert "ann@example.org" in (whole.path / V / ".mesh/contract.yaml").read_text()
+        assert "ann@example.org" not in (rows.path / V / ".mesh/contract.yaml").read_text()
+
+
+def test_denied_hidden_and_required(people):
+    with people.mount(purpose="marketing") as m:
+        file = m.path / V / "people.csv"
+        assert sorted(os.listdir(file.parent)) == sorted([f"people.{k}" for k in KINDS] + ["notes.txt"])
+        refused(errno.EACCES, open, file)
+        assert os.stat(file).st_size == 0
+        assert "not for sale" in (file.parent / ".mesh/policy.txt").read_text()
+        assert all(line.split(",")[1:] == ["0", ""] for line in (file.parent / ".mesh/manifest.csv").read_text().splitlines()[1:])
+        assert "ann@example.org" not in (file.parent / ".mesh/contract.yaml").read_text()
+        assert not (file.parent / ".mesh/quality.json").exists()
+    with people.mount(purpose="guest") as m:
+        assert os.listdir(m.path / "d") == ["README.md"]
+        for name in ("d/people", V, f"{V}/people.csv", f"{V}/.mesh", f"{V}/.mesh/policy.txt", "d/people/latest", "d/people/README.md"):
+            refused(errno.ENOENT, os.stat, m.path / name)
+        assert os.listdir(m.path / ".mesh/search/people") == []
+        refused(errno.ENOENT, os.lstat, m.path / ".mesh/search/people/people@d")
+    with people.mount(purpose="audit") as m:
+        refused(errno.EACCES, open, m.path / V / "people.csv")
+        assert "named-run" in (m.path / V / ".mesh/policy.txt").read_text()
+
+
+# -- bypass ---------------------------------------------------------------------------------------
+
+def test_other_spellings_lead_to_the_same_view(people):
+    with people.mount(purpose="training") as m:
+        wanted = as_lines(ADULTS, LESS).encode()
+        for way in (V, "d/people/latest", "d/people/1", "d/people/1.0", "d//people/./1.0.0", "d/people/../people/1.0.0", f"{V}/.mesh/..",
+                    ".mesh/search/people/people@d/latest", "./.mesh/search/people/../../../d/people/latest"):
+            assert Path(f"{m.path}/{way}/people.csv").read_bytes() == wanted, way
+        for way in ("D/people/1.0.0", "d/People/1.0.0", "d/people/01.0.0", "d/people/1.0.0 ", "d/people/v1.0.0", "d/people/1.0.0.draft"):
+            refused(errno.ENOENT, open, f"{m.path}/{way}/people.csv")
+        for name in (".mesh/people.csv", ".mesh/source", "people.csv\n", "PEOPLE.csv"):
+            refused(errno.ENOENT, open, m.path / V / name)
+
+
+def read_all_ways(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
+        yield os.pread(fd, size + (1 << 20), 0)
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as view:
+            yield view[:]
+        assert os.pread(fd, 4096, size) == b"" and os.lseek(fd, 0, os.SEEK_DATA) == 0 and os.lseek(fd, 0, os.SEEK_HOLE) == size
+        refused(errno.ENXIO, os.lseek, fd, size, os.SEEK_DATA)
+    finally:
+        os.close(fd)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        room, out, at = mmap.mmap(-1, 1 << 16), b"", 0
+        while n := os.preadv(fd, [room], at):
+            out, at = out + room[:n], at + n
+        yield out
+    finally:
+        os.close(fd)
+
+
+def forked(path, work):
+    """work(fd) in a child process that shares our open file."""
+    fd = os.open(path, os.O_RDONLY)
+    reader, writer = os.pipe()
+    pids = []
+    for i in range(3):
+        pid = os.fork()
+        if not pid:
+            try:
+                os.write(writer, b"+" if work(fd, i) else b"-")
+            finally:
+                os._exit(0)
+        pids.append(pid)
+    os.close(writer)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    told = os.read(reader, 16)
+    os.close(reader)
+    os.close(fd)
+    return told
+
+
+def test_a_large_view_is_the_same_by_every_way_of_reading(mesh, fuse):
+    mesh.domain("d")
+    rows = [{"id": i, "name": "x" * (i % 90), "email": f"secret{i}@example.org", "age": i * 7 % 40} for i in range(90000)]
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT)
+    kinds = ["csv", "jsonl", "csv.gz"]
+    mesh.publish("d/people/1.0.0", {f"people.{k}": encode(k, rows, ALL) for k in kinds}, "--contract", contract, "--with-failures", "as it is")
+    rules(mesh, RULES)
+    wanted = as_text([r for r in rows if r["age"] >= 18], LESS)
+    chance = random.Random(5)
+    for env in ({}, {"MESHFS_NO_PASSTHROUGH": "1"}):
+        with mesh.mount(purpose="training", env=env) as m:
+            for kind in kinds:
+                path = m.path / V / f"people.{kind}"
+                size = os.stat(path).st_size
+                data = path.read_bytes()
+                assert len(data) == size and decode(kind, data) == wanted
+                for other in read_all_ways(path):
+                    assert other == data
+                fd = os.open(path, os.O_RDONLY)
+                for _ in range(60):
+                    at, n = chance.choice([chance.randrange(size), (1 << 20) - 3, size - 5, size + 9]), chance.choice([1, 7, 4096, 300000])
+                    assert os.pread(fd, n, at) == data[at:at + n]
+                os.close(fd)
+                assert forked(path, lambda f, i: os.pread(f, 5000, i * 70001) == data[i * 70001:i * 70001 + 5000]) == b"+++"
+                published = os.stat(path.parent).st_mtime_ns
+                assert os.stat(path).st_mtime_ns == published
+            tree = mesh.folder / "copy"
+            shutil.rmtree(tree, ignore_errors=True)
+            tar = subprocess.run(["tar", "-C", m.path / V, "-cf", mesh.folder / "x.tar", "."], capture_output=True)
+            assert tar.returncode == 0 and not tar.stderr
+            tree.mkdir()
+            subprocess.run(["tar", "-C", tree, "-xf", mesh.folder / "x.tar"], check=True)
+            if shutil.which("rsync"):
+                done = subprocess.run(["rsync", "-rcni", f"{m.path / V}/", f"{tree}/"], capture_output=True, text=True, check=True)
+                assert done.stdout.strip() in ("", ".d..t...... ./"), done.stdout
+            for line in (m.path / V / ".mesh/manifest.csv").read_text().splitlines()[1:]:
+                name, size, digest = line.split(",")
+                assert int(size) == (tree / name).stat().st_size
+                with contextlib.suppress(OSError):
+                    assert os.getxattr(m.path / V / name, "user.mesh.hash").decode() == digest
+                if digest:
+                    assert xxh128(tree / name) in (None, digest)
+
+
+def xxh128(path):
+    try:
+        import xxhash
+    except ImportError:
+        return None
+    return xxhash.xxh3_128_hexdigest(path.read_bytes())
+
+
+# -- while mounted ----------------------------------------------------------------------------------
+
+def reads(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error.errno
+
+
+@pytest.mark.parametrize("env", [{}, {"MESHFS_NO_PASSTHROUGH": "1"}], ids=["passthrough", "cached"])
+def test_another_policy_while_mounted(people, env):
+    with people.mount(purpose="training", env=env) as m:
+        path = m.path / V / "people.csv"
+        before = as_lines(ADULTS, LESS).encode()
+        assert path.read_bytes() == before
+        held = open(path, "rb", buffering=0)
+        rules(people, RULES.replace("row.age >= 18", "row.age >= 30"))
+        after = as_lines([r for r in PEOPLE if r["age"] >= 30], LESS).encode()
+        wait_for(lambda: reads(path) == after, what="the new view")
+        assert os.stat(path).st_size == len(after)
+        assert held.read() == before and os.fstat(held.fileno()).st_size == len(before)  # it keeps the view it was opened with
+        (people.folder / "policy/extra.policy").write_text("policy extra scope mesh version 3\n\nfilter broken\n  rows row.age >=\n")
+        status = m.path / ".mesh/status.json"
+        wait_for(lambda: json.loads(status.read_text())["policy_error"], what="the broken policy")
+        assert path.read_bytes() == after
+        (people.folder / "policy/extra.policy").write_text("")
+        wait_for(lambda: "extra.policy" in json.loads(status.read_text())["policy_error"], what="the empty file")
+        assert path.read_bytes() == after
+        rules(people, RULES.replace('purpose == marketing', 'purpose == training'))
+        wait_for(lambda: reads(path) == errno.EACCES, what="the denial")
+        assert os.stat(path).st_size == 0
+        os.posix_fadvise(held.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        held.seek(0)
+        if env:
+            refused(errno.ESTALE, os.pread, held.fileno(), 100, 0)
+        held.close()
+        rules(people, RULES.replace("purpose == guest", "purpose == training"))
+        wait_for(lambda: reads(path) == errno.ENOENT, what="hiding")
+        for file in (people.folder / "policy").glob("*.policy"):
+            file.unlink()
+        wait_for(lambda: reads(path) == errno.EACCES, what="no rule at all: denied by default")
+
+
+def test_reload_under_load(people):
+    """Whatever is read while policies alternate is one of the two views, whole."""
+    ages = (18, 30)
+    views = {as_lines([r for r in PEOPLE if r["age"] >= age], LESS).encode() for age in ages}
+    with people.mount(purpose="training", env={"MESHFS_NO_PASSTHROUGH": "1"}) as m:
+        path = m.path / V / "people.csv"
+        seen = set()
+        for i in range(16):
+            rules(people, RULES.replace("row.age >= 18", f"row.age >= {ages[i % 2]}"))
+            for _ in range(25):
+                data = reads(path)
+                assert data in views, data if isinstance(data, int) else len(data)
+                seen.add(data)
+        assert seen == views
+
+
+# -- unknown tightens -------------------------------------------------------------------------------
+
+def test_unknown_tightens(mesh, fuse):
+    mesh.domain("d")
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT.replace('physicalName: "people*"', 'physicalName: "*.csv"'))
+    mesh.publish("d/people/1.0.0", {
+        "people.csv": "id,name,email,age\n1,a,x,20\n2,b,x,\n3,c,x,old\n4,d,x,30,99\n5,e\n6,f,x,40\n7,\"g,x,50\n",
+        "extra.csv": "id,name,email,age,more\n1,a,x,20,secret-more\n", "other.jsonl": '{"age": 20}\n', "blob.bin": "x"}, "--contract", contract, "--with-failures", "rows are odd")
+    rules(mesh, RULES)
+    with mesh.mount(purpose="training") as m:
+        assert (m.path / V / "people.csv").read_text() == "id,name,age\n1,a,20\n6,f,40\n"
+        assert "secret-more" not in (m.path / V / "extra.csv").read_text()  # a column that no contract names matches every clause
+        for name in ("other.jsonl", "blob.bin"):  # no object claims them
+            refused(errno.EACCES, open, m.path / V / name)
+    with mesh.mount() as m:  # without a purpose every rule that asks for one may hold
+        refused(errno.ENOENT, os.stat, m.path / V)
+    rules(mesh, "policy extra scope mesh version 2\n\ndeny late\n  when now >= 2020-01-01\n")
+    with mesh.mount() as m:
+        refused(errno.EACCES, open, m.path / V / "people.csv")
+    rules(mesh, "policy extra scope mesh version 3\n\nmask mails\n  columns tagged pii\n  with hmac key nosuchkey\n")
+    (mesh.folder / "no").mkdir()
+    assert "nosuchkey" in mesh.run("mount", str(mesh.folder / "no"), status=2).stderr
+
+
+# -- partly served versions -------------------------------------------------------------------------
+
+def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
+    mesh.domain("d")
+    mesh.publish("d/mix/1.0.0", {"a.txt": "open", "private/deep/b.txt": "denied" * 999, "hidden/c.txt": "gone", "link": "x"})
+    for verb in ("deny", "permit"):
+        hide = "hide h\n  files d/mix/*/hidden/**\n"
+        if verb == "deny":
+            rules(mesh, f"policy extra scope mesh version 1\n\ndeny p\n  files d/mix/*/private/**\n\n{hide}")
+        else:
+            rules(mesh, f"policy extra scope mesh version 1\n\n{hide}")
+            rules(mesh, "policy d scope domain d version 1\n\npermit some\n  files d/mix/*/a.txt\n", "d")
+        with mesh.mount(purpose="x") as m:
+            v = m.path / "d/mix/1.0.0"
+            assert (v / "a.txt").read_text() == "open"
+            denied = v / "private/deep/b.txt"
+            assert os.listdir(denied.parent) == ["b.txt"] and os.stat(denied).st_size == 0
+            refused(errno.EACCES, open, denied)
+            assert "5994" not in (v / ".mesh/manifest.csv").read_text() and "c.txt" not in (v / ".mesh/manifest.csv").read_text()
+            assert "hidden" not in os.listdir(v)
+            refused(errno.ENOENT, os.stat, v / "hidden")
+            refused(errno.ENOENT, os.stat, v / "hidden/c.txt")
+            assert "KiB" not in (v.parent / "README.md").read_text()
