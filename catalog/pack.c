@@ -220,9 +220,13 @@ void codec_free(struct codec *c)
 	free(c);
 }
 
+/*
+ * Bytes that repeat little unpack slowest: at half the size, at 0.85 GB/s a core, more than a third of all that a cold read costs, on every host
+ * that reads them.  What shrinks to a third consists of repeats, which unpack several times as fast, and takes load off the store.
+ */
 static bool pays(size_t compressed, size_t len)
 {
-	return !ZSTD_isError(compressed) && compressed <= len - len / 8;
+	return !ZSTD_isError(compressed) && compressed <= len / 3;
 }
 
 int codec_pack(struct codec *c, const void *bytes, size_t len, const void **ret_stored, size_t *ret_len, enum chunk_codec *ret_codec)

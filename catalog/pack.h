@@ -62,7 +62,7 @@ struct codec;
 struct codec *codec_new(void); /* NULL without memory */
 void codec_free(struct codec *c);
 /*
- * Compresses with zstd when that saves at least an eighth: *ret_stored is then the codec's memory (valid until its next use), else `bytes`.
+ * Compresses with zstd when that saves at least two thirds: *ret_stored is then the codec's memory (valid until its next use), else `bytes`.
  * Data that looks incompressible by a sample is not tried.
  */
 int codec_pack(struct codec *c, const void *bytes, size_t len, const void **ret_stored, size_t *ret_len, enum chunk_codec *ret_codec);

@@ -75,13 +75,14 @@ def make_data(place, plan):
 
 
 def measure(place, samples, plan):
-    products = ["big", "small", "shards"]
+    products = [p for p, groups in (("big", ("publish", "cold", "warm")), ("small", ("publish", "small", "epoch", "record")), ("shards", ("cold",)))
+                if plan.has(*groups)]
     say(f"making the data: {plan.size} MiB, {plan.files} small files")
     make_data(place, plan)
     others.publish(place, samples, plan.rounds if plan.has("publish") else 1, products)
     make = place.system
     mesh = make(systems.Meshfs)
-    peers = [make(k) for k in plan.peers]
+    peers = [make(k) for k in plan.peers] if plan.has("cold", "small", "warm", "epoch") else []
     for peer in peers:
         if isinstance(peer, systems.Juicefs):
             say("filling juicefs")

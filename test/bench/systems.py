@@ -152,7 +152,10 @@ class System:
 
     def start(self):
         self.process = Process(self.command(), self.log, env=self.environment())
-        self.process.wait_until(lambda: is_mounted(self.mountpoint) and self.path("big").exists())
+        self.process.wait_until(lambda: is_mounted(self.mountpoint) and self.mounted_well())
+
+    def mounted_well(self):
+        return any(self.mountpoint.iterdir())
 
     def stop(self):
         if not self.process:
