@@ -220,11 +220,13 @@ void hot_add(struct reader *r, struct span *s)
 	hot_evict(r, 0);
 }
 
+/* With `over_only`: the oldest if there are too many bytes, or if it was read to its end: the cache has it. */
 static struct span *hot_pop(struct reader *r, bool over_only)
 {
 	struct span *s = NULL;
 	pthread_mutex_lock(&r->hot.lock);
-	if (r->hot.first && (!over_only || r->hot.bytes > r->hot.max_bytes)) {
+	bool finished = r->hot.first && atomic_load(&r->hot.first->written) && atomic_load(&r->hot.first->served) >= r->hot.first->length;
+	if (r->hot.first && (!over_only || finished || r->hot.bytes > r->hot.max_bytes)) {
 		s = r->hot.first;
 		r->hot.first = s->hot_next;
 		if (!r->hot.first)
