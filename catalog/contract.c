@@ -362,6 +362,22 @@ const char *contract_description(const struct contract *c)
 	return doc_text(doc_path(doc_root(c->doc), "description.purpose"));
 }
 
+bool contract_end(const struct contract *c, char ret[CLOCK_TEXT_MAX])
+{
+	const struct doc_node *sla = doc_get(doc_root(c->doc), "slaProperties");
+	int64_t when, first = INT64_MAX;
+	for (size_t i = 0; i < doc_count(sla); i++) {
+		const struct doc_node *p = doc_item(sla, i);
+		const char *name = doc_get_text(p, "property"), *value = doc_get_text(p, "value");
+		if (!name || !value || (strcmp(name, "endOfSupport") != 0 && strcmp(name, "endOfLife") != 0) || strlen(value) >= CLOCK_TEXT_MAX ||
+		    clock_parse(value, &when) || when >= first)
+			continue;
+		first = when;
+		memcpy(ret, value, strlen(value) + 1);
+	}
+	return first != INT64_MAX;
+}
+
 size_t contract_tags(const struct contract *c, const char *const **ret)
 {
 	*ret = c->tags.items;

@@ -7,6 +7,7 @@
 #define MESHFS_CATALOG_CONTRACT_H
 
 #include "catalog/base/buf.h"
+#include "catalog/base/clock.h"
 #include "catalog/base/doc.h"
 #include "catalog/base/err.h"
 
@@ -49,6 +50,9 @@ const char *contract_text(const struct contract *c); /* as it was given */
 const char *contract_status(const struct contract *c);     /* proposed, draft, active, deprecated, retired; NULL */
 const char *contract_title(const struct contract *c);      /* name; or NULL */
 const char *contract_description(const struct contract *c); /* description.purpose, or NULL */
+/* The day on which support or life of the product ends (slaProperties endOfSupport, endOfLife), in the contract's words; the earlier when
+ * it has both.  False: none. */
+bool contract_end(const struct contract *c, char ret[CLOCK_TEXT_MAX]);
 size_t contract_tags(const struct contract *c, const char *const **ret);
 size_t contract_team(const struct contract *c, const char *const **ret);             /* users and groups of `team` */
 /* customProperties allowedPurposes.  False: the contract says nothing of purposes (unknown). */

@@ -5,6 +5,7 @@
 #include "catalog/contract.h"
 #include "fs/browse.h"
 #include "fs/commands.h"
+#include "fs/show_changes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -160,6 +161,12 @@ static void show_contract(struct show *s, const char *product, const struct vers
 	}
 	if (whole)
 		field_hex(s, "contract", v->contract.bytes, SHA256_SIZE);
+	const char *status = contract_status(c);
+	char end[CLOCK_TEXT_MAX];
+	if (contract_end(c, end))
+		field(s, "ends", end);
+	if (!s->json && status && (!strcmp(status, "deprecated") || !strcmp(status, "retired")))
+		buf_addf(&s->out, "%-13s this product is %s: look for another one\n", "deprecation", status);
 	size_t count = contract_team(c, &words);
 	field_words(s, "team", words, count);
 	count = contract_tags(c, &words);
@@ -386,17 +393,19 @@ static int show(struct show *s, const struct address *a, struct err *e)
 
 int cmd_show(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
-	bool json = false;
-	const struct option_spec specs[] = { { "--json", 0, OPTION_FLAG, NULL, "one JSON object", &json } };
+	bool json = false, changes = false;
+	const struct option_spec specs[] = { { "--json", 0, OPTION_FLAG, NULL, "one JSON object", &json },
+					     { "--changes", 0, OPTION_FLAG, NULL, "what changed from the first version to the second", &changes } };
 	struct address a;
 	struct browse b;
 	int words;
 	(void)ret_status;
-	int r = options_parse("show ADDRESS [--json]", "Describes a domain, product, version or file.", specs, 1, false, argc, argv, &words, e);
+	int r = options_parse("show ADDRESS [--changes VERSION] [--json]", "Describes a domain, product, version or file.", specs,
+			      sizeof specs / sizeof *specs, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
-	if (words != 1)
-		return options_wrong(e, "show", "show wants one address");
+	if (words != (changes ? 2 : 1))
+		return options_wrong(e, "show", changes ? "show --changes wants two versions" : "show wants one address");
 	r = address_parse(argv[0], &a, e);
 	if (!r)
 		r = browse_open(inv, a.domain, &b, e);
@@ -406,7 +415,7 @@ int cmd_show(const struct invocation *inv, int argc, char **argv, int *ret_statu
 	json_start(&s.j, &s.out);
 	if (json)
 		json_open(&s.j, '{');
-	r = browse_sees(&b, s.d, NULL, NULL, NULL) ? show(&s, &a, e) : err_set(e, -ENOENT, "%s: no such domain", a.domain);
+	r = browse_sees(&b, s.d, NULL, NULL, NULL) ? changes ? show_changes(&b, s.d, &a, argv[1], json, &s.j, &s.out, e) : show(&s, &a, e) : err_set(e, -ENOENT, "%s: no such domain", a.domain);
 	if (json)
 		json_close(&s.j, '}');
 	if (json)

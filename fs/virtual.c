@@ -29,6 +29,8 @@ static const struct virtual_file version_files[] = {
 	{ .name = "manifest.csv", .make = version_manifest, .slow = true },
 	{ .name = "policy.txt", .make = version_policy },
 	{ .name = "quality.json", .make = version_quality, .optional = true },
+	{ .name = "lineage.json", .make = version_lineage, .changing = true, .slow = true },
+	{ .name = "croissant.json", .make = version_croissant, .slow = true },
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))

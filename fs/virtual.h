@@ -34,7 +34,7 @@ int virtual_body(struct session *s, struct vnode *v, struct buf *ret);
 
 const char *media_type_of(const char *path);
 
-/* The generators (virtual_readme.c, virtual_version.c, virtual_meta.c). */
+/* The generators (virtual_readme.c, virtual_version.c, virtual_origin.c, virtual_meta.c). */
 int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
@@ -43,6 +43,8 @@ int version_contract(struct session *s, const struct vnode *v, struct buf *ret, 
 int version_manifest(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int version_policy(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int version_quality(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
+int version_lineage(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
+int version_croissant(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 int meta_metrics(struct session *s, const struct vnode *v, struct buf *ret, struct err *e);
 

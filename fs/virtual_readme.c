@@ -117,6 +117,12 @@ static void add_schema(struct session *s, const struct vnode *v, struct buf *ret
 	if (!product_contract(s, v, &text, NULL) && !contract_parse("contract.yaml", buf_text(&text), text.len, &c, NULL)) {
 		if (contract_description(c))
 			buf_addf(ret, "\n%s\n", contract_description(c));
+		const char *status = contract_status(c);
+		char end[CLOCK_TEXT_MAX];
+		if (status && (!strcmp(status, "deprecated") || !strcmp(status, "retired")))
+			buf_addf(ret, "\n**This product is %s.** Look for another one before you build on it.\n", status);
+		if (contract_end(c, end))
+			buf_addf(ret, "\nIts support ends on %s.\n", end);
 		buf_adds(ret, "\n## Columns\n");
 		add_columns(c, ret);
 	}

@@ -1,0 +1,242 @@
+"""Data as a product: contracts and checks at publish, what readers are told of a version, watching."""
+import errno
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from meshkit import wait_for
+
+COLUMNS = """      - name: id
+        logicalType: integer
+        required: true
+        unique: true
+      - name: amount
+        logicalType: number
+        description: in euros
+"""
+EMAIL = """      - name: email
+        logicalType: string
+"""
+
+
+def contract(columns=COLUMNS, more=""):
+    return f"""apiVersion: v3.1.0
+kind: DataContract
+id: orders
+name: Orders
+version: 1.0.0
+status: active
+description:
+  purpose: every order there was
+schema:
+  - name: orders
+    physicalName: "*.csv"
+    properties:
+{columns}{more}"""
+
+
+ROWS = "id,amount\n" + "".join(f"{i},{i}.5\n" for i in range(1, 51))
+PEOPLE = "id,amount,email\n" + "".join(f"{i},{i}.5,person{i}@example.org\n" for i in range(1, 51))
+
+
+@pytest.fixture
+def sales(mesh):
+    mesh.domain("sales")
+    return mesh
+
+
+def publish(mesh, address, files, text=None, *args, **options):
+    if text is not None:
+        path = mesh.folder / "contract.yaml"
+        path.write_text(text)
+        args = ("--contract", path, *args)
+    return mesh.publish(address, files, *args, **options)
+
+
+# -- the gate --------------------------------------------------------------------------------
+
+def test_an_undeclared_email_column_is_refused(sales):
+    done = publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL), status=3)
+    assert "email" in done.stderr and "personal data" in done.stderr
+    assert sales.json("ls", "sales") == []
+    # No reason lifts it; a tag, or a waiver with who and why, does.
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL), "--with-failures", "hurry", status=3)
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL + "        tags: [pii]\n"))
+    waiver = """        customProperties:
+          - property: personalDataWaiver
+            value: { by: dpo, reason: "addresses of machines" }
+"""
+    publish(sales, "sales/robots/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL + waiver))
+    publish(sales, "sales/half/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL + waiver.replace("by: dpo, ", "")), status=3)
+
+
+def test_failing_checks_refuse_or_mark_and_training_is_denied(sales, fuse):
+    bad = ROWS + "1,7\n"
+    done = publish(sales, "sales/orders/1.0.0", {"orders.csv": bad}, contract(), status=3)
+    assert "unique" in done.stderr and "orders.csv" in done.stderr and "--with-failures" in done.stderr
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": bad}, contract(), "--with-failures", "known duplicate")
+    shown = sales.json("show", "sales/orders/1.0.0")[0]
+    assert shown["status"] == "failing" and shown["failures"] == "known duplicate" and shown["quality"]["failed_errors"] == 1
+    (sales.folder / "policy/quality.policy").write_text(
+        "policy quality scope mesh version 1\n\ndeny low-quality\n  files   **\n"
+        "  when    purpose == training and product.quality.failed_errors > 0\n  reason  \"it failed its checks\"\n")
+    sales.run("policy", "check")
+    with sales.mount(purpose="training") as m:
+        with pytest.raises(PermissionError):
+            (m.path / "sales/orders/1.0.0/orders.csv").read_text()
+        assert "low-quality" in (m.path / "sales/orders/1.0.0/.mesh/policy.txt").read_text()
+    with sales.mount(purpose="reporting") as m:
+        assert (m.path / "sales/orders/1.0.0/orders.csv").read_text() == bad
+
+
+def test_warnings_are_kept_and_refuse_nothing(sales):
+    warn = contract(more="""    quality:
+      - metric: rowCount
+        mustBeGreaterThan: 1000
+        severity: warning
+""")
+    done = publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, warn)
+    assert "rowCount" in done.stderr
+    quality = sales.json("show", "sales/orders/1.0.0")[0]["quality"]
+    assert quality["failed_warnings"] == 1 and quality["failed_errors"] == 0
+
+
+def test_the_schema_decides_the_least_step(sales):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, contract())
+    wider = contract(COLUMNS + "      - name: note\n        logicalType: string\n")
+    notes = ROWS.replace("amount\n", "amount,note\n").replace(".5\n", ".5,x\n")
+    done = publish(sales, "sales/orders/1.0.1", {"orders.csv": notes}, wider, status=3)
+    assert "minor" in done.stderr
+    publish(sales, "sales/orders/1.1.0", {"orders.csv": notes}, wider)
+    done = publish(sales, "sales/orders/1.2.0", {"orders.csv": ROWS}, contract(), status=3)
+    assert "major" in done.stderr and "note" in done.stderr
+    publish(sales, "sales/orders/2.0.0", {"orders.csv": ROWS}, contract())
+    publish(sales, "sales/orders/2.0.1", {"orders.csv": ROWS + "900,1\n"})  # inherits
+
+
+def test_a_drafted_contract_publishes_its_data(sales):
+    source = sales.folder / "orders.csv"
+    source.write_text(ROWS)
+    text = sales.run("product", "new", "sales/orders", source).stdout
+    path = sales.folder / "drafted.yaml"
+    if not text.strip():
+        pytest.skip("product new writes elsewhere")
+    path.write_text(text)
+    sales.run("publish", "sales/orders/1.0.0", source, "--contract", path)
+    columns = [c["name"] for c in sales.json("show", "sales/orders/1.0.0")[0]["columns"]]
+    assert columns == ["id", "amount"]
+
+
+# -- what readers are told -----------------------------------------------------------------------
+
+def test_croissant_is_valid_and_loads_records(sales, fuse):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS, "notes.txt": "n\n"}, contract())
+    with sales.mount() as m:
+        path = m.path / "sales/orders/1.0.0/.mesh/croissant.json"
+        document = json.loads(path.read_text())
+        assert document["conformsTo"] == "http://mlcommons.org/croissant/1.1" and document["version"] == "1.0.0"
+        assert {f["@id"] for f in document["distribution"]} == {"orders.csv", "notes.txt"}
+        assert "isLiveDataset" not in document
+        dataset = mlcroissant.Dataset(jsonld=str(path))
+        assert not dataset.metadata.ctx.issues.errors
+        records = list(dataset.records("records/orders.csv"))
+    assert len(records) == 50
+    assert sorted(records[0]) == ["records/orders.csv/amount", "records/orders.csv/id"]
+    assert records[2]["records/orders.csv/id"] == 3 and records[2]["records/orders.csv/amount"] == 3.5
+
+
+def test_croissant_names_nothing_that_is_dropped(sales, fuse):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL + "        tags: [pii]\n"))
+    (sales.folder / "policy/pii.policy").write_text("policy pii scope mesh version 1\n\ndrop no-pii\n  columns tagged pii\n")
+    with sales.mount() as m:
+        text = (m.path / "sales/orders/1.0.0/.mesh/croissant.json").read_text()
+        assert "email" not in text and "amount" in text
+        # The source's hash would tell of what is not in the view.
+        assert "sha256" not in json.loads(text)["distribution"][0]
+
+
+def test_lineage_json_names_what_a_version_was_made_from(sales, fuse):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS})
+    publish(sales, "sales/unread/1.0.0", {"a.csv": "x\n1\n"})
+    script = 'cat "$MESHFS_MOUNT/sales/orders/1.0.0/orders.csv" > /dev/null && ' \
+             'mkdir "$MESHFS_MOUNT/sales/sums" "$MESHFS_MOUNT/sales/sums/1.0.0.draft" && ' \
+             'echo total > "$MESHFS_MOUNT/sales/sums/1.0.0.draft/a.txt" && mv "$MESHFS_MOUNT/sales/sums/1.0.0.draft" "$MESHFS_MOUNT/sales/sums/1.0.0"'
+    sales.run("run", "--name", "sum", "--", "sh", "-c", script)
+    with sales.mount() as m:
+        told = json.loads((m.path / "sales/sums/1.0.0/.mesh/lineage.json").read_text())
+        assert told["address"] == "sales/sums/1.0.0"
+        first, second = told["versions"]
+        assert first["inputs"] == ["sales/orders/1.0.0"] and first["run_name"] == "sum"
+        assert second["address"] == "sales/orders/1.0.0" and second["inputs"] == []
+    (sales.folder / "policy/hide.policy").write_text("policy hide scope mesh version 1\n\nhide orders\n  files sales/orders/**\n")
+    with sales.mount() as m:
+        text = (m.path / "sales/sums/1.0.0/.mesh/lineage.json").read_text()
+        assert "orders" not in text, text
+
+
+# -- watch -----------------------------------------------------------------------------------------
+
+def test_watch_tells_at_once(sales):
+    publish(sales, "sales/orders/1.0.0", {"a.csv": "x\n1\n"})
+    seen, flag = sales.folder / "seen", sales.folder / "flag"
+    with open(seen, "w") as out:
+        watcher = subprocess.Popen([*sales.command(), "watch", "sales/orders", "--json", "--exec", f'echo "$MESHFS_EVENT $MESHFS_ADDRESS" >> {flag}'],
+                                   stdout=out, stderr=subprocess.PIPE, text=True, env=sales.environment(), cwd=sales.folder)
+    once = subprocess.Popen([*sales.command(), "watch", "--once"], stdout=subprocess.PIPE, text=True, env=sales.environment(), cwd=sales.folder)
+    try:
+        time.sleep(1)
+        assert seen.read_text() == ""
+        publish(sales, "sales/other/1.0.0", {"a.csv": "x\n1\n"})
+        began = time.monotonic()
+        publish(sales, "sales/orders/1.1.0", {"a.csv": "x\n2\n"})
+        wait_for(lambda: flag.exists() and "1.1.0" in flag.read_text(), timeout=10, what="the event")
+        assert time.monotonic() - began < 4  # the mesh's refresh is 5 s: this came by the host's own notice
+        sales.run("withdraw", "sales/orders/1.0.0", "--reason", "wrong")
+        wait_for(lambda: flag.read_text().count("\n") == 2, timeout=10, what="the withdrawal")
+        events = [json.loads(line) for line in seen.read_text().splitlines()]
+        assert [(e["event"], e["address"]) for e in events] == [("published", "sales/orders/1.1.0"), ("withdrawn", "sales/orders/1.0.0")]
+        assert flag.read_text() == "published sales/orders/1.1.0\nwithdrawn sales/orders/1.0.0\n"
+        assert once.wait(10) == 0 and "published sales/other/1.0.0" in once.stdout.read()
+        watcher.terminate()
+        assert watcher.wait(10) == 0
+    finally:
+        for process in (watcher, once):
+            process.kill()
+            process.communicate()
+    sales.run("watch", "nosuch", status=4)
+    sales.run("watch", "sales/orders/1.0.0/a.csv", status=2)
+
+
+# -- changes and ends --------------------------------------------------------------------------------
+
+def test_show_changes_tells_schema_rows_and_files(sales):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS, "old.txt": "x", "same.txt": "s"}, contract())
+    wider = contract(COLUMNS + "      - name: note\n        logicalType: string\n")
+    publish(sales, "sales/orders/1.1.0", {"orders.csv": ROWS.replace("amount\n", "amount,note\n").replace(".5\n", ".5,x\n") + "99,1,y\n",
+                                          "new.txt": "x", "same.txt": "s"}, wider)
+    told = sales.json("show", "sales/orders/1.0.0", "--changes", "1.1.0")[0]
+    assert told["step"] == "minor" and any("note" in line for line in told["schema"])
+    assert told["rows"] == [50, 51] and told["files"] == [3, 3]
+    assert [told[f"files_{k}"] for k in ("added", "changed", "removed", "same")] == [1, 1, 1, 1]
+    text = sales.run("show", "sales/orders/1", "--changes", "sales/orders/1.0.0").stdout
+    assert "note" in text and "major" in text and "51 -> 50 (-1)" in text
+    sales.run("show", "sales/orders/1.0.0", "--changes", "9.9.9", status=4)
+    sales.run("show", "sales/orders", "--changes", "1.0.0", status=2)
+
+
+def test_deprecation_is_told(sales, fuse):
+    ending = contract().replace("status: active", "status: deprecated") + """slaProperties:
+  - property: endOfSupport
+    value: "2027-06-30"
+"""
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, ending)
+    shown = sales.run("show", "sales/orders/1.0.0").stdout
+    assert "deprecated" in shown and "2027-06-30" in shown
+    with sales.mount() as m:
+        readme = (m.path / "sales/orders/README.md").read_text()
+        assert "deprecated" in readme and "2027-06-30" in readme
