@@ -4,6 +4,7 @@
 #include "catalog/base/text.h"
 #include "catalog/personal.h"
 #include "catalog/quality_check.h"
+#include "catalog/unpack.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,8 @@ struct quality_file {
 	char *path;
 	uint64_t file_number;
 	struct records *records;
+	struct unpack *unpack; /* of a .gz or .zst file */
+	bool broken;           /* it cannot be unpacked: noted, and the rest of it is not looked at */
 	struct personal_file *personal;
 	uint64_t row;	       /* under way */
 	unsigned char *seen;   /* by column: the record has a value that is not null */
@@ -348,6 +351,7 @@ static void file_free(struct quality_file *f)
 {
 	personal_file_end(f->personal);
 	records_free(f->records);
+	unpack_free(f->unpack);
 	free(f->seen);
 	free(f->hashes);
 	free(f->tallies);
@@ -396,7 +400,13 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	struct object_checks *object = checks_for(q, path, &claims);
 	if (!object)
 		return 0;
-	if (records_format(path, &format, &separator)) {
+	size_t stem = unpack_stem(path);
+	char *inner = stem ? strndup(path, stem) : NULL;
+	if (stem && !inner)
+		return -ENOMEM;
+	int unreadable = records_format(inner ? inner : path, &format, &separator);
+	free(inner);
+	if (unreadable) {
 		if (claims)
 			note(q, &q->unreadable, path);
 		return 0;
@@ -408,6 +418,8 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	f->object = object;
 	f->contract_object = claims;
 	int r = file_setup(f, path, format, separator);
+	if (!r && stem)
+		r = unpack_new(path, &f->unpack);
 	if (r)
 		file_free(f);
 	else
@@ -415,9 +427,25 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	return r;
 }
 
+static int feed_unpacked(void *arg, const void *bytes, size_t len)
+{
+	struct quality_file *f = arg;
+	int r = records_feed(f->records, bytes, len);
+	return r == -EBADMSG ? -EIO : r; /* that number is the unpacker's */
+}
+
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
 {
-	return f ? records_feed(f->records, bytes, len) : 0;
+	if (!f || f->broken)
+		return 0;
+	if (!f->unpack)
+		return records_feed(f->records, bytes, len);
+	int r = unpack_feed(f->unpack, bytes, len, feed_unpacked, f);
+	if (r != -EBADMSG)
+		return r;
+	f->broken = true;
+	note(f->q, &f->q->unreadable, f->path);
+	return 0;
 }
 
 /* Columns of the contract that the file's head does not name. */
@@ -437,6 +465,8 @@ int quality_file_end(struct quality_file *f)
 {
 	if (!f)
 		return 0;
+	if (f->unpack && !f->broken && !unpack_complete(f->unpack)) /* it ends too early */
+		note(f->q, &f->q->unreadable, f->path);
 	int r = records_end(f->records);
 	if (!r)
 		atomic_fetch_add(&f->object->rows, f->row - 1);

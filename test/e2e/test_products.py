@@ -240,3 +240,24 @@ def test_deprecation_is_told(sales, fuse):
     with sales.mount() as m:
         readme = (m.path / "sales/orders/README.md").read_text()
         assert "deprecated" in readme and "2027-06-30" in readme
+
+
+def test_packed_files_meet_their_checks(sales):
+    import gzip
+    packed = contract().replace('"*.csv"', '"*"')
+    half = len(ROWS) // 2
+    members = gzip.compress(ROWS[:half].encode()) + gzip.compress(ROWS[half:].encode())
+    publish(sales, "sales/orders/1.0.0", {"orders.csv.gz": members}, packed)
+    assert sales.json("show", "sales/orders/1.0.0")[0]["quality"]["rows"] == 50
+    done = publish(sales, "sales/orders/1.0.1", {"orders.csv.gz": gzip.compress((ROWS + "1,2\n").encode())}, status=3)
+    assert "unique" in done.stderr and "orders.csv.gz" in done.stderr
+    for broken in (members[:-20], b"no gzip at all, but long enough to be looked at"):
+        done = publish(sales, "sales/orders/1.0.1", {"orders.csv.gz": broken}, status=3)
+        assert "not checked in orders.csv.gz" in done.stderr, done.stderr
+    if shutil.which("zstd"):
+        source = sales.folder / "z"
+        source.mkdir()
+        (source / "orders.csv").write_text(ROWS + "77,2\n")
+        subprocess.run(["zstd", "-q", "--rm", source / "orders.csv"], check=True)
+        publish(sales, "sales/orders/1.0.1", source)
+        assert sales.json("show", "sales/orders/1.0.1")[0]["quality"]["rows"] == 51
