@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const struct attribute_spec attribute_specs[ATTR_COUNT] = {
@@ -61,7 +62,13 @@ void attribute_set_int(struct expr_env *env, enum attribute a, int64_t v, char r
 
 void attribute_set_double(struct expr_env *env, enum attribute a, double v, char room[40])
 {
-	int n = snprintf(room, 40, "%.17g", v);
+	/* The shortest decimal that stands for it: 0.9 is 0.9, not 0.90000000000000002, since decimals are compared exactly. */
+	int n = 0;
+	for (int digits = 15; digits <= 17; digits++) {
+		n = snprintf(room, 40, "%.*g", digits, v);
+		if (strtod(room, NULL) == v)
+			break;
+	}
 	if (!isfinite(v) || !value_parse_number(room, (size_t)n, &env->attr[a].value))
 		env->attr[a].value = (struct row_value){ .kind = VALUE_MISSING };
 }

@@ -1,7 +1,5 @@
-#include "policy/diff.h"
+#include "policy/diff_internal.h"
 
-#include "catalog/base/json.h"
-#include "policy/diff_atoms.h"
 #include "policy/expr_internal.h"
 #include "policy/view.h"
 
@@ -10,284 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A product to ask about: one that exists, or one made of the atoms. */
-struct world {
-	char domain[64], product[64], version[36];
-	struct version_facts facts;
-	const char *label;
-	struct names paths;
-};
-
-struct found {
-	struct policy_change c;
-
-};
-
-struct diff {
-	struct policy *before, *after;
-	struct atoms atoms;
-	struct world *worlds;
-	size_t world_count;
-	struct names users, groups, purposes, runs;
-	struct found *found;
-	size_t found_count;
-	struct map *by_key; /* → index + 1 */
-	int64_t now_ns;
-	struct err *e;
-};
-
-static int no_memory(struct diff *x)
+int diff_no_memory(struct diff *x)
 {
 	return err_set(x->e, -ENOMEM, "out of memory");
 }
 
-/* -- worlds ----------------------------------------------------------------------------- */
-
-/* A path that the part of the glob behind the version matches: `*` and `**` become "x". */
-static void plain_path(const char *glob, char *ret, size_t size)
+static void subject_text(const struct diff *x, const struct subject *s, struct buf *ret)
 {
-	size_t n = 0;
-	for (; *glob && n + 2 < size; glob++) {
-		if (*glob == '*') {
-			while (glob[1] == '*')
-				glob++;
-			ret[n++] = 'x';
-		} else {
-			ret[n++] = *glob == '?' ? 'x' : *glob;
-		}
-	}
-	ret[n] = '\0';
-}
-
-/* Splits a glob into plain names of domain, product and version, and the rest; parts that are globs give "any". */
-static const char *split_glob(const char *glob, char parts[3][64])
-{
-	for (int i = 0; i < 3; i++)
-		snprintf(parts[i], 64, i == 2 ? "1.0.0" : "any");
-	for (int i = 0; i < 3; i++) {
-		size_t n = strcspn(glob, "/");
-		if (!n || memchr(glob, '*', n) || memchr(glob, '?', n) || n > 63) {
-			if (n == 2 && !memcmp(glob, "**", 2))
-				return glob[n] ? glob + n + 1 : "";
-		} else {
-			snprintf(parts[i], 64, "%.*s", (int)n, glob);
-		}
-		if (!glob[n])
-			return "";
-		glob += n + 1;
-	}
-	return glob;
-}
-
-static int add_path(struct diff *x, struct world *w, const char *glob)
-{
-	char path[512];
-	plain_path(glob, path, sizeof path);
-	return path[0] ? names_add(&x->atoms, &w->paths, path, strlen(path)) : 0;
-}
-
-static int add_paths(struct diff *x, struct world *w)
-{
-	int r = 0;
-	const struct contract_object *objects;
-	size_t count = w->facts.contract ? contract_objects(w->facts.contract, &objects) : 0;
-	for (size_t i = 0; i < count && !r; i++)
-		r = add_path(x, w, objects[i].files ? objects[i].files : "data.csv");
-	for (size_t i = 0; i < x->atoms.globs.count && !r; i++) {
-		char parts[3][64];
-		const char *rest = split_glob(x->atoms.globs.items[i], parts);
-		if (*rest && strcmp(rest, "**") != 0 && glob_reach(x->atoms.globs.items[i], w->domain, w->product, w->version) != REACH_NONE)
-			r = add_path(x, w, rest);
-	}
-	return r ? r : w->paths.count ? 0 : add_path(x, w, "data.csv");
-}
-
-static void json_column(struct json *j, const char *name, const char *tag, const char *classification)
-{
-	json_open(j, '{');
-	json_field_text(j, "name", name);
-	json_field_text(j, "classification", classification);
-	json_key(j, "tags");
-	json_open(j, '[');
-	if (tag)
-		json_text(j, tag);
-	json_close(j, ']');
-	json_close(j, '}');
-}
-
-/* A contract with a column for each name, tag and classification that the rules know. */
-static int make_contract(struct diff *x, const char *status, struct contract **ret)
-{
-	struct atoms *a = &x->atoms;
-	struct buf b = BUF_INIT, name = BUF_INIT;
-	struct json j;
-	json_start(&j, &b);
-	json_open(&j, '{');
-	json_field_text(&j, "apiVersion", "v3.1.0");
-	json_field_text(&j, "kind", "DataContract");
-	json_field_text(&j, "id", "any");
-	json_field_text(&j, "version", "1.0.0");
-	json_field_text(&j, "status", status);
-	json_key(&j, "customProperties");
-	json_open(&j, '[');
-	json_open(&j, '{');
-	json_field_text(&j, "property", "allowedPurposes");
-	json_key(&j, "value");
-	json_open(&j, '[');
-	/* Every other one, so that both answers of `purpose in product.allowed_purposes` are asked. */
-	for (size_t i = 0; i < x->purposes.count; i += 2)
-		if (x->purposes.items[i][0])
-			json_text(&j, x->purposes.items[i]);
-	json_close(&j, ']');
-	json_close(&j, '}');
-	json_close(&j, ']');
-	json_key(&j, "schema");
-	json_open(&j, '[');
-	json_open(&j, '{');
-	json_field_text(&j, "name", "any");
-	json_field_text(&j, "physicalName", "**");
-	json_key(&j, "properties");
-	json_open(&j, '[');
-	for (size_t i = 0; i < a->named.count; i++)
-		json_column(&j, a->named.items[i], NULL, "public");
-	for (size_t i = 0; i < a->row_columns.count; i++) {
-		bool known = false;
-		for (size_t k = 0; k < a->named.count; k++)
-			known |= !strcmp(a->named.items[k], a->row_columns.items[i]);
-		if (!known)
-			json_column(&j, a->row_columns.items[i], NULL, "public");
-	}
-	for (size_t i = 0; i < a->tagged.count; i++) {
-		buf_clear(&name);
-		buf_addf(&name, "(tagged %s)", a->tagged.items[i]);
-		json_column(&j, buf_text(&name), a->tagged.items[i], "public");
-	}
-	for (size_t i = 0; i < a->classified.count; i++) {
-		buf_clear(&name);
-		buf_addf(&name, "(classified %s)", a->classified.items[i]);
-		json_column(&j, buf_text(&name), NULL, a->classified.items[i]);
-	}
-	json_column(&j, "(unclassified)", NULL, NULL);
-	json_column(&j, "(other)", NULL, "public");
-	json_close(&j, ']');
-	json_close(&j, '}');
-	json_close(&j, ']');
-	json_close(&j, '}');
-	int r = buf_check(&b) || buf_check(&name) ? no_memory(x) : contract_parse("any", buf_text(&b), b.len, ret, x->e);
-	buf_free(&b);
-	buf_free(&name);
-	return r;
-}
-
-static int add_world(struct diff *x, const char *domain, const char *product, const char *version, const struct version_facts *facts,
-		     const char *status, const char *label)
-{
-	struct world *more = realloc(x->worlds, (x->world_count + 1) * sizeof *more);
-	if (!more)
-		return no_memory(x);
-	x->worlds = more;
-	struct world *w = &more[x->world_count];
-	*w = (struct world){ .label = label };
-	snprintf(w->domain, sizeof w->domain, "%s", domain);
-	snprintf(w->product, sizeof w->product, "%s", product);
-	snprintf(w->version, sizeof w->version, "%s", version);
-	w->facts = facts ? *facts : (struct version_facts){ .published_ns = x->now_ns, .has_quality = true, .quality_score = 1 };
-	int r = 0;
-	if (w->facts.contract)
-		contract_ref(w->facts.contract);
-	else
-		r = make_contract(x, status, &w->facts.contract);
-	x->world_count++;
-	return r ? r : add_paths(x, w) ? no_memory(x) : 0;
-}
-
-static bool has_world(const struct diff *x, const char *domain, const char *product)
-{
-	for (size_t i = 0; i < x->world_count; i++)
-		if (!strcmp(x->worlds[i].domain, domain) && !strcmp(x->worlds[i].product, product))
-			return true;
-	return false;
-}
-
-/* A product made of atoms, in each state that rules tell apart. */
-static int add_states(struct diff *x, const char *domain, const char *product, const char *version)
-{
-	const struct names *statuses = &x->atoms.values[ATTR_STATUS];
-	bool quality = x->atoms.used[ATTR_FAILED_ERRORS] || x->atoms.used[ATTR_FAILED_WARNINGS] || x->atoms.used[ATTR_QUALITY_SCORE];
-	struct version_facts failed = { .published_ns = x->now_ns, .has_quality = true, .failed_errors = 1, .failed_warnings = 1 };
-	struct version_facts unknown = { .published_ns = x->now_ns };
-	if (has_world(x, domain, product))
-		return 0;
-	int r = add_world(x, domain, product, version, NULL, "active", "");
-	for (size_t i = 0; i < statuses->count && !r; i++)
-		if (strcmp(statuses->items[i], "active") != 0)
-			r = add_world(x, domain, product, version, NULL, statuses->items[i], statuses->items[i]);
-	if (!r && quality)
-		r = add_world(x, domain, product, version, &failed, "active", "quality failed");
-	if (!r && quality)
-		r = add_world(x, domain, product, version, &unknown, "active", "quality unknown");
-	return r;
-}
-
-static int add_domains(struct diff *x, const struct policy *p)
-{
-	int r = 0;
-	for (size_t i = 0; i < p->file_count && !r; i++)
-		if (p->files[i]->domain)
-			r = add_states(x, p->files[i]->domain, "any", "1.0.0");
-	return r;
-}
-
-static int make_worlds(struct diff *x, const struct version_facts *versions, size_t count)
-{
-	int r = 0;
-	for (size_t i = 0; i < count && !r; i++)
-		r = add_world(x, versions[i].domain, versions[i].product, versions[i].version, &versions[i], "active", "");
-	for (size_t i = 0; i < x->atoms.globs.count && !r; i++) {
-		char parts[3][64];
-		split_glob(x->atoms.globs.items[i], parts);
-		if (strcmp(parts[0], "any") != 0)
-			r = add_states(x, parts[0], parts[1], parts[2]);
-	}
-	if (!r)
-		r = add_domains(x, x->before);
-	if (!r)
-		r = add_domains(x, x->after);
-	return r;
-}
-
-/* -- subjects ------------------------------------------------------------------------------------ */
-
-static int add_names(struct diff *x, struct names *to, const struct names *from, const char *other)
-{
-	int r = 0;
-	for (size_t i = 0; i < from->count && !r; i++)
-		r = names_add(&x->atoms, to, from->items[i], strlen(from->items[i]));
-	return r ? r : names_add(&x->atoms, to, other, strlen(other));
-}
-
-/* "" stands for none. */
-static int make_subjects(struct diff *x)
-{
-	struct atoms *a = &x->atoms;
-	int r = add_names(x, &x->users, &a->values[ATTR_USER], "(anyone)");
-	if (!r)
-		r = add_names(x, &x->groups, &a->values[ATTR_GROUP], "");
-	if (!r)
-		r = add_names(x, &x->purposes, &a->values[ATTR_PURPOSE], "(other)");
-	if (!r)
-		r = names_add(a, &x->purposes, "", 0);
-	if (!r)
-		r = add_names(x, &x->runs, &a->values[ATTR_RUN], "");
-	if (!r && a->used[ATTR_RUN])
-		r = names_add(a, &x->runs, "(some)", 6);
-	return r ? no_memory(x) : 0;
-}
-
-static void subject_text(const struct subject *s, char *ret, size_t size)
-{
-	snprintf(ret, size, "user %s%s%s%s%s%s%s", s->user, s->group_count ? ", group " : "", s->group_count ? s->groups[0] : "",
-		 s->purpose ? ", purpose " : ", no purpose", s->purpose ? s->purpose : "", s->run ? ", run " : "", s->run ? s->run : "");
+	buf_addf(ret, "user %s", s->user);
+	for (size_t i = 0; i < s->group_count; i++)
+		buf_addf(ret, "%s%s", i ? " and " : ", group ", s->groups[i]);
+	buf_addf(ret, s->purpose ? ", purpose %s" : ", no purpose", s->purpose);
+	if (s->run)
+		buf_addf(ret, ", run %s", s->run);
+	if (x->uids.count > 1)
+		buf_addf(ret, s->uid == (uid_t)-1 ? ", no uid" : ", uid %lu", (unsigned long)s->uid);
+	if (x->hosts.count > 1)
+		buf_addf(ret, ", host %s", s->host);
 }
 
 /* -- comparing ---------------------------------------------------------------------------------------- */
@@ -295,9 +32,8 @@ static void subject_text(const struct subject *s, char *ret, size_t size)
 static int note(struct diff *x, const struct world *w, const char *path, const struct subject *s, bool loosened, const char *what,
 		const char *before, const char *after)
 {
-	char subject[512], product[160];
-	struct buf key = BUF_INIT;
-	subject_text(s, subject, sizeof subject);
+	char product[160];
+	struct buf key = BUF_INIT, subject = BUF_INIT;
 	snprintf(product, sizeof product, "%s/%s", w->domain, w->product);
 	buf_addf(&key, "%d|%s|%s|%s|%s|%s", loosened, product, w->label, what, before, after);
 	size_t at = (size_t)(uintptr_t)map_gets(x->by_key, buf_text(&key));
@@ -306,20 +42,23 @@ static int note(struct diff *x, const struct world *w, const char *path, const s
 		buf_free(&key);
 		return 0;
 	}
-	struct found *more = buf_check(&key) ? NULL : realloc(x->found, (x->found_count + 1) * sizeof *more);
+	subject_text(x, s, &subject);
+	struct found *more = buf_check(&key) || buf_check(&subject) ? NULL : realloc(x->found, (x->found_count + 1) * sizeof *more);
 	if (!more) {
 		buf_free(&key);
-		return no_memory(x);
+		buf_free(&subject);
+		return diff_no_memory(x);
 	}
 	x->found = more;
 	struct arena *a = &x->atoms.arena;
 	struct policy_change c = { loosened, arena_text(a, product, strlen(product)), arena_text(a, path, strlen(path)),
 				   arena_text(a, what, strlen(what)), arena_text(a, before, strlen(before)), arena_text(a, after, strlen(after)),
-				   arena_text(a, subject, strlen(subject)), w->label, 1 };
-	int r = c.product && c.path && c.what && c.before && c.after && c.subject ? 0 : no_memory(x);
+				   arena_text(a, buf_text(&subject), subject.len), arena_text(a, w->label, strlen(w->label)), 1 };
+	int r = c.product && c.path && c.what && c.before && c.after && c.subject && c.facts ? 0 : diff_no_memory(x);
 	if (!r && map_sets(x->by_key, buf_text(&key), (void *)(uintptr_t)(x->found_count + 1)))
-		r = no_memory(x);
+		r = diff_no_memory(x);
 	buf_free(&key);
+	buf_free(&subject);
 	if (r)
 		return r;
 	more[x->found_count++] = (struct found){ c };
@@ -433,27 +172,38 @@ static int compare(struct diff *x, const struct world *w, const char *path, cons
 	return r ? r : compare_column(x, w, path, s, a->transform, b->transform, NULL);
 }
 
+static int ask_file(struct diff *x, struct world *w, const struct subject *s, struct version_decision *before, struct version_decision *after,
+		    const struct file_facts *f)
+{
+	struct file_decision a = { 0 }, b = { 0 };
+	int r = version_decision_file(before, f, &a, x->e);
+	if (!r)
+		r = version_decision_file(after, f, &b, x->e);
+	if (!r)
+		r = compare(x, w, f->path, s, &a, &b);
+	file_decision_fini(&a);
+	file_decision_fini(&b);
+	return r;
+}
+
 static int ask_world(struct diff *x, struct world *w, const struct subject *s)
 {
+	const struct names *formats = &x->atoms.values[ATTR_FILE_FORMAT];
 	struct version_decision *a = NULL, *b = NULL;
 	w->facts.domain = w->domain;
 	w->facts.product = w->product;
 	w->facts.version = w->version;
-	int r = policy_decide_version(x->before, s, &w->facts, x->now_ns, &a, x->e);
+	int r = policy_decide_version(x->before, s, &w->facts, w->now_ns, &a, x->e);
 	if (!r)
-		r = policy_decide_version(x->after, s, &w->facts, x->now_ns, &b, x->e);
-	for (size_t i = 0; i < w->paths.count && !r; i++) {
-		struct file_facts f = { w->paths.items[i], view_format(w->paths.items[i]), 0 };
-		struct file_decision da = { 0 }, db = { 0 };
+		r = policy_decide_version(x->after, s, &w->facts, w->now_ns, &b, x->e);
+	size_t files = w->paths.count * (formats->count + 1) * x->sizes.count;
+	for (size_t i = 0; i < files && !r; i++) {
+		const char *path = w->paths.items[i % w->paths.count];
+		size_t n = i / w->paths.count, format = n % (formats->count + 1);
+		struct file_facts f = { path, format ? formats->items[format - 1] : view_format(path), (uint64_t)x->sizes.items[n / (formats->count + 1)] };
 		if (!strcmp(f.format, "other"))
 			f.format = "csv"; /* what a rule does should be seen, not that a made-up name cannot be filtered */
-		r = version_decision_file(a, &f, &da, x->e);
-		if (!r)
-			r = version_decision_file(b, &f, &db, x->e);
-		if (!r)
-			r = compare(x, w, f.path, s, &da, &db);
-		file_decision_fini(&da);
-		file_decision_fini(&db);
+		r = ask_file(x, w, s, a, b, &f);
 	}
 	version_decision_free(a);
 	version_decision_free(b);
@@ -465,22 +215,48 @@ static const char *or_null(const char *text)
 	return text[0] ? text : NULL;
 }
 
+/* Of n groups: none, each, each pair, and all.  Returns how many of `ret` are in the set. */
+static size_t group_set(const struct names *groups, size_t number, const char **ret)
+{
+	size_t n = groups->count, count = 0;
+	if (!number)
+		return 0;
+	if (number <= n) {
+		ret[0] = groups->items[number - 1];
+		return 1;
+	}
+	number -= n + 1;
+	for (size_t i = 0; i < n; i++) {
+		if (number < n - i - 1) {
+			ret[0] = groups->items[i];
+			ret[1] = groups->items[i + 1 + number];
+			return 2;
+		}
+		number -= n - i - 1;
+	}
+	for (; count < n; count++)
+		ret[count] = groups->items[count];
+	return count;
+}
+
 static int ask_all(struct diff *x)
 {
-	size_t subjects = x->users.count * x->groups.count * x->purposes.count * x->runs.count;
-	if (subjects > POLICY_DIFF_ASK_MAX || subjects * x->world_count > POLICY_DIFF_ASK_MAX)
-		return err_set(x->e, -E2BIG, "the rules name too many users, groups and purposes to ask every combination (%zu)",
-			       subjects * x->world_count);
-	int r = 0;
-	for (size_t i = 0; i < subjects && !r; i++) {
-		size_t n = i;
-		const char *user = x->users.items[n % x->users.count];
-		n /= x->users.count;
-		const char *group = x->groups.items[n % x->groups.count];
-		n /= x->groups.count;
-		const char *purpose = x->purposes.items[n % x->purposes.count], *run = x->runs.items[n / x->purposes.count];
-		struct subject s = { .user = user, .uid = (uid_t)-1, .groups = &group, .group_count = group[0] != 0, .purpose = or_null(purpose),
-				     .run = or_null(run), .host = "localhost" };
+	size_t n = x->groups.count, sets = n + 1 + n * (n - (n > 0)) / 2 + (n > 2);
+	double subjects = (double)x->users.count * (double)sets * (double)x->purposes.count * (double)x->runs.count * (double)x->hosts.count * (double)x->uids.count;
+	const char **groups = arena_alloc(&x->atoms.arena, (n + 2) * sizeof *groups);
+	int r = groups ? 0 : diff_no_memory(x);
+	if (subjects * (double)x->world_count > POLICY_DIFF_ASK_MAX)
+		return err_set(x->e, -E2BIG, "the rules name too many users, groups, purposes and states to ask every combination (%.0f)",
+			       subjects * (double)x->world_count);
+	for (size_t i = 0; i < (size_t)subjects && !r; i++) {
+		size_t at = i;
+		struct subject s = { .groups = groups };
+		s.user = x->users.items[at % x->users.count];
+		s.group_count = group_set(&x->groups, (at /= x->users.count) % sets, groups);
+		s.purpose = or_null(x->purposes.items[(at /= sets) % x->purposes.count]);
+		s.run = or_null(x->runs.items[(at /= x->purposes.count) % x->runs.count]);
+		s.host = x->hosts.items[(at /= x->runs.count) % x->hosts.count];
+		s.uid = (uid_t)x->uids.items[at / x->hosts.count];
 		for (size_t k = 0; k < x->world_count && !r; k++)
 			r = ask_world(x, &x->worlds[k], &s);
 	}
@@ -495,11 +271,11 @@ int policy_diff(struct policy *before, struct policy *after, const struct versio
 	if (!r)
 		r = atoms_collect(&x.atoms, after);
 	if (r)
-		no_memory(&x);
+		diff_no_memory(&x);
 	if (!r)
-		r = make_subjects(&x);
+		r = diff_make_subjects(&x);
 	if (!r)
-		r = make_worlds(&x, versions, count);
+		r = diff_make_worlds(&x, versions, count);
 	if (!r)
 		r = ask_all(&x);
 	for (int loosened = 1; !r && loosened >= 0; loosened--)

@@ -2,7 +2,8 @@
  * What a new policy loosens and tightens, compared with an old one.
  *
  * The answers of a policy depend on finitely many atoms: the users, groups, purposes, statuses, columns … that its rules name, and anything
- * else.  So every combination of them is asked of both policies, and answers are compared.  Two restrictions that cannot be ordered count as
+ * else; of numbers and moments, those beside the ones that it names.  So every combination of them is asked of both policies (of groups: none,
+ * each, each pair and all; of the results of checks: one count at a time), and answers are compared.  Two restrictions that cannot be ordered count as
  * loosened: a review should see them.
  */
 #ifndef MESHFS_POLICY_DIFF_H

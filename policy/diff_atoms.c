@@ -20,27 +20,54 @@ static int add_all(struct atoms *a, struct names *n, const char **texts, size_t 
 	return r;
 }
 
-static int operand_atoms(struct atoms *a, const struct expr_operand *attribute, const struct expr_operand *other)
+void plain_text(const char *glob, const char *star, char *ret, size_t size)
+{
+	size_t n = 0;
+	for (; *glob && n + 2 < size; glob++) {
+		if (*glob == '*') {
+			while (glob[1] == '*')
+				glob++;
+			if (*star)
+				ret[n++] = *star;
+		} else {
+			ret[n++] = *glob == '?' ? 'x' : *glob;
+		}
+	}
+	ret[n] = '\0';
+}
+
+/* Two texts that the glob matches: those of a narrower one differ from them. */
+static int glob_atoms(struct atoms *a, struct names *n, const char *glob)
+{
+	char text[512];
+	plain_text(glob, "", text, sizeof text);
+	int r = text[0] ? names_add(a, n, text, strlen(text)) : 0;
+	plain_text(glob, "x", text, sizeof text);
+	return r ? r : names_add(a, n, text, strlen(text));
+}
+
+static int operand_atoms(struct atoms *a, enum expr_op op, const struct expr_operand *attribute, const struct expr_operand *other)
 {
 	int r = 0;
 	if (attribute->kind != OPERAND_ATTRIBUTE)
 		return 0;
+	struct names *to = &a->values[attribute->attribute];
 	a->used[attribute->attribute] = true;
-	if (attribute_specs[attribute->attribute].kind != VALUE_TEXT)
-		return 0;
-	if (other->kind == OPERAND_LITERAL && other->value.kind == VALUE_TEXT)
-		r = names_add(a, &a->values[attribute->attribute], other->value.text, other->value.len);
+	if (op == EXPR_LIKE)
+		return other->kind == OPERAND_LITERAL ? glob_atoms(a, to, other->value.text) : 0;
+	if (other->kind == OPERAND_LITERAL && other->value.text)
+		r = names_add(a, to, other->value.text, other->value.len);
 	for (size_t i = 0; other->kind == OPERAND_SET && i < other->item_count && !r; i++)
-		if (other->items[i].kind == VALUE_TEXT)
-			r = names_add(a, &a->values[attribute->attribute], other->items[i].text, other->items[i].len);
+		if (other->items[i].text)
+			r = names_add(a, to, other->items[i].text, other->items[i].len);
 	return r;
 }
 
 static int node_atoms(struct atoms *a, const struct expr_node *n)
 {
-	int r = operand_atoms(a, &n->left, &n->right);
+	int r = operand_atoms(a, n->op, &n->left, &n->right);
 	if (!r)
-		r = operand_atoms(a, &n->right, &n->left);
+		r = operand_atoms(a, n->op, &n->right, &n->left);
 	for (size_t i = 0; i < n->child_count && !r; i++)
 		r = node_atoms(a, n->children[i]);
 	return r;

@@ -11,7 +11,7 @@ struct names {
 
 struct atoms {
 	struct arena arena;
-	struct names values[ATTR_COUNT]; /* texts that an attribute is compared with */
+	struct names values[ATTR_COUNT]; /* what an attribute is compared with, as text; a glob gives texts that it matches */
 	bool used[ATTR_COUNT];
 	struct names named, tagged, classified;
 	struct names globs;
@@ -19,6 +19,8 @@ struct atoms {
 };
 
 int atoms_collect(struct atoms *a, const struct policy *p);
+/* The glob with `star` (one character, or "") for every `*` and "x" for every `?`. */
+void plain_text(const char *glob, const char *star, char *ret, size_t size);
 int names_add(struct atoms *a, struct names *n, const char *text, size_t len);
 
 #endif

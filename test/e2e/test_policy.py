@@ -229,6 +229,30 @@ def test_diff_of_a_tightening_passes_no_loosen(proposal):
     assert {c["what"] for c in changes if c["product"] == "hr/people"} >= {"column email"}
 
 
+@pytest.mark.parametrize("old, new, loosened", [
+    ('deny d\n  when group == a\n', 'deny d\n  when group == a\n  when group == b\n', True),
+    ('deny d\n  when group == a\n  unless group == b\n', 'deny d\n  when group == a\n', False),
+    ('deny d\n  when uid >= 1000\n', 'deny d\n  when uid >= 2000\n', True),
+    ('deny d\n  when uid in {5, 6}\n', 'deny d\n  when uid in {5, 6, 7}\n', False),
+    ('deny d\n  when file.size > 100\n', 'deny d\n  when file.size > 1000\n', True),
+    ('deny d\n  when file.format == parquet\n', 'deny d\n  when file.format in {parquet, jsonl}\n', False),
+    ('deny d\n  when file.path like "raw/*"\n', 'deny d\n  when file.path like "raw/x*"\n', True),
+    ('deny d\n  when host == lab\n', 'deny d\n  when host in {lab, den}\n', False),
+    ('deny d\n  when product.tags == gold\n', 'deny d\n  when product.tags in {gold, tin}\n', False),
+    ('deny d\n  when user like "x*"\n', 'deny d\n  when user like "xy*"\n', True),
+    ('deny d\n  when product.age_days > 30\n', 'deny d\n  when product.age_days > 90\n', True),
+    ('deny d\n  when now > 2020-01-01\n', 'deny d\n  when now > 2090-01-01\n', True),
+    ('deny d\n  when group == a\n', 'deny d\n  when group == a\n  unless group == product.team\n', True),
+])
+def test_diff_asks_of_every_attribute(mesh, tmp_path, old, new, loosened):
+    head, permit = "policy m scope mesh version 1\n\n", "policy p scope domain sales version 1\npermit all\n"
+    for name, text in (("old", old), ("new", new)):
+        write_tree(tmp_path / name, {"m.policy": head + text, "p.policy": permit})
+    for a, b, loosens in (("old", "new", loosened), ("new", "old", not loosened)):
+        out = mesh.run("policy", "diff", tmp_path / a, tmp_path / b, "--json", "--no-loosen", status=3 if loosens else 0).stdout
+        assert {json.loads(line)["change"] for line in out.splitlines()} == {"loosened" if loosens else "tightened"}
+
+
 # -- key ---------------------------------------------------------------------------------------
 
 def test_a_new_key_is_private_and_named_in_the_mesh_file(hr):

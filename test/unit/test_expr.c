@@ -371,6 +371,9 @@ TEST(attributes_become_values)
 			CHECK_FAIL("%s is known of nobody", asks[i]);
 	CHECK_INT(with_env("user is null and group is null and uid is null", &env), T);
 	CHECK_INT(with_env("user is not null or group is not null", &env), F);
+	char score[40];
+	attribute_set_double(&env, ATTR_QUALITY_SCORE, 0.9, score);
+	CHECK_INT(with_env("product.quality.score == 0.9 and product.quality.score <= 0.9 and product.quality.score > 0.89999999999999999", &env), T);
 	attribute_set_text(&env, ATTR_USER, "ana");
 	attribute_set_int(&env, ATTR_UID, 1000, room);
 	attribute_set_list(&env, ATTR_GROUP, mine, 2, groups);

@@ -69,4 +69,34 @@ TEST(states_of_products_are_asked)
 	CHECK_STR(x.text, "- sales/any files: hide -> allow (user (anyone), purpose (other))\n");
 }
 
+TEST(groups_are_asked_together)
+{
+	struct changes x = diff(M "deny d\n  when group == a\n", M "deny d\n  when group == a\n  unless group == b\n");
+	CHECK_STR(x.text, "- sales/any files: deny -> allow (user (anyone), group a and b, purpose (other))\n");
+	x = diff(M "deny d\n  when group == a\n  when group == b\n  when group == c\n", M);
+	CHECK_STR(x.text, "- sales/any files: deny -> allow (user (anyone), group a and b and c, purpose (other))\n");
+}
+
+TEST(states_are_crossed)
+{
+	struct changes x = diff(M "deny d\n  when product.status == draft\n  when product.quality.failed_errors > 3\n", M);
+	CHECK_INT(x.tightened, 0);
+	CHECK(strstr(x.text, "- sales/any files: deny -> allow"));
+	x = diff(M "deny d\n  when product.tags == gold\n  when group == product.team\n  when product.age_days > 7\n", M);
+	CHECK_INT(x.tightened, 0);
+	CHECK(x.loosened > 0);
+}
+
+TEST(numbers_are_asked_where_they_change)
+{
+	struct changes x = diff(M "deny d\n  when uid > 1000\n", M "deny d\n  when uid >= 1000\n");
+	CHECK_STR(x.text, "+ sales/any files: allow -> deny (user (anyone), purpose (other), uid 1000)\n");
+	x = diff(M "deny d\n  when product.quality.score < 0.9\n", M "deny d\n  when product.quality.score <= 0.9\n");
+	CHECK_INT(x.loosened, 0);
+	CHECK_INT(x.tightened, 1);
+	x = diff(M "deny d\n  when now < 2030-01-01\n", M "deny d\n  when now < 2029-01-01\n");
+	CHECK_INT(x.tightened, 0);
+	CHECK(x.loosened > 0);
+}
+
 CHECK_MAIN()
