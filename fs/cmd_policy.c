@@ -90,10 +90,8 @@ static void print_loaded(const struct policy_command *c, const struct checking *
 /* Computes the views of the subjects that mesh.yaml names, so that nobody waits for their sizes. */
 static int compute_views(struct policy_command *c, bool quiet, struct err *e)
 {
-	struct warm_counts n = { 0 };
-	int r = 0;
-	for (size_t i = 0; i < c->browse.mesh->view_count && !r; i++)
-		r = warm_views(c, &c->browse.mesh->views[i], quiet, &n, e);
+	struct warm_counts n;
+	int r = warm_views(c, NULL, quiet, &n, e);
 	if (!r && !quiet && c->browse.mesh->view_count)
 		printf("%llu views computed, %llu files denied\n", (unsigned long long)n.files, (unsigned long long)n.denied);
 	return !r && n.failed ? err_set(e, -EIO, "%llu views could not be computed; the first: %s", (unsigned long long)n.failed, n.first) : r;

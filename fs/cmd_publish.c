@@ -1,6 +1,7 @@
 /* publish: a version from local files, or from objects that lie in the store. */
 #include "catalog/base/io.h"
 #include "catalog/base/json.h"
+#include "catalog/base/log.h"
 #include "catalog/base/progress.h"
 #include "catalog/base/text.h"
 #include "catalog/gate.h"
@@ -8,6 +9,7 @@
 #include "catalog/source.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
+#include "fs/warm.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -124,6 +126,24 @@ static void print_result(const struct address *a, const struct words *w, const s
 	       res->version, (unsigned long long)res->files, res->files == 1 ? "" : "s", bytes, new_bytes, stored);
 }
 
+/* What is published is published: views that cannot be computed now are computed when they are needed. */
+static void compute_views(const struct invocation *inv, const struct address *published, const char *version, bool quiet)
+{
+	struct policy_command c;
+	struct warm_counts n = { 0 };
+	struct err e = ERR_INIT;
+	struct address a = *published;
+	snprintf(a.version, sizeof a.version, "%s", version);
+	a.path = "";
+	int r = policy_command_open(inv, &c, &e);
+	if (!r) {
+		r = warm_views(&c, &a, quiet, &n, &e);
+		policy_command_close(&c);
+	}
+	if (r || n.failed)
+		log_warn("%s/%s/%s: the views that mesh.yaml names are not computed yet: %s", a.domain, a.product, version, r ? e.text : n.first);
+}
+
 int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
 	struct words w = { 0 };
@@ -183,6 +203,8 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 			break;
 		r = i + 1 < TRIES ? 0 : r;
 	}
+	if (!r && c.mesh->view_count && !w.dry_run && !res.unchanged)
+		compute_views(inv, &a, res.version, inv->quiet || w.json);
 	if (!r && w.json)
 		print_json(&a, &w, &res);
 	else if (!r && !inv->quiet)

@@ -275,37 +275,56 @@ int warm_address(struct warmer *w, const struct address *a, struct err *e)
 
 /* -- the subjects of mesh.yaml ------------------------------------------------------------------ */
 
-int warm_views(struct policy_command *c, const struct mesh_view_subject *v, bool quiet, struct warm_counts *counts, struct err *e)
+static int warm_all(struct warmer *w, const struct browse *b, struct err *e)
+{
+	int r = 0;
+	for (size_t i = 0; !r && i < b->count; i++) {
+		struct address a = { .path = "" };
+		snprintf(a.domain, sizeof a.domain, "%s", b->domains[i].config->name);
+		if (b->domains[i].snapshot)
+			r = warm_address(w, &a, e);
+	}
+	return r;
+}
+
+static int warm_view(struct policy_command *c, const struct mesh_view_subject *v, const struct address *a, bool quiet, struct warm_counts *ret,
+		     struct err *e)
 {
 	struct identity who = { 0 };
 	struct subject s = { .user = v->user, .uid = (uid_t)-1 };
-	struct warmer *w = NULL;
-	struct warm_counts n;
-	if (v->user && !identity_of(v->user, &who, NULL)) /* one that this host does not know has the groups that are named */
-		identity_subject(&who, &s);
 	const char *groups[] = { v->group };
+	struct warmer *w;
+	if (v->user && !identity_of(v->user, &who, NULL)) /* one that this host does not know has the group that is named */
+		identity_subject(&who, &s);
 	if (v->group) {
 		s.groups = groups;
 		s.group_count = 1;
 	}
 	s.purpose = v->purpose;
 	int r = warm_begin(c, &s, true, quiet, &w, e);
-	for (size_t i = 0; !r && i < c->browse.count; i++) {
-		struct address a = { .path = "" };
-		if (!c->browse.domains[i].snapshot)
-			continue;
-		snprintf(a.domain, sizeof a.domain, "%s", c->browse.domains[i].config->name);
-		r = warm_address(w, &a, e);
-	}
-	if (w) {
-		warm_end(w, &n);
-		counts->files += n.files;
-		counts->bytes += n.bytes;
-		counts->denied += n.denied;
-		if (n.failed && !counts->failed)
-			memcpy(counts->first, n.first, sizeof n.first);
-		counts->failed += n.failed;
+	if (!r) {
+		r = a ? warm_address(w, a, e) : warm_all(w, &c->browse, e);
+		warm_end(w, ret);
 	}
 	identity_fini(&who);
+	return r;
+}
+
+int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)
+{
+	const struct mesh_config *mesh = c->browse.mesh;
+	struct warm_counts all = { 0 };
+	int r = 0;
+	for (size_t i = 0; i < mesh->view_count && !r; i++) {
+		struct warm_counts n = { 0 };
+		r = warm_view(c, &mesh->views[i], a, quiet, &n, e);
+		all.files += n.files;
+		all.bytes += n.bytes;
+		all.denied += n.denied;
+		if (n.failed && !all.failed)
+			memcpy(all.first, n.first, sizeof n.first);
+		all.failed += n.failed;
+	}
+	*ret = all;
 	return r;
 }

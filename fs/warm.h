@@ -24,7 +24,7 @@ int warm_address(struct warmer *w, const struct address *a, struct err *e);
 /* What has been done, when all of it is; frees the warmer. */
 void warm_end(struct warmer *w, struct warm_counts *ret);
 
-/* The views of one subject of `views:` in mesh.yaml, of every product's newest version; adds to `counts`. */
-int warm_views(struct policy_command *c, const struct mesh_view_subject *v, bool quiet, struct warm_counts *counts, struct err *e);
+/* The views of the subjects that `views:` in mesh.yaml names: of what the address names, or (NULL) of every product's newest version. */
+int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e);
 
 #endif

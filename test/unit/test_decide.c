@@ -25,6 +25,29 @@ TEST(default_deny_and_permit)
 	policy_unref(p);
 }
 
+TEST(a_version_is_plain_only_when_every_file_is)
+{
+	static const char *const partial[] = {
+		"policy m scope mesh version 1\ndeny d\n  files sales/orders/*/private/**\n",
+		"policy m scope mesh version 1\ndeny d\n  when file.size > 10\n",
+		"policy m scope mesh version 1\nhide h\n  files sales/orders/*/private/**\n",
+		"policy m scope mesh version 1\nrequire r\n  files **/*.csv\n  have run\n",
+	};
+	for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
+		struct policy *p = LOAD(PERMIT_ALL, partial[i]);
+		struct answer a = ASK(p, .user = "ana", .path = "LICENCE");
+		CHECK_INT(a.version, OUTCOME_VIEW);
+		policy_unref(p);
+	}
+	struct policy *p = LOAD("policy open scope domain sales version 1\npermit some\n  files sales/orders/*/people.csv\n");
+	struct answer a = ASK(p, .user = "ana");
+	CHECK_OUTCOME(a, "allow");
+	CHECK_INT(a.version, OUTCOME_VIEW);
+	a = ASK(p, .user = "ana", .path = "LICENCE");
+	CHECK_OUTCOME(a, "deny");
+	policy_unref(p);
+}
+
 TEST(hide_before_deny_before_view)
 {
 	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\nhide h\n  when purpose == a\ndeny d\n  when purpose in {a, b}\n"
