@@ -48,7 +48,7 @@ SCAN_TARGET size_t SCAN_NAME(struct json_scan *s, uint32_t *ret, size_t room)
 		n += (size_t)__builtin_popcountll(found);
 		while (found) { /* eight at a time; what is written too much is written over later */
 			for (int k = 0; k < 8; k++) {
-				out[k] = (uint32_t)at + (uint32_t)(found ? __builtin_ctzll(found) : 0);
+				out[k] = (uint32_t)at + (uint32_t)(found ? __builtin_ctzll(found) : 64);
 				found &= found - 1;
 			}
 			out += 8;

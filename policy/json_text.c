@@ -101,6 +101,14 @@ size_t json_string_unescape(const char *raw, size_t len, char *ret, bool *ret_lo
 	return (size_t)(to - ret);
 }
 
+/* Does one of eight bytes need an escape? */
+static inline bool needs_escape(uint64_t x)
+{
+	const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+	uint64_t quote = x ^ '"' * ones, backslash = x ^ '\\' * ones;
+	return (((x - 0x20 * ones) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & high;
+}
+
 void json_string_add(struct buf *out, const char *text, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -110,6 +118,11 @@ void json_string_add(struct buf *out, const char *text, size_t len)
 	char *to = p;
 	*to++ = '"';
 	for (size_t i = 0; i < len; i++) {
+		uint64_t eight;
+		for (; len - i >= 8 && (memcpy(&eight, text + i, 8), !needs_escape(eight)); i += 8, to += 8)
+			memcpy(to, &eight, 8);
+		if (i == len)
+			break;
 		unsigned char c = (unsigned char)text[i];
 		if (c >= 0x20 && c != '"' && c != '\\') {
 			*to++ = (char)c;

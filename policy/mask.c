@@ -203,18 +203,23 @@ static bool mask_zip3(const char *text, size_t len, struct buf *ret)
 
 static bool is_ascii(const char *text, size_t len)
 {
-	unsigned char any = 0;
-	for (size_t i = 0; i < len; i++)
+	uint64_t any = 0, eight;
+	size_t i = 0;
+	for (; len - i >= 8; i += 8) {
+		memcpy(&eight, text + i, 8);
+		any |= eight;
+	}
+	for (; i < len; i++)
 		any |= (unsigned char)text[i];
-	return any < 0x80;
+	return !(any & 0x8080808080808080u);
 }
 
 /* Where each next character starts: UTF-8 when the whole text is, else bytes. */
 static size_t count_characters(const char *text, size_t len, bool utf8)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < len; i++)
-		n += !utf8 || ((unsigned char)text[i] & 0xC0) != 0x80;
+	size_t n = utf8 ? 0 : len;
+	for (size_t i = 0; utf8 && i < len; i++)
+		n += ((unsigned char)text[i] & 0xC0) != 0x80;
 	return n;
 }
 

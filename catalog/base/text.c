@@ -204,6 +204,11 @@ bool text_is_utf8(const char *bytes, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
 	while (p < end) {
+		uint64_t eight; /* most text is ASCII */
+		for (; end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u)); p += 8)
+			;
+		if (p == end)
+			break;
 		size_t n = utf8_sequence(p, (size_t)(end - p));
 		if (!n)
 			return false;
