@@ -26,7 +26,7 @@ static const struct verb {
 	  false },
 	{ "replay", "replay RUN", "would today's policy decide the same?", lineage_verb_replay, false },
 	{ "summary", "summary RUN|VERSION", "what it was made from, by source: rights, team, files, bytes", lineage_verb_summary, false },
-	{ "export", "export --format F [--run R] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },
+	{ "export", "export --format F [--to URL|FILE] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },
 	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify, false },
 	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune, false },
 };

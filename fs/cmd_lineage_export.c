@@ -15,6 +15,7 @@
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
 #include "fs/openlineage.h"
+#include "fs/openlineage_send.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 #include <string.h>
 
 struct export {
-	const char *format, *run, *output, *address;
+	const char *format, *run, *output, *address, *to;
 	struct mesh_config *mesh;
 	struct lineage *l;
 	struct buf text;
@@ -149,6 +150,16 @@ static void finish(struct export *x)
 	buf_free(&x->text);
 }
 
+static int send(struct export *x, bool quiet, struct err *e)
+{
+	struct openlineage_contracts contracts = { contract_of, x };
+	int64_t sent = 0;
+	int r = openlineage_send(x->l, x->mesh, &contracts, x->transfer, x->to, &sent, e);
+	if (!r && !quiet)
+		printf("%lld events sent\n", (long long)sent);
+	return r;
+}
+
 static int check_words(const struct export *x, int words, struct err *e)
 {
 	static const char *const formats[] = { "openlineage", "dot", "svg", "json" };
@@ -157,6 +168,8 @@ static int check_words(const struct export *x, int words, struct err *e)
 		known |= !strcmp(x->format, formats[i]);
 	if (!known)
 		return options_wrong(e, "lineage", "lineage export: wants --format openlineage, dot, svg or json");
+	if (x->to && (strcmp(x->format, "openlineage") != 0 || words || x->run || x->output))
+		return options_wrong(e, "lineage", "lineage export: --to sends the OpenLineage events of all runs; it goes with nothing else");
 	if (words > 1 || (words && x->run))
 		return options_wrong(e, "lineage", "lineage export: one address or one --run, not both");
 	if (words && !strcmp(x->format, "openlineage"))
@@ -172,22 +185,25 @@ int lineage_verb_export(const struct invocation *inv, int argc, char **argv, int
 		{ "--format", 0, OPTION_TEXT, "F", "openlineage (events), dot, svg or json (a graph)", &x.format },
 		{ "--run", 0, OPTION_TEXT, "R", "only this run (its name or id)", &x.run },
 		{ "--down", 0, OPTION_FLAG, NULL, "with an address: what was made from it (else what it was made from)", &down },
+		{ "--to", 0, OPTION_TEXT, "URL|FILE", "send OpenLineage events there, each once; what cannot be sent waits for the next time", &x.to },
 		{ "--output", 'o', OPTION_TEXT, "FILE", "write there, not to the terminal", &x.output },
 		{ "--json", 0, OPTION_FLAG, NULL, "the same as --format json", &json },
 	};
 	int words;
 	(void)ret_status;
-	int r = options_parse("lineage export --format F [--run R] [ADDRESS]", "Writes the lineage for other tools.", specs, 5, false, argc, argv, &words, e);
+	int r = options_parse("lineage export --format F [--run R] [--to URL|FILE] [ADDRESS]", "Writes the lineage for other tools.", specs, 6, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
-	if (json && !x.format)
-		x.format = "json";
+	if (!x.format)
+		x.format = json ? "json" : x.to ? "openlineage" : NULL;
 	r = check_words(&x, words, e);
 	if (r)
 		return r;
 	x.address = words ? argv[0] : NULL;
 	r = start(&x, inv, e);
-	if (!r && !strcmp(x.format, "openlineage"))
+	if (!r && x.to)
+		r = send(&x, inv->quiet, e);
+	else if (!r && !strcmp(x.format, "openlineage"))
 		r = lineage_runs(x.l, x.run, export_run, &x, e);
 	else if (!r)
 		r = export_graph(&x, down, e);

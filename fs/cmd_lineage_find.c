@@ -598,7 +598,7 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	};
 	int words;
 	(void)ret_status;
-	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME]…",
+	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME]",
 			      "Which product, version, file and row each record of a CSV or JSONL file came from.\n"
 			      "Records are compared by their values, with the masks of the views through which files were served.",
 			      specs, 4, false, argc, argv, &words, e);

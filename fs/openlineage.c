@@ -262,20 +262,29 @@ static int event(struct emit *m, const char *type, int64_t when_ns, bool dataset
 	return r;
 }
 
-int openlineage_run(struct lineage *l, const struct mesh_config *mesh, const struct openlineage_contracts *contracts,
-		    const struct lineage_run_row *run, struct buf *ret, struct err *e)
+int openlineage_event(struct lineage *l, const struct mesh_config *mesh, const struct openlineage_contracts *contracts,
+		      const struct lineage_run_row *run, bool start, struct buf *ret, struct err *e)
 {
 	struct emit m = { .l = l, .mesh = mesh, .contracts = contracts, .run = run, .e = e };
+	int r;
 	m.namespace_name = text_format("meshfs://%s", mesh->name);
 	if (!m.namespace_name)
 		return err_set(e, -ENOMEM, "no memory for an event");
-	int r = event(&m, "START", run->started_ns, false, ret);
-	if (!r && run->ended_ns)
+	if (start)
+		r = event(&m, "START", run->started_ns, false, ret);
+	else if (run->ended_ns)
 		r = event(&m, run->exit_status == 0 ? "COMPLETE" : run->exit_status < 0 ? "ABORT" : "FAIL", run->ended_ns, true, ret);
-	else if (!r)
+	else
 		r = event(&m, "RUNNING", clock_now_ns(), true, ret);
 	free(m.namespace_name);
 	if (!r && (r = buf_check(ret)))
 		err_set(e, r, "no memory for an event");
 	return r;
+}
+
+int openlineage_run(struct lineage *l, const struct mesh_config *mesh, const struct openlineage_contracts *contracts,
+		    const struct lineage_run_row *run, struct buf *ret, struct err *e)
+{
+	int r = openlineage_event(l, mesh, contracts, run, true, ret, e);
+	return r ? r : openlineage_event(l, mesh, contracts, run, false, ret, e);
 }

@@ -19,7 +19,10 @@ struct openlineage_contracts {
 	void *arg;
 };
 
-/* Appends the run's events, a line each. */
+/* Appends one event, a line: the run's start, or what has come of it by now. */
+int openlineage_event(struct lineage *l, const struct mesh_config *mesh, const struct openlineage_contracts *contracts,
+		      const struct lineage_run_row *run, bool start, struct buf *ret, struct err *e);
+/* Appends both of the run's events. */
 int openlineage_run(struct lineage *l, const struct mesh_config *mesh, const struct openlineage_contracts *contracts,
 		    const struct lineage_run_row *run, struct buf *ret, struct err *e);
 

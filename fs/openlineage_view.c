@@ -146,7 +146,9 @@ static const char *comparison_of(enum expr_op op)
 
 static bool sayable_operand(const struct expr_operand *o)
 {
-	return o->kind == OPERAND_COLUMN || (o->kind == OPERAND_LITERAL && (o->value.kind == VALUE_TEXT || o->value.kind == VALUE_NUMBER));
+	enum value_kind kind = o->value.kind;
+	return o->kind == OPERAND_COLUMN ||
+	       (o->kind == OPERAND_LITERAL && (kind == VALUE_TEXT || kind == VALUE_NUMBER || kind == VALUE_BOOL || (kind == VALUE_TIME && o->value.text)));
 }
 
 static bool sayable(const struct expr_node *n)
@@ -173,7 +175,10 @@ static void say_operand(struct json *j, const struct expr *x, const char *key, c
 		json_field_text(j, "field", columns[o->column].name);
 	} else {
 		json_key(j, "value");
-		json_text_n(j, o->value.text, o->value.len);
+		if (o->value.kind == VALUE_BOOL)
+			json_text(j, o->value.truth ? "true" : "false");
+		else
+			json_text_n(j, o->value.text, o->value.len);
 	}
 	json_close(j, '}');
 }

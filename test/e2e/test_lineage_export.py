@@ -1,0 +1,165 @@
+"""OpenLineage events on their way out: a collector that fails, a file, a writer that dies; what is in the events of a run with contracts and rules."""
+import json
+import os
+import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from test_lineage import database, event_validator
+from test_lineage_questions import shop  # noqa: F401 (a fixture)
+
+
+class Collector:
+    """Takes events; `plan` says how the next requests end: a status, or "cut" (taken, but the answer is lost)."""
+
+    def __init__(self):
+        self.events, self.bodies, self.headers, self.plan, self.always = [], [], [], [], None
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                how = collector.plan.pop(0) if collector.plan else collector.always or 201
+                if how in (201, "cut"):
+                    collector.bodies.append(body)
+                    collector.events.append(json.loads(body))
+                    collector.headers.append((self.path, dict(self.headers)))
+                if how == "cut":
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                self.send_response(how)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def collector():
+    c = Collector()
+    yield c
+    c.close()
+
+
+def keys(events):
+    return [(e["job"]["name"], e["eventType"]) for e in events]
+
+
+STEPS = ["join", "featurise", "train", "evaluate", "report"]
+ALL = {(s, t) for s in STEPS for t in ("START", "COMPLETE")}
+
+
+def export(mesh, *args, **options):
+    return mesh.run("lineage", "export", "--format", "openlineage", *args, **options)
+
+
+def test_a_collector_gets_each_event_once(shop, collector):  # noqa: F811
+    check = event_validator()
+    assert "10 events sent" in export(shop, "--to", collector.url, env={"OPENLINEAGE_API_KEY": "s3cret"}).stdout
+    assert set(keys(collector.events)) == ALL and len(collector.events) == 10
+    path, headers = collector.headers[0]
+    assert path == "/api/v1/lineage" and headers["Content-Type"] == "application/json" and headers["Authorization"] == "Bearer s3cret"
+    for event in collector.events:
+        check(event)
+    assert "0 events sent" in export(shop, "--to", collector.url + "/").stdout  # the same collector
+    shop.run("run", "--name", "again", "--", "sh", "-c", "exit 3", status=3)
+    assert "2 events sent" in export(shop, "--to", collector.url).stdout
+    assert keys(collector.events)[10:] == [("again", "START"), ("again", "FAIL")]
+
+
+def test_a_collector_that_fails_loses_nothing(shop, collector):  # noqa: F811
+    collector.plan = [201, 201, 503, 503, 201, 429, 201]  # mended by trying again
+    assert "10 events sent" in export(shop, "--to", collector.url).stdout
+    assert set(keys(collector.events)) == ALL and len(collector.events) == 10
+    shop.run("run", "--name", "more", "--", "true")
+    collector.always = 400
+    done = export(shop, "--to", collector.url, status=1)
+    assert "2 events wait" in done.stderr and done.stderr.count("\n") == 1 and len(collector.events) == 10
+    shop.run("lineage", "prune", "--before", "2100-01-01")  # what waits is kept as it was made
+    collector.always = None
+    assert "2 events sent" in export(shop, "--to", collector.url).stdout
+    assert keys(collector.events)[10:] == [("more", "START"), ("more", "COMPLETE")]
+
+
+def test_a_lost_answer_brings_the_same_event_again(shop, collector):  # noqa: F811
+    collector.plan = ["cut"]
+    assert "10 events sent" in export(shop, "--to", collector.url).stdout
+    assert len(set(collector.bodies)) == 10 and set(keys(collector.events)) == ALL
+    assert collector.bodies.count(collector.bodies[0]) == len(collector.bodies) - 9  # byte for byte: the collector can tell
+
+
+def test_nobody_listens(shop, collector):  # noqa: F811
+    url = collector.url
+    collector.server.server_close()
+    done = export(shop, "--to", url, status=1)
+    assert "10 events wait" in done.stderr
+
+
+def test_a_file_gets_each_event_once_though_the_writer_dies(shop, tmp_path):  # noqa: F811
+    out = tmp_path / "out" / "events.jsonl"
+    out.parent.mkdir()
+    export(shop, "--to", out)
+    whole = out.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert set(keys(map(json.loads, lines))) == ALL and len(lines) == 10
+    assert "0 events sent" in export(shop, "--to", os.path.relpath(out, tmp_path), cwd=tmp_path).stdout
+    # What a death between writing and taking note leaves: a line that still waits, whole or in part.
+    shop.run("run", "--name", "more", "--", "true")
+    full = tmp_path / "out" / "full.jsonl"
+    export(shop, "--to", full)
+    for part in (40, None):
+        with sqlite3.connect(database(shop)) as db:
+            line = full.read_bytes().splitlines(keepends=True)[-1]
+            db.execute("INSERT INTO spool(target, body) VALUES (?, ?)", (os.path.realpath(full), line))
+        before = full.read_bytes()
+        if part:
+            full.write_bytes(before[:-len(line)] + line[:part])
+        assert "1 events sent" in export(shop, "--to", full).stdout
+        assert full.read_bytes() == before
+    out.write_bytes(whole + b"something else")
+    assert "does not end with a whole line" in export(shop, "--to", out, status=1).stderr
+
+
+def test_wrong_targets(shop, tmp_path):  # noqa: F811
+    assert "no such folder" in export(shop, "--to", tmp_path / "none" / "x", check=False).stderr
+    export(shop, "--to", tmp_path / "x", "--run", "join", status=2)
+    shop.run("lineage", "export", "--format", "dot", "--to", tmp_path / "x", status=2)
+
+
+def test_facets_of_a_run_with_contracts_and_rules(shop, tmp_path):  # noqa: F811
+    check = event_validator()
+    events = [json.loads(line) for line in export(shop).stdout.splitlines()]
+    for event in events:
+        check(event)
+    ends = {e["job"]["name"]: e for e in events if e["eventType"] == "COMPLETE"}
+    people = next(d for d in ends["join"]["inputs"] if d["name"].startswith("crm/"))
+    assert {(f["name"], f.get("type")) for f in people["facets"]["schema"]["fields"]} == {
+        ("customer_id", "integer"), ("email", "string"), ("zip", "string"), ("consent", "boolean")}
+    assert {o["name"] for o in people["facets"]["ownership"]["owners"]} >= {"carl"}
+    columns = people["facets"]["columnLineage"]
+    assert columns["fields"]["email"]["inputFields"][0]["transformations"][0]["masking"] is True
+    assert columns["fields"]["zip"]["inputFields"][0]["transformations"][0]["masking"] is False
+    assert [(f["field"], f["transformations"][0]["subtype"]) for f in columns["dataset"]] == [("consent", "FILTER")]
+    consent = people["inputFacets"]["subset"]["inputCondition"]
+    assert consent["comparison"] == "EQUAL" and {consent[s].get("field") or consent[s]["value"] for s in ("left", "right")} == {"consent", "true"}
+    report = ends["report"]["inputs"][0]
+    condition = report["inputFacets"]["subset"]["inputCondition"]
+    assert condition["operator"] == "OR" and {condition["left"]["right"]["value"], condition["right"]["right"]["value"]} == {"DE", "FR"}
+    assert report["inputFacets"]["inputStatistics"]["fileCount"] == 1
+    assert {"ColumnLineageDatasetFacet.json", "BaseSubsetDatasetFacet.json", "OwnershipDatasetFacet.json", "SchemaDatasetFacet.json"} <= check.seen
