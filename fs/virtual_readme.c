@@ -9,6 +9,7 @@
 #include "catalog/base/text.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
@@ -96,21 +97,74 @@ static int add_version(void *arg, struct slot *slot, enum outcome outcome)
 	return 0;
 }
 
+static const char *type_name(const struct contract_column *c)
+{
+	const char *type = doc_get_text(c->node, "logicalType");
+	return type ? type : "any";
+}
+
+/* Text of a contract inside a table: a bar would start another column, a line end another row. */
+static void add_cell(struct buf *out, const char *text)
+{
+	for (; text && *text; text++)
+		buf_addc(out, (unsigned char)*text < 0x20 || *text == '|' ? ' ' : *text);
+}
+
 static void add_columns(const struct contract *c, struct buf *out)
 {
 	const struct contract_object *objects;
 	size_t count = contract_objects(c, &objects);
 	for (size_t i = 0; i < count; i++) {
 		const struct contract_object *o = &objects[i];
-		buf_addf(out, "\n### %s\n", o->name ? o->name : "data");
-		for (size_t k = 0; k < o->column_count; k++)
-			buf_addf(out, "- %s%s%s\n", o->columns[k].name, o->columns[k].classification ? ": " : "",
-				 o->columns[k].classification ? o->columns[k].classification : "");
+		buf_addf(out, "\n### %s%s%s%s\n", o->name, o->files ? " (files " : "", o->files ? o->files : "", o->files ? ")" : "");
+		if (o->column_count)
+			buf_adds(out, "| column | type | | classification | what it is |\n|---|---|---|---|---|\n");
+		for (size_t k = 0; k < o->column_count; k++) {
+			const struct contract_column *column = &o->columns[k];
+			buf_addf(out, "| %s | %s | %s | %s | ", column->name, type_name(column),
+				 column->primary_key ? "key" : column->required ? "always there" : "",
+				 column->classification ? column->classification : "none: counts as restricted");
+			add_cell(out, doc_get_text(column->node, "description"));
+			buf_adds(out, " |\n");
+		}
 	}
 }
 
-/* The schema from the contract as this session may see it: dropped columns are not in it. */
-static void add_schema(struct session *s, const struct vnode *v, struct buf *ret)
+static void add_text(struct buf *out, const char *title, const char *text)
+{
+	if (text)
+		buf_addf(out, "\n%s: %s\n", title, text);
+}
+
+/* How to read it: with the files that the contract names, or all CSV files. */
+static void add_use(const struct contract *c, const char *path, struct buf *out)
+{
+	static const struct {
+		const char *suffix, *reader;
+	} readers[] = { { ".parquet", "pd.read_parquet(f)" },
+			{ ".jsonl", "pd.read_json(f, lines=True)" },
+			{ ".ndjson", "pd.read_json(f, lines=True)" },
+			{ ".tsv", "pd.read_csv(f, sep=\"\\t\")" },
+			{ "", "pd.read_csv(f)" } };
+	const struct contract_object *objects = NULL;
+	size_t count = c ? contract_objects(c, &objects) : 0, k = 0;
+	const char *files = "**/*.csv";
+	for (size_t i = count; i-- > 0;)
+		if (objects[i].files && !objects[i].document)
+			files = objects[i].files;
+	while (!text_ends(files, readers[k].suffix))
+		k++;
+	buf_addf(out,
+		 "\n## Use\n```python\nimport glob, pandas as pd\nfiles = glob.glob(\"%s/latest/%s\", recursive=True)\n"
+		 "data = pd.concat(%s for f in files)\n```\n"
+		 "```sql\n-- DuckDB\nselect * from '%s/latest/%s';\n```\n"
+		 "```sh\n# training, on record with what it read (MESHFS_MOUNT leads to the same tree)\n"
+		 "meshfs run --purpose training -- python train.py\n```\n",
+		 path, files, readers[k].reader, path, files);
+}
+
+/* What the contract says, as this session may see it: dropped columns are not in it.  Returns the contract (the caller's), or NULL. */
+static struct contract *add_contract(struct session *s, const struct vnode *v, struct buf *ret)
 {
 	struct buf text = BUF_INIT;
 	struct contract *c = NULL;
@@ -123,11 +177,18 @@ static void add_schema(struct session *s, const struct vnode *v, struct buf *ret
 			buf_addf(ret, "\n**This product is %s.** Look for another one before you build on it.\n", status);
 		if (contract_end(c, end))
 			buf_addf(ret, "\nIts support ends on %s.\n", end);
+		const struct doc_node *root = doc_root(contract_doc(c));
+		add_text(ret, "Limitations", doc_text(doc_path(root, "description.limitations")));
+		add_text(ret, "Usage", doc_text(doc_path(root, "description.usage")));
+		const char *const *team;
+		size_t members = contract_team(c, &team);
+		for (size_t i = 0; i < members; i++)
+			buf_addf(ret, "%s%s%s", i ? ", " : "\nTeam: ", team[i], i + 1 == members ? "\n" : "");
 		buf_adds(ret, "\n## Columns\n");
 		add_columns(c, ret);
 	}
-	contract_unref(c);
 	buf_free(&text);
+	return c;
 }
 
 int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
@@ -143,12 +204,15 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 		if (p.status)
 			buf_addf(ret, ", %s", p.status);
 		buf_addc(ret, '\n');
-		add_schema(s, v, ret);
+		struct contract *c = add_contract(s, v, ret);
 		buf_adds(ret, "\n## Versions\n");
 		code = tree_versions(s, v->domain, r.snapshot, v->product, add_version, &r);
 		product_info_fini(&p);
-		buf_addf(ret, "\n## Use\n```python\nimport pandas as pd\npd.read_csv(\"%s/%s/%s/latest/FILE.csv\")\n```\n", s->mountpoint, domain,
-			 v->product);
+		char *path = text_format("%s/%s/%s", s->mountpoint, domain, v->product);
+		if (path)
+			add_use(c, path, ret);
+		free(path);
+		contract_unref(c);
 	}
 	(void)e;
 	snapshot_unref(r.snapshot);
