@@ -429,7 +429,8 @@ def test_a_domain_without_good_rules_is_denied(hr):
 def manual_examples():
     text = (TOP / "docs/meshfs-policy.5").read_text()
     blocks = re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.S | re.M)
-    return [b.replace("\\e", "\\").replace("\\-", "-").replace("\\(dq", '"') for b in blocks]
+    blocks = [b.replace("\\e", "\\").replace("\\-", "-").replace("\\(dq", '"') for b in blocks]
+    return [b for b in blocks if b.startswith("policy ")]  # the others are tables
 
 
 def test_the_examples_of_the_manual_load_and_hold(mesh):
@@ -453,3 +454,34 @@ def test_each_example_of_the_manual_loads_alone(mesh):
 def test_the_starting_policies_load(mesh):
     mesh.domain("sales")
     assert "0 warnings" in mesh.run("policy", "check").stdout
+
+
+def documented_policies():
+    """Every policy that stands in the documentation: (where, text).  A heading of the README's kind opens one, a heredoc's end closes it."""
+    found = []
+    for path in [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]:
+        for text in re.findall(r"^policy \S+ scope .*?(?=^(?:END|EOF|```)$)", path.read_text(), re.S | re.M):
+            found.append((path.name, text))
+    for path in sorted((TOP / "docs/examples").rglob("*.policy")):
+        found.append((path.name, path.read_text()))
+    return found
+
+
+def test_every_policy_of_the_documentation_loads(mesh):
+    found = documented_policies()
+    assert {"README.md", "governance.policy", "health.policy"} <= {where for where, _ in found}
+    for key in set(re.findall(r"hmac\s+key\s+(\S+)", "".join(text for _, text in found))):
+        mesh.run("policy", "key", "new", key)
+    for where, text in found:
+        rules(mesh, text, "documented")
+        done = mesh.run("policy", "check", check=False)
+        assert done.returncode == 0, f"{where}: {done.stderr}"
+
+
+def test_the_tests_in_the_example_policies_hold(mesh):
+    examples = [text for where, text in documented_policies() if where.endswith(".policy")]
+    mesh.run("policy", "key", "new", "study-1")
+    for i, text in enumerate(examples):
+        rules(mesh, text, f"example{i}")
+    out = mesh.run("policy", "test").stdout
+    assert out.endswith(f"{sum(len(re.findall('^test ', text, re.M)) for text in examples)} passed, 0 failed\n")
