@@ -4,6 +4,8 @@ import csv
 import errno
 import glob
 import gzip
+import hashlib
+import hmac
 import io
 import json
 import mmap
@@ -492,3 +494,82 @@ def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
             refused(errno.ENOENT, os.stat, v / "hidden")
             refused(errno.ENOENT, os.stat, v / "hidden/c.txt")
             assert "KiB" not in (v.parent / "README.md").read_text()
+
+
+# -- oracle ---------------------------------------------------------------------------------------
+
+FILTERS = [
+    ("row.age >= {n}", lambda r, n: r["age"] is not None and r["age"] >= n),
+    ("row.age != {n}", lambda r, n: r["age"] is not None and r["age"] != n),
+    ("row.age is null", lambda r, n: r["age"] is None),
+    ("row.age is null or row.age < {n}", lambda r, n: r["age"] is None or r["age"] < n),
+    ("not row.age > {n}", lambda r, n: r["age"] is not None and not r["age"] > n),
+    ('row.name in {{"n1", "n{n}", "n7"}}', lambda r, n: r["name"] in ("n1", f"n{n}", "n7")),
+    ('row.name like "n{n}*" or row.age == {n}', lambda r, n: r["name"].startswith(f"n{n}") or r["age"] == n),
+    ('row.name like "n1*" and row.age < {n}', lambda r, n: r["name"].startswith("n1") and r["age"] is not None and r["age"] < n),
+]
+MASKED = [
+    ("null", lambda v: ""),
+    ("redact keep length", lambda v: len(v)),
+    ("partial first 2", lambda v: v[:2]),
+    ("partial last 3", lambda v: v[-3:]),
+    ("hmac key k1", None),
+]
+
+
+def matches(mask, expected, got, raw, key):
+    """The value of a masked column; what a constant is made of is the program's to choose, how much of the raw value shows is not."""
+    if mask == "null":
+        return got == ""
+    if mask == "redact keep length":
+        return len(got) == expected and not set(raw) & set(got)
+    if mask.startswith("hmac"):
+        return got == hmac.new(key, raw.encode(), hashlib.sha256).hexdigest()[:32]
+    n = len(expected)
+    return (got[:n] if "first" in mask else got[-n:]) == expected and raw not in got
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MESHFS_ORACLE_SEEDS", "2"))))
+def test_a_view_is_what_an_independent_computation_gives(mesh, fuse, seed):
+    chance = random.Random(seed)
+    mesh.domain("d")
+    mesh.run("policy", "key", "new", "k1")
+    key = next(mesh.folder.glob("keys/k1*")).read_bytes()
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT)
+    kinds = ["csv", "jsonl"] + (["parquet"] if ENGINE else [])
+    text, cases = "policy extra scope mesh version 1\n", []
+    for case in range(10):
+        rows = [{"id": i, "name": f"n{chance.randrange(30)}", "email": f"u{chance.randrange(99)}@ex{i}.org",
+                 "age": None if chance.random() < 0.1 else chance.randrange(40)} for i in range(chance.choice([1, 20, 3000]))]
+        as_csv = [{**r, "age": "" if r["age"] is None else r["age"]} for r in rows]
+        order = chance.sample(ALL, 4)
+        files = {f"people.{k}": encode(k, as_csv if k == "csv" else rows, order) for k in kinds}
+        mesh.publish(f"d/p{case}/1.0.0", files, "--contract", contract, "--with-failures", "random")
+        chosen = [(*chance.choice(FILTERS), chance.randrange(40)) for _ in range(chance.choice([1, 2]))]
+        mask, expected = chance.choice(MASKED)
+        drop = chance.random() < 0.4
+        for i, (condition, _, n) in enumerate(chosen):
+            text += f"\nfilter f{case}-{i}\n  files d/p{case}/**\n  rows {condition.format(n=n)}\n"
+        text += f"\nmask m{case}\n  files d/p{case}/**\n  columns named email\n  with {mask}\n"
+        if drop:  # the strictest wins
+            text += f"\ndrop d{case}\n  files d/p{case}/**\n  columns tagged pii\n"
+        cases.append((rows, order, chosen, mask, expected, drop))
+    rules(mesh, text)
+    with mesh.mount() as m:
+        for case, (rows, order, chosen, mask, expected, drop) in enumerate(cases):
+            left = [r for r in rows if all(test(r, n) for _, test, n in chosen)]
+            names = [n for n in order if not (drop and n == "email")]
+            for kind in kinds:
+                where = (case, kind, mask, drop, [c[0].format(n=c[2]) for c in chosen])
+                path = m.path / f"d/p{case}/1.0.0/people.{kind}"
+                data = path.read_bytes()
+                assert len(data) == os.stat(path).st_size
+                got = decode(kind, data)
+                assert len(got) == len(left), where
+                plain = [n for n in names if n != "email"]
+                assert [{n: g[n] for n in plain} for g in got] == as_text(left, plain), where
+                assert all(list(g) == names for g in got), where
+                for g, r in zip(got, left) if not drop else ():
+                    value = r["email"]
+                    assert matches(mask, expected and expected(value), g["email"], value, key), (where, g["email"], value)
