@@ -204,7 +204,8 @@ void ll_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	op_resume(op);
 }
 
-/* The disk that matters here is the cache: how large it may grow, and what is left of that. */
+/* The disk that matters here is the cache: how large it may grow, and what is left of that (which whom policy binds is not told: it counts
+ * bytes that he may not see). */
 void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct op *op = op_new(req, NULL, ino, NULL);
@@ -216,6 +217,8 @@ void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 	}
 	struct reader_stats stats;
 	reader_stats(op->session->mesh->reader, &stats);
+	if (op->session->binding)
+		stats.cache_bytes = 0;
 	uint64_t used = stats.cache_bytes < stats.cache_limit_bytes ? stats.cache_bytes : stats.cache_limit_bytes;
 	struct statvfs st = { .f_bsize = BLOCK_SIZE,
 			      .f_frsize = BLOCK_SIZE,

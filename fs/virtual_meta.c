@@ -29,6 +29,12 @@ static void domain_status(struct domain_host *h, struct json *j)
 	snapshot_unref(snapshot);
 }
 
+/* What is cached and fetched are bytes of the source: whom policy binds is not told how many there are of what he may not see. */
+static bool counts_are_open(const struct session *s)
+{
+	return !s->binding;
+}
+
 int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	struct mesh *m = s->mesh;
@@ -64,13 +70,15 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	for (size_t i = 0; i < m->domain_count; i++)
 		domain_status(&m->domains[i], &j);
 	json_close(&j, ']');
-	json_key(&j, "cache");
-	json_open(&j, '{');
-	json_field_int(&j, "bytes", (int64_t)reader.cache_bytes);
-	json_field_int(&j, "limit", (int64_t)reader.cache_limit_bytes);
-	json_field_int(&j, "memory", (int64_t)reader.memory_bytes);
-	json_field_int(&j, "integrity_errors", (int64_t)reader.integrity_errors);
-	json_close(&j, '}');
+	if (counts_are_open(s)) {
+		json_key(&j, "cache");
+		json_open(&j, '{');
+		json_field_int(&j, "bytes", (int64_t)reader.cache_bytes);
+		json_field_int(&j, "limit", (int64_t)reader.cache_limit_bytes);
+		json_field_int(&j, "memory", (int64_t)reader.memory_bytes);
+		json_field_int(&j, "integrity_errors", (int64_t)reader.integrity_errors);
+		json_close(&j, '}');
+	}
 	json_key(&j, "records");
 	json_open(&j, '{');
 	json_field_int(&j, "recorded", (int64_t)recorder.recorded);
@@ -102,12 +110,14 @@ int meta_metrics(struct session *s, const struct vnode *v, struct buf *ret, stru
 	metric(ret, "opens_total", "counter", "Files opened and served.", atomic_load(&m->opens));
 	metric(ret, "denials_total", "counter", "Opens that policy denied.", atomic_load(&m->denials));
 	metric(ret, "served_bytes_total", "counter", "Bytes given to readers by this process.", reader.served_bytes);
-	metric(ret, "fetched_bytes_total", "counter", "Bytes fetched from stores.", reader.fetched_bytes);
-	metric(ret, "cache_hits_total", "counter", "Chunks found in the cache.", reader.hits);
-	metric(ret, "cache_misses_total", "counter", "Chunks that had to be fetched.", reader.misses);
-	metric(ret, "cache_bytes", "gauge", "Size of the cache.", reader.cache_bytes);
-	metric(ret, "cache_limit_bytes", "gauge", "How large the cache may grow.", reader.cache_limit_bytes);
-	metric(ret, "memory_bytes", "gauge", "Memory held for reads.", reader.memory_bytes);
+	if (counts_are_open(s)) {
+		metric(ret, "fetched_bytes_total", "counter", "Bytes fetched from stores.", reader.fetched_bytes);
+		metric(ret, "cache_hits_total", "counter", "Chunks found in the cache.", reader.hits);
+		metric(ret, "cache_misses_total", "counter", "Chunks that had to be fetched.", reader.misses);
+		metric(ret, "cache_bytes", "gauge", "Size of the cache.", reader.cache_bytes);
+		metric(ret, "cache_limit_bytes", "gauge", "How large the cache may grow.", reader.cache_limit_bytes);
+		metric(ret, "memory_bytes", "gauge", "Memory held for reads.", reader.memory_bytes);
+	}
 	metric(ret, "integrity_errors_total", "counter", "Chunks that did not match their hash.", reader.integrity_errors);
 	metric(ret, "fetch_errors_total", "counter", "Fetches that failed after retries.", reader.fetch_errors);
 	metric(ret, "parked_reads", "gauge", "Reads that wait for a store.", reader.parked);

@@ -122,6 +122,8 @@ def test_no_denied_value_is_ever_obtained(open_mesh, seed):
         status = (b"".join((p.read_bytes() for p in (m.path / ".mesh").iterdir() if p.is_file()))) if os.access(m.path, os.R_OK) else b""
     everything = {**found, "log": log, "status": status, "lineage": lineage_text(mesh)}
     assert not leaks(everything, scene.marker)
+    for name in (b"fetched_bytes", b"cache_bytes", b"cache_misses"):
+        assert name not in b"".join(d for w, d in found.items() if w.startswith("read ") and "/.mesh/" in w)  # counts of the source
     # The proof is worth something only if the rest was read.
     text = b"".join([*found.values(), *decoded(found).values()])
     missing = set(scene.shown) - set(re.findall(r"oky\w{17}v", text.decode(errors="replace")))
@@ -475,7 +477,7 @@ def test_unknown_tightens(mesh, fuse):
 
 def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
     mesh.domain("d")
-    mesh.publish("d/mix/1.0.0", {"a.txt": "open", "private/deep/b.txt": "denied" * 999, "hidden/c.txt": "gone", "link": "x"})
+    mesh.publish("d/mix/1.0.0", {"a.txt": "open", "private/deep/b.txt": "denied" * 999, "hidden/deep/er/c.txt": "gone"})
     for verb in ("deny", "permit"):
         hide = "hide h\n  files d/mix/*/hidden/**\n"
         if verb == "deny":
@@ -492,7 +494,7 @@ def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
             assert "5994" not in (v / ".mesh/manifest.csv").read_text() and "c.txt" not in (v / ".mesh/manifest.csv").read_text()
             assert "hidden" not in os.listdir(v)
             refused(errno.ENOENT, os.stat, v / "hidden")
-            refused(errno.ENOENT, os.stat, v / "hidden/c.txt")
+            refused(errno.ENOENT, os.stat, v / "hidden/deep/er/c.txt")
             assert "KiB" not in (v.parent / "README.md").read_text()
 
 
@@ -573,3 +575,54 @@ def test_a_view_is_what_an_independent_computation_gives(mesh, fuse, seed):
                 for g, r in zip(got, left) if not drop else ():
                     value = r["email"]
                     assert matches(mask, expected and expected(value), g["email"], value, key), (where, g["email"], value)
+
+
+# -- commands ---------------------------------------------------------------------------------------
+
+def test_commands_obey_the_policy_of_who_does_not_hold_the_mesh(open_mesh):
+    mesh = open_mesh
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT.replace('    physicalName: "people*"\n', ""))
+    table = as_lines(PEOPLE, ALL)
+    for product in ("open", "part", "denied", "hidden"):
+        mesh.publish(f"d/{product}/1.0.0", {"people.csv": table, "secret/people.csv": table}, "--contract", contract)
+    mesh.publish("d/open/2.0.0", {"people.csv": table + "900,x,y,1\n"}, "--contract", contract)
+    rules(mesh, "policy extra scope mesh version 1\n\nhide h\n  files d/hidden/**, d/open/2.0.0/**, d/part/*/secret/**\n\ndeny n\n  files d/denied/**\n\n"
+                "drop emails\n  files d/part/**\n  columns named email\n")
+    program = shutil.copy(binary(), mesh.folder / "program")
+    home = mesh.folder / "other"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    for folder, folders, files in os.walk(mesh.folder / "stores"):
+        os.chmod(folder, 0o755)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o644)
+    environment = {**mesh.environment(), "HOME": str(home), "XDG_STATE_HOME": f"{home}/state", "XDG_CACHE_HOME": f"{home}/cache", "XDG_RUNTIME_DIR": f"{home}/run"}
+
+    def run(*words):
+        done = as_user(NOBODY, NOBODY, lambda: subprocess.run([program, "-m", str(mesh.file), *words], capture_output=True, text=True, env=environment,
+                                                              cwd="/", stdin=subprocess.DEVNULL, timeout=60))
+        return done.returncode, done.stdout, done.stderr
+
+    def lines(*words):
+        code, out, err = run(*words, "--json")
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    assert {r["address"]: r["size"] for r in lines("ls", "d")} == {"d/open": 2 * len(table), "d/part": None, "d/denied": None}
+    assert [r["address"] for r in lines("ls", "d/open")] == ["d/open/1.0.0"]
+    assert {r["address"]: r["size"] for r in lines("ls", "-R", "d/part/latest") if r["kind"] == "file"} == {"d/part/1.0.0/people.csv": None}
+    assert {r["size"] for r in lines("ls", "-R", "d/denied/1.0.0") if r["kind"] == "file"} == {0}
+    assert {r["address"] for r in lines("search", "people")} == {"d/open", "d/part", "d/denied"}
+    (shown,) = lines("show", "d/part/1.0.0")
+    assert "email" not in [c["name"] for c in shown["columns"]] and "bytes" not in shown and "quality" not in shown
+    (shown,) = lines("show", "d/open")
+    assert shown["latest"] == "1.0.0" and [v["version"] for v in shown["versions"]] == ["1.0.0"]
+    (shown,) = lines("show", "d/open/latest")
+    assert shown["address"] == "d/open/1.0.0"
+    for words in (["show", "d/hidden"], ["ls", "d/hidden"], ["show", "d/open/2.0.0"], ["policy", "explain", "d/hidden"], ["show", "d/part/1.0.0/secret/people.csv"]):
+        code, out, err = run(*words)
+        assert code == 4 and not out, (words, out, err)
+    assert "hidden" not in run("show", "d/hiddem")[2].replace("hiddem", "")
+    # Who holds the mesh sees all of it.
+    assert {r["address"] for r in mesh.json("ls", "d")} == {"d/open", "d/part", "d/denied", "d/hidden"}
