@@ -7,12 +7,14 @@ import io
 import json
 import os
 import random
+import re
+import shlex
 import shutil
 import sys
 
 import pytest
 
-from meshkit import binary
+from meshkit import TOP, binary
 
 pd = pytest.importorskip("pandas")
 
@@ -322,3 +324,15 @@ def test_summary_by_source(shop):
     assert {s["address"] for s in shop.json("lineage summary", "sales/joined/latest")} == {"sales/orders/1.0.0", "crm/customers/1.0.0"}
     words = shop.run("lineage", "summary", "train").stdout
     assert "read         2 of 2 files" in words and "not said by the contract" in words
+
+
+def test_the_eleven_questions_of_the_docs(shop):
+    """Each answer in the docs is a command that runs, over this mesh."""
+    table = re.search(r"^## Eleven questions.*?(?=^## )", (TOP / "docs" / "LINEAGE.md").read_text(), re.S | re.M)[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "`" in line]
+    assert len(rows) == 11
+    (shop.tmp / "training.csv").write_text((shop.tmp / "f/f.csv").read_text())
+    for row in rows:
+        for command in re.findall("`meshfs ([^`]*)`", row):
+            out = shop.run(*shlex.split(command), cwd=shop.tmp).stdout
+            assert out or "denials" in command, command
