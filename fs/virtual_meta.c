@@ -109,8 +109,8 @@ int meta_metrics(struct session *s, const struct vnode *v, struct buf *ret, stru
 	metric(ret, "lookups_total", "counter", "Names looked up.", atomic_load(&m->lookups));
 	metric(ret, "opens_total", "counter", "Files opened and served.", atomic_load(&m->opens));
 	metric(ret, "denials_total", "counter", "Opens that policy denied.", atomic_load(&m->denials));
-	metric(ret, "served_bytes_total", "counter", "Bytes given to readers by this process.", reader.served_bytes);
 	if (counts_are_open(s)) {
+		metric(ret, "served_bytes_total", "counter", "Bytes given to readers by this process.", reader.served_bytes);
 		metric(ret, "fetched_bytes_total", "counter", "Bytes fetched from stores.", reader.fetched_bytes);
 		metric(ret, "cache_hits_total", "counter", "Chunks found in the cache.", reader.hits);
 		metric(ret, "cache_misses_total", "counter", "Chunks that had to be fetched.", reader.misses);
