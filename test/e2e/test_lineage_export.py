@@ -163,3 +163,58 @@ def test_facets_of_a_run_with_contracts_and_rules(shop, tmp_path):  # noqa: F811
     assert condition["operator"] == "OR" and {condition["left"]["right"]["value"], condition["right"]["right"]["value"]} == {"DE", "FR"}
     assert report["inputFacets"]["inputStatistics"]["fileCount"] == 1
     assert {"ColumnLineageDatasetFacet.json", "BaseSubsetDatasetFacet.json", "OwnershipDatasetFacet.json", "SchemaDatasetFacet.json"} <= check.seen
+
+
+def model():
+    """Makes the official client's objects of an event; what comes back is what it would send."""
+    serde = pytest.importorskip("openlineage.client.serde")
+    import enum
+    import types
+    import typing
+
+    import attr
+    from openlineage.client import event_v2, facet_v2
+
+    facets = {}
+    for module in vars(facet_v2).values():
+        for cls in vars(module).values() if isinstance(module, types.ModuleType) else ():
+            if isinstance(cls, type) and attr.has(cls) and hasattr(cls, "_get_schema"):
+                facets[cls._get_schema()] = cls
+
+    def value_of(hint, value):
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Union, types.UnionType):
+            args = [a for a in args if a is not type(None)]
+            return value_of(args[0], value) if len(args) == 1 else value
+        if origin is list:
+            return [value_of(args[0], v) for v in value]
+        if origin is dict:
+            return {k: value_of(args[1], v) for k, v in value.items()}
+        if isinstance(hint, type) and issubclass(hint, enum.Enum):
+            return hint(value)
+        return build(hint, value) if isinstance(hint, type) and attr.has(hint) and isinstance(value, dict) else value
+
+    def build(cls, value):
+        if "_schemaURL" in value:
+            cls = facets[value["_schemaURL"]]  # an unknown facet or version is a failure
+            built.add(cls.__name__)
+        hints = typing.get_type_hints(cls)
+        return cls(**{k.lstrip("_"): value_of(hints[k], v) for k, v in value.items() if k not in ("_schemaURL", "schemaURL")})
+
+    built = set()
+    return lambda event: json.loads(serde.Serde.to_json(build(event_v2.RunEvent, event))), built
+
+
+def without_empties(value):
+    if isinstance(value, dict):
+        return {k: w for k, w in ((k, without_empties(v)) for k, v in value.items()) if w not in (None, {}, [])}
+    return [without_empties(v) for v in value] if isinstance(value, list) else value
+
+
+def test_events_survive_the_official_client(shop):  # noqa: F811
+    through, built = model()
+    for line in export(shop).stdout.splitlines():
+        event = json.loads(line)
+        assert without_empties(through(event)) == without_empties(event)
+    assert {"ColumnLineageDatasetFacet", "InputSubsetInputDatasetFacet", "OwnershipDatasetFacet", "SchemaDatasetFacet", "DatasetVersionDatasetFacet",
+            "DatasourceDatasetFacet", "InputStatisticsInputDatasetFacet", "OutputStatisticsOutputDatasetFacet", "ProcessingEngineRunFacet"} <= built
