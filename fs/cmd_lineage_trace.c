@@ -81,7 +81,7 @@ void lineage_print_gone(const struct where_gone *g, bool json)
 	} else {
 		buf_adds(&b, "not known: ");
 		browse_add_safe(&b, g->address);
-		buf_addf(&b, " is gone or cannot be read: %s", g->why);
+		buf_addf(&b, " is gone or cannot be looked at: %s", g->why);
 	}
 	buf_addc(&b, '\n');
 	browse_print(&b);

@@ -6,6 +6,7 @@
 #include "catalog/db.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_query.h"
+#include "fs/row_print.h"
 #include "fs/scan.h"
 #include "policy/attribute.h"
 #include "policy/condition.h"
@@ -13,6 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PROBE_BYTES (1u << 20) /* of a file: its head or its first records */
 
 struct ask {
 	struct lineage *l;
@@ -86,6 +89,40 @@ static int combine(struct ask *q, const struct scan_file *f, const struct transf
 	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
+static int nothing(void *arg, uint64_t number, const struct row_print *print, bool broken)
+{
+	(void)arg;
+	(void)number;
+	(void)print;
+	(void)broken;
+	return 0;
+}
+
+/* No row found: is that because a column was misspelt?  What neither the contract nor the file's first records name is told of. */
+static int check_columns(struct ask *q, const struct scan_file *f, struct err *e)
+{
+	const struct row_prints_config config = { .path = f->path, .header = true, .each = nothing };
+	const struct expr_column *columns;
+	struct row_prints *seen = NULL;
+	size_t count = expr_columns(q->where, &columns), len = f->entry.size < PROBE_BYTES ? (size_t)f->entry.size : PROBE_BYTES;
+	char *head = malloc(len + 1);
+	int r = head ? row_prints_new(&config, &seen) : -ENOMEM;
+	if (!r)
+		r = f->source.read(f->source.arg, 0, head, len, e);
+	if (!r && !row_prints_feed(seen, head, len) && len == f->entry.size)
+		row_prints_end(seen);
+	for (size_t i = 0; !r && i < count; i++) {
+		bool there = f->object && contract_column_find(f->object, columns[i].name, strlen(columns[i].name));
+		for (size_t k = 0; !there && k < row_prints_columns(seen); k++)
+			there = !strcmp(row_prints_column(seen, k), columns[i].name);
+		if (!there)
+			r = err_set(e, -ENOENT, "it has no column %s", columns[i].name);
+	}
+	row_prints_free(seen);
+	free(head);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
 static int count_file(struct ask *q, const struct scan_file *f, const char *view, struct counted *ret, struct err *e)
 {
 	struct transform *recorded = NULL, *t = NULL;
@@ -103,6 +140,8 @@ static int count_file(struct ask *q, const struct scan_file *f, const char *view
 		r = combine(q, f, recorded, &t, e);
 	if (!r)
 		r = scan_count(q->scan, f, t, q->progress, &ret->rows, e);
+	if (!r && !ret->rows)
+		r = check_columns(q, f, e);
 	transform_unref(t);
 	transform_unref(recorded);
 	return r;

@@ -179,7 +179,7 @@ def test_trace_after_newer_withdrawn_and_gone_versions(shop):
     shutil.rmtree(shop.folder / "home" / "cache")
     told = shop.json("lineage trace", "sales/orders", "--where", "customer_id == 17")
     assert {t["status"] for t in told} == {"gone"} and {t["address"] for t in told} >= {"sales/orders/1.0.0/a.csv"}
-    assert "gone or cannot be read" in shop.run("lineage", "trace", "sales/orders", "--where", "customer_id == 17").stdout
+    assert "gone or cannot be looked at" in shop.run("lineage", "trace", "sales/orders", "--where", "customer_id == 17").stdout
 
 
 def test_wrong_questions(shop):
@@ -187,6 +187,9 @@ def test_wrong_questions(shop):
         done = shop.run("lineage", "trace", "sales/orders", "--where", where, check=False)
         assert done.returncode in (2, 3) and done.stderr.count("\n") == 1, where
     shop.run("lineage", "trace", "sales/orders", status=2)
+    for address, file in (("sales/orders", "a.csv"), ("crm/customers", "people.jsonl"), ("sales/joined", "joined.csv")):
+        told = shop.json("lineage trace", address, "--where", "custmer_id == 17")  # misspelt: no row is no answer
+        assert told and all("column custmer_id" in t["why"] for t in told) and any(t["address"].endswith(file) for t in told)
     shop.run("lineage", "trace", "sales/orders", "--where", "customer_id == 17", "--run", "nobody", status=4)
 
 
