@@ -31,6 +31,8 @@ struct object_checks {
 	size_t *whole; /* checks of records and files */
 	size_t whole_count;
 	bool header;
+	char **files; /* quality.lock: the paths that the object claims */
+	size_t file_count, parquet_count;
 	atomic_ullong rows;
 };
 
@@ -185,6 +187,9 @@ void quality_free(struct quality *q)
 		free(q->objects[i].columns);
 		free(q->objects[i].whole);
 		free(q->objects[i].nulls);
+		for (size_t k = 0; k < q->objects[i].file_count; k++)
+			free(q->objects[i].files[k]);
+		free(q->objects[i].files);
 	}
 	free(q->objects);
 	for (size_t i = 0; i < q->file_count; i++)
@@ -359,6 +364,22 @@ static void file_free(struct quality_file *f)
 	free(f);
 }
 
+static int claim(struct quality *q, struct object_checks *o, const char *path)
+{
+	char *copy = strdup(path);
+	pthread_mutex_lock(&q->lock);
+	char **more = copy ? realloc(o->files, (o->file_count + 1) * sizeof *more) : NULL;
+	if (more) {
+		o->files = more;
+		more[o->file_count++] = copy;
+		o->parquet_count += text_ends(path, ".parquet");
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!more)
+		free(copy);
+	return more ? 0 : -ENOMEM;
+}
+
 /* Which checks the file meets: those of the object that claims it, else the bare ones.  NULL: none at all. */
 static struct object_checks *checks_for(struct quality *q, const char *path, const struct contract_object **ret_object)
 {
@@ -400,6 +421,8 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	struct object_checks *object = checks_for(q, path, &claims);
 	if (!object)
 		return 0;
+	if (claims && claim(q, object, path))
+		return -ENOMEM;
 	size_t stem = unpack_stem(path);
 	char *inner = stem ? strndup(path, stem) : NULL;
 	if (stem && !inner)
@@ -407,7 +430,7 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	int unreadable = records_format(inner ? inner : path, &format, &separator);
 	free(inner);
 	if (unreadable) {
-		if (claims)
+		if (claims && !text_ends(path, ".parquet")) /* Parquet is asked through an engine, at the end */
 			note(q, &q->unreadable, path);
 		return 0;
 	}
@@ -503,6 +526,13 @@ struct check_list *quality_checks(struct quality *q)
 uint64_t quality_rows(struct quality *q, size_t object)
 {
 	return atomic_load(&q->objects[object].rows);
+}
+
+size_t quality_object_files(struct quality *q, size_t object, char *const **ret, size_t *ret_parquet)
+{
+	*ret = q->objects[object].files;
+	*ret_parquet = q->objects[object].parquet_count;
+	return q->objects[object].file_count;
 }
 
 size_t quality_object_count(struct quality *q)

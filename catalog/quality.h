@@ -3,7 +3,8 @@
  *
  * What is checked: that the data has the declared columns and types; required, unique, primaryKey; logicalTypeOptions (lengths,
  * patterns, formats, ranges); ODCS library metrics with their operators, in rows or percent; sql checks through an engine.
- * A check that cannot run is a failed check, never a skipped one; `text` entries are documentation, not checks.  Severity: `warning`
+ * A check that cannot run is a failed check, never a skipped one (over Parquet without an engine, what follows from columns' types and
+ * flags is a failed warning); `text` entries are documentation, not checks.  Severity: `warning`
  * (or `info`) warns, anything else is an error.
  *
  * Missing values: what a column's `missingValues` check lists (NA, n/a …) counts as missing, and no other check looks at it.
@@ -40,6 +41,8 @@ int quality_file_end(struct quality_file *f);
 
 /* How sql checks (and checks of Parquet) reach an engine: one number for a query, or -errno and why. */
 struct quality_engine {
+	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query. */
+	int (*table)(void *arg, const char *name, const char *const *paths, size_t count, struct err *e);
 	int (*number)(void *arg, const char *query, double *ret, struct err *e);
 	void *arg;
 };

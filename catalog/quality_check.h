@@ -41,6 +41,7 @@ struct check {
 	int64_t column; /* index in the object, or -1 */
 	const char *name, *dimension; /* borrowed from the contract, or literals */
 	bool error;
+	bool listed; /* stands under `quality`; the others follow from types and flags of columns */
 	/* judging single values */
 	enum logical_type type;
 	double low, high;
@@ -95,6 +96,11 @@ struct contract *quality_contract(struct quality *q);
 struct check_list *quality_checks(struct quality *q);
 struct personal *quality_personal(struct quality *q);
 size_t quality_object_count(struct quality *q);
+/* The files that an object claims, and how many of them are Parquet. */
+size_t quality_object_files(struct quality *q, size_t object, char *const **ret, size_t *ret_parquet);
+/* A check of single values (or of rows, or of distinct values) as a query over the object's table that counts what is wrong; `examined`
+ * (may be NULL) one that counts what was looked at.  -EOPNOTSUPP: this check has no such form. */
+int check_query(const struct check *c, const struct contract_object *o, struct buf *query, struct buf *examined);
 uint64_t quality_rows(struct quality *q, size_t object);
 const char *quality_unreadable(struct quality *q); /* files that could not be read as records, in words; or NULL */
 const char *quality_unclaimed(struct quality *q);  /* tabular files that no object claims; or NULL */

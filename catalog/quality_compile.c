@@ -207,6 +207,7 @@ static int read_operator(struct compiler *k, const struct doc_node *n, struct ch
 
 static void read_common(const struct doc_node *n, struct check *c)
 {
+	c->listed = true;
 	const char *severity = doc_get_text(n, "severity"), *unit = doc_get_text(n, "unit");
 	c->error = !(severity && (!strcasecmp(severity, "warning") || !strcasecmp(severity, "info")));
 	c->percent = unit && (!strcasecmp(unit, "percent") || !strcmp(unit, "%"));

@@ -9,6 +9,7 @@
 #include "catalog/source.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
+#include "fs/sql_engine.h"
 #include "fs/warm.h"
 
 #include <errno.h>
@@ -78,8 +79,10 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 		r = gate_open(gate, p, d, o->product, e);
 	if (!r)
 		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
+	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
 	if (!r)
-		r = gate_close(gate, p, NULL, w->failures, &problems, e);
+		r = gate_close(gate, p, sql ? sql_engine_quality(sql) : NULL, w->failures, &problems, e);
+	sql_engine_free(sql);
 	if (!r)
 		r = publish_commit(p, ret, e);
 	publish_free(p);

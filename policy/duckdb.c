@@ -75,6 +75,9 @@ static struct {
 	void (*vector_ensure_validity_writable)(handle vector);
 	void (*vector_assign_string_element_len)(handle vector, idx row, const char *text, idx len);
 	const char *(*library_version)(void);
+	idx (*row_count)(union result *r);
+	double (*value_double)(union result *r, idx column, idx row);
+	bool (*value_is_null)(union result *r, idx column, idx row);
 } api; /* set once, under api_once */
 static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
@@ -90,7 +93,8 @@ static void api_load(void)
 		SYMBOL(scalar_function_add_parameter), SYMBOL(scalar_function_set_return_type), SYMBOL(scalar_function_set_special_handling),
 		SYMBOL(scalar_function_set_extra_info), SYMBOL(scalar_function_get_extra_info), SYMBOL(scalar_function_set_function),
 		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
-		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version),
+		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version), SYMBOL(row_count),
+		SYMBOL(value_double), SYMBOL(value_is_null),
 #undef SYMBOL
 	};
 	const char *given = getenv("MESHFS_DUCKDB");
@@ -112,6 +116,63 @@ const char *duckdb_engine_version(void)
 {
 	pthread_once(&api_once, api_load);
 	return api.library ? api.library_version() : "none";
+}
+
+/* -- queries ----------------------------------------------------------------------------------- */
+
+struct duckdb_session {
+	handle database, connection;
+};
+
+int duckdb_session_new(struct duckdb_session **ret, struct err *e)
+{
+	pthread_once(&api_once, api_load);
+	if (!api.library)
+		return err_set(e, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
+	struct duckdb_session *s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (api.open(NULL, &s->database) || api.connect(s->database, &s->connection)) {
+		duckdb_session_free(s);
+		return err_set(e, -EIO, "the SQL engine (DuckDB) does not start");
+	}
+	*ret = s;
+	return duckdb_session_run(s, "SET memory_limit='1GB'", NULL);
+}
+
+void duckdb_session_free(struct duckdb_session *s)
+{
+	if (!s)
+		return;
+	if (s->connection)
+		api.disconnect(&s->connection);
+	if (s->database)
+		api.close(&s->database);
+	free(s);
+}
+
+int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int failed = api.query(s->connection, sql, &result);
+	api.destroy_result(&result);
+	return failed ? err_set(e, -EINVAL, "the SQL engine refuses the statement") : 0;
+}
+
+int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int r = 0;
+	if (api.query(s->connection, query, &result))
+		r = err_set(e, -EINVAL, "the SQL engine refuses the query");
+	else if (api.row_count(&result) != 1 || api.value_is_null(&result, 0, 0))
+		r = err_set(e, -EINVAL, "the query gives no single number");
+	else
+		*ret = api.value_double(&result, 0, 0);
+	api.destroy_result(&result);
+	return r;
 }
 
 /* -- the plan --------------------------------------------------------------------------------- */

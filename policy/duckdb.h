@@ -11,6 +11,16 @@
 int duckdb_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, const struct parquet_footer *f,
 		    struct view_plan **ret, struct err *e);
 
+/*
+ * Queries over local files, for the checks of a contract.  They run with the rights of this process: only for contracts of whoever
+ * started it.  The engine's own words are not passed on, since they may quote values.  A session belongs to one thread.
+ */
+struct duckdb_session;
+int duckdb_session_new(struct duckdb_session **ret, struct err *e); /* -EOPNOTSUPP: no engine */
+void duckdb_session_free(struct duckdb_session *s);		     /* NULL is legal */
+int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e);
+int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e); /* one row, its first column */
+
 /* The engine's version ("v1.5.6"), or "none".  Its views' bytes depend on it. */
 const char *duckdb_engine_version(void);
 

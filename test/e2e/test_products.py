@@ -261,3 +261,49 @@ def test_packed_files_meet_their_checks(sales):
         subprocess.run(["zstd", "-q", "--rm", source / "orders.csv"], check=True)
         publish(sales, "sales/orders/1.0.1", source)
         assert sales.json("show", "sales/orders/1.0.1")[0]["quality"]["rows"] == 51
+
+
+PARQUET_CONTRACT = """apiVersion: v3.1.0
+kind: DataContract
+id: a
+version: 1.0.0
+status: active
+schema:
+- name: t
+  properties:
+  - {name: id, logicalType: integer, required: true, unique: true}
+  - {name: v, logicalType: number, logicalTypeOptions: {minimum: 0}}
+"""
+
+
+def parquet_folder(folder):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    folder.mkdir()
+    pandas.DataFrame({"id": [1, 2, 2, None], "v": [1.5, 2, 3, -1]}).astype({"id": "Int64"}).to_parquet(folder / "t.parquet")
+    return folder
+
+
+def test_parquet_is_checked_by_an_engine(mesh, tmp_path):
+    """Types, nulls, keys, ranges and sql over Parquet, by DuckDB."""
+    if not os.environ.get("MESHFS_DUCKDB"):
+        pytest.skip("MESHFS_DUCKDB names no engine")
+    source = parquet_folder(tmp_path / "pq")
+    (tmp_path / "c.yaml").write_text(PARQUET_CONTRACT + "  quality:\n  - {type: sql, query: 'select count(*) from t where v > 0', mustBe: 3}\n")
+    mesh.domain("d")
+    done = mesh.run("publish", "d/p/1.0.0", str(source), "--contract", str(tmp_path / "c.yaml"), check=False)
+    assert done.returncode == 3
+    failed = {line.split(":")[1].strip() for line in done.stderr.splitlines() if line.startswith("error:")}
+    assert failed == {"t.id required", "t.id unique", "t.v range"}, done.stderr
+
+
+def test_parquet_without_an_engine_warns_of_types_and_fails_listed_checks(mesh, tmp_path):
+    source = parquet_folder(tmp_path / "pq")
+    mesh.domain("d")
+    mesh.env["MESHFS_DUCKDB"] = "/nonexistent/libduckdb.so"
+    (tmp_path / "c.yaml").write_text(PARQUET_CONTRACT)
+    done = mesh.run("publish", "d/p/1.0.0", str(source), "--contract", str(tmp_path / "c.yaml"))
+    assert "warning: t.id required" in done.stderr and "no SQL engine" in done.stderr
+    (tmp_path / "c.yaml").write_text(PARQUET_CONTRACT + "  quality:\n  - {metric: rowCount, mustBe: 4}\n")
+    done = mesh.run("publish", "d/p/1.1.0", str(source), "--contract", str(tmp_path / "c.yaml"), check=False)
+    assert done.returncode == 3 and "error: t rowCount" in done.stderr

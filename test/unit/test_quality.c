@@ -196,10 +196,17 @@ static int seven(void *arg, const char *query, double *ret, struct err *e)
 	return 0;
 }
 
+static int no_table(void *arg, const char *name, const char *const *paths, size_t count, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	return !strcmp(name, "t") && count == 1 && !strcmp(paths[0], "a.csv") ? 0 : -EINVAL;
+}
+
 TEST(sql_needs_an_engine)
 {
 	static const char yaml[] = HEAD "  quality: [{type: sql, query: 'select 7', mustBe: 7}]\n";
-	struct quality_engine engine = { seven, NULL };
+	struct quality_engine engine = { no_table, seven, NULL };
 	struct quality_report *r = report_of(yaml, "a.csv", "a\n1\n", &engine);
 	expect(r, "sql", NULL, 7, true);
 	quality_report_free(r);

@@ -1,0 +1,119 @@
+#include "fs/sql_engine.h"
+
+#include "catalog/base/io.h"
+#include "catalog/base/text.h"
+#include "policy/duckdb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct sql_engine {
+	struct quality_engine engine;
+	const char *const *sources;
+	size_t count;
+	struct duckdb_session *session; /* started at the first table */
+};
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* Where a path of the version lies on this machine. */
+static char *local_path(const struct sql_engine *s, const char *path)
+{
+	if (s->count == 1 && is_folder(s->sources[0]))
+		return io_join(s->sources[0], path);
+	size_t first = strcspn(path, "/");
+	for (size_t i = 0; i < s->count; i++) {
+		char *source = strdup(s->sources[i]);
+		size_t n = source ? strlen(source) : 0;
+		while (n > 1 && source[n - 1] == '/')
+			source[--n] = '\0';
+		const char *slash = source ? strrchr(source, '/') : NULL, *name = slash ? slash + 1 : source;
+		char *found = name && strlen(name) == first && !strncmp(name, path, first) ? text_format("%s%s", source, path + first) : NULL;
+		free(source);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+static void add_quoted(struct buf *out, const char *text, char quote)
+{
+	buf_addc(out, quote);
+	for (; *text; text++) {
+		if (*text == quote)
+			buf_addc(out, quote);
+		buf_addc(out, *text);
+	}
+	buf_addc(out, quote);
+}
+
+static const char *reader_of(const char *path)
+{
+	if (text_ends(path, ".parquet"))
+		return "read_parquet";
+	return strstr(path, ".jsonl") || strstr(path, ".ndjson") ? "read_json" : "read_csv";
+}
+
+static int make_table(void *arg, const char *name, const char *const *paths, size_t count, struct err *e)
+{
+	struct sql_engine *s = arg;
+	struct buf sql = BUF_INIT;
+	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	buf_adds(&sql, "create view ");
+	add_quoted(&sql, name, '"');
+	buf_addf(&sql, " as select * from %s([", reader_of(paths[0]));
+	for (size_t i = 0; i < count && !r; i++) {
+		char *local = local_path(s, paths[i]);
+		if (!local || strcmp(reader_of(paths[i]), reader_of(paths[0])) != 0)
+			r = err_set(e, -EOPNOTSUPP, "%s: its files are of several formats", name);
+		else {
+			buf_adds(&sql, i ? ", " : "");
+			add_quoted(&sql, local, '\'');
+		}
+		free(local);
+	}
+	buf_adds(&sql, "])");
+	if (!r)
+		r = buf_check(&sql);
+	if (!r)
+		r = duckdb_session_run(s->session, buf_text(&sql), e);
+	buf_free(&sql);
+	return r;
+}
+
+static int number(void *arg, const char *query, double *ret, struct err *e)
+{
+	struct sql_engine *s = arg;
+	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	return r ? r : duckdb_session_number(s->session, query, ret, e);
+}
+
+struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
+{
+	struct sql_engine *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	s->engine = (struct quality_engine){ make_table, number, s };
+	s->sources = sources;
+	s->count = count;
+	return s;
+}
+
+void sql_engine_free(struct sql_engine *s)
+{
+	if (!s)
+		return;
+	duckdb_session_free(s->session);
+	free(s);
+}
+
+const struct quality_engine *sql_engine_quality(struct sql_engine *s)
+{
+	return &s->engine;
+}
