@@ -381,8 +381,9 @@ static void read_slowly(struct content *c, uint64_t offset, size_t len, content_
 	op_step(op);
 }
 
-/* A read of bytes that an image holds. */
-void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+/* A read of bytes that an image holds, looking ahead no further than `ahead_end`. */
+static void read_image(struct content *c, uint64_t size, uint64_t ahead_end, uint64_t offset, size_t len, content_bytes done, void *arg,
+		       uint64_t *ret_token)
 {
 	if (offset >= size || !len) {
 		done(arg, 0, "", 0);
@@ -396,8 +397,20 @@ void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_
 		atomic_fetch_add_explicit(&c->reader->hits, 1, memory_order_relaxed);
 	else
 		read_slowly(c, offset, len, done, arg, ret_token);
-	look_ahead(c, offset, len, size);
+	look_ahead(c, offset, len, ahead_end);
 	content_unref(c);
+}
+
+void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	read_image(c, size, size, offset, len, done, arg, ret_token);
+}
+
+void content_read_until(struct content *c, uint64_t end, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)
+{
+	if (ret_token)
+		*ret_token = 0;
+	read_image(c, c->entry.size, end < c->entry.size ? end : c->entry.size, offset, len, done, arg, ret_token);
 }
 
 void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)

@@ -585,7 +585,7 @@ static void segment_step(struct segment_op *op)
 		}
 		wait_ref(&op->wait); /* the one above may pass to segment_part, which may be done before we are */
 		wait_park(&op->wait);
-		content_read(op->content->view->source, g->source_offset + skip, op->part, segment_part, op, NULL);
+		content_read_until(op->content->view->source, g->source_offset + g->length, g->source_offset + skip, op->part, segment_part, op, NULL);
 		int issuing = PART_ISSUING;
 		bool passed = atomic_compare_exchange_strong(&op->phase, &issuing, PART_PARKED);
 		if (passed)
@@ -603,7 +603,7 @@ static void read_segments(struct content *c, uint64_t offset, size_t len, conten
 	const struct view_segment *g = find_segment(v, offset);
 	uint64_t skip = offset - g->offset;
 	if (g->kind == SEGMENT_SOURCE && len <= g->length - skip) {
-		content_read(v->source, g->source_offset + skip, len, done, arg, ret_token);
+		content_read_until(v->source, g->source_offset + g->length, g->source_offset + skip, len, done, arg, ret_token);
 		return;
 	}
 	struct segment_op *op = calloc(1, sizeof *op);

@@ -261,6 +261,8 @@ struct piece {
 };
 
 int content_piece(struct content *c, uint64_t at, struct piece *ret);
+/* content_read of an identity that never looks ahead beyond `end`: a view's denied ranges are not fetched. */
+void content_read_until(struct content *c, uint64_t end, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 int content_chunk(struct content *c, uint32_t index, const struct manifest_chunk **ret);
 int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret);
