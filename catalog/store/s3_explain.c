@@ -104,6 +104,7 @@ static const struct {
 	{ "IncompleteBody", RETRY },
 	{ "RequestTimeTooSkewed", SKEW },
 	{ "InvalidAccessKeyId", BAD_KEY },
+	{ "XAdminUserNotFound", BAD_KEY }, /* versitygw, with status 404 */
 	{ "SignatureDoesNotMatch", BAD_SECRET },
 	{ "ExpiredToken", EXPIRED },
 	{ "TokenRefreshRequired", EXPIRED },
@@ -171,7 +172,8 @@ int s3_explain(void *arg, const struct http_answer *a, const char *key, struct e
 		return say(s, REFUSED, a, &f, key, e);
 	if (a->status == 409)
 		return say(s, RETRY, a, &f, key, e);
-	if (good || a->status == 400)
+	/* A 404 with a reason that is unknown here must not pass for an object that is not there. */
+	if (good || a->status == 400 || (a->status == 404 && *f.code))
 		return store_err(&s->remote.base, key, e, -EIO, "the S3 server refuses the request: %s%s%s", *f.code ? f.code : "status 400",
 				 *f.message ? ": " : "", f.message);
 	return 0;
