@@ -6,17 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void quoted(struct buf *out, const char *text, char quote)
-{
-	buf_addc(out, quote);
-	for (; *text; text++) {
-		if (*text == quote)
-			buf_addc(out, quote);
-		buf_addc(out, *text);
-	}
-	buf_addc(out, quote);
-}
-
 /* A column, nested ones by their path: "address"."zip". */
 static void column_name(struct buf *out, const char *name)
 {
@@ -27,7 +16,7 @@ static void column_name(struct buf *out, const char *name)
 			n = sizeof part - 1;
 		memcpy(part, name, n);
 		part[n] = '\0';
-		quoted(out, part, '"');
+		buf_add_sql(out, part, '"');
 		if (!name[n])
 			return;
 		buf_addc(out, '.');
@@ -41,7 +30,7 @@ static void list(struct buf *out, const struct doc_node *values)
 	for (size_t i = 0, n = 0; i < doc_count(values); i++)
 		if (doc_text(doc_item(values, i))) {
 			buf_adds(out, n++ ? ", " : "");
-			quoted(out, doc_text(doc_item(values, i)), '\'');
+			buf_add_sql(out, doc_text(doc_item(values, i)), '\'');
 		}
 	buf_addc(out, ')');
 }
@@ -103,7 +92,7 @@ int check_query(const struct check *c, const struct contract_object *o, struct b
 {
 	struct buf column = BUF_INIT, table = BUF_INIT;
 	int r = 0;
-	quoted(&table, o->name, '"');
+	buf_add_sql(&table, o->name, '"');
 	if (c->column >= 0)
 		column_name(&column, o->columns[c->column].name);
 	const char *t = buf_text(&table), *v = buf_text(&column);

@@ -42,17 +42,6 @@ static char *local_path(const struct sql_engine *s, const char *path)
 	return NULL;
 }
 
-static void add_quoted(struct buf *out, const char *text, char quote)
-{
-	buf_addc(out, quote);
-	for (; *text; text++) {
-		if (*text == quote)
-			buf_addc(out, quote);
-		buf_addc(out, *text);
-	}
-	buf_addc(out, quote);
-}
-
 static const char *reader_of(const char *path)
 {
 	if (text_ends(path, ".parquet"))
@@ -66,7 +55,7 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 	struct buf sql = BUF_INIT;
 	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
 	buf_adds(&sql, "create view ");
-	add_quoted(&sql, name, '"');
+	buf_add_sql(&sql, name, '"');
 	buf_addf(&sql, " as select * from %s([", reader_of(paths[0]));
 	for (size_t i = 0; i < count && !r; i++) {
 		char *local = local_path(s, paths[i]);
@@ -74,7 +63,7 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 			r = err_set(e, -EOPNOTSUPP, "%s: its files are of several formats", name);
 		else {
 			buf_adds(&sql, i ? ", " : "");
-			add_quoted(&sql, local, '\'');
+			buf_add_sql(&sql, local, '\'');
 		}
 		free(local);
 	}

@@ -102,6 +102,17 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
+void buf_add_sql(struct buf *b, const char *text, char quote)
+{
+	buf_addc(b, quote);
+	for (; *text; text++) {
+		if (*text == quote)
+			buf_addc(b, quote);
+		buf_addc(b, *text);
+	}
+	buf_addc(b, quote);
+}
+
 const char *buf_text(const struct buf *b)
 {
 	return b->data ? b->data : "";
