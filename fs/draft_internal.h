@@ -61,7 +61,7 @@ struct drafts {
 	struct map *products; /* "domain/product" → itself: promised by mkdir */
 	struct map *by_id, *by_name;
 	uint64_t next_id;
-	atomic_ullong used;
+	_Atomic uint64_t used;
 	uint64_t limit;
 };
 
