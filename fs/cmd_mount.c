@@ -44,7 +44,7 @@ static int register_mount(const struct mount_request *q, const struct session *s
 	struct mount_facts facts = { .mountpoint = session_mountpoint(s),
 				     .mesh = q->config->name,
 				     .mesh_path = q->config->path,
-				     .user = q->session.user,
+				     .user = session_user(s),
 				     .purpose = q->session.purpose,
 				     .run = q->session.run_name,
 				     .run_id = session_run_id(s),

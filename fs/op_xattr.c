@@ -101,8 +101,9 @@ static int xattr_value(struct session *s, const struct place *p, const char *nam
 	struct manifest *m = NULL;
 	struct face face = { 0 };
 	struct subject_file f = { s, p, "", NULL };
-	int r = slot_manifest(p->slot, &m);
-	if (!r && p->entry.row != MANIFEST_ROOT)
+	int r = 0;
+	/* The folder of a version is told of without its manifest: `ls -l` of a product asks for each. */
+	if (p->entry.row != MANIFEST_ROOT && !(r = slot_manifest(p->slot, &m)))
 		r = manifest_path(m, p->entry.row, &path);
 	if (!r)
 		r = buf_check(&path);
@@ -132,10 +133,12 @@ static void run_xattr(struct op *op)
 		r = xattr_value(s, &p, op->name, &value, &w);
 	else if (!r && op->name)
 		r = -ENODATA;
-	if (r == -EAGAIN && w.kind)
+	if (r == -EAGAIN && !w.kind) /* not known yet, and nobody waits for it */
+		r = op->name ? -ENODATA : 0;
+	if (r == -EAGAIN)
 		tree_wait(op, &w);
 	else if (r)
-		op_fail(op, r == -EAGAIN ? -ENODATA : r);
+		op_fail(op, r);
 	else if (!op->size)
 		op_reply_size(op, value.len);
 	else if (value.len > op->size)

@@ -204,3 +204,8 @@ const char *session_mountpoint(const struct session *s)
 {
 	return s->mountpoint;
 }
+
+const char *session_user(const struct session *s)
+{
+	return s->who.user;
+}

@@ -53,5 +53,6 @@ int session_stop(struct session *s, int exit_status, struct err *e);
 
 const char *session_run_id(const struct session *s);
 const char *session_mountpoint(const struct session *s);
+const char *session_user(const struct session *s); /* whom it is for, by name */
 
 #endif

@@ -1,6 +1,7 @@
 """status and doctor: what is there, what is wrong, what to do."""
 import json
 import os
+import pwd
 
 
 from meshkit import unmount
@@ -144,3 +145,10 @@ def test_the_lineage_database_is_its_owners_alone(mesh):
     assert os.stat(row["detail"]).st_mode & 0o777 == 0o600
     os.chmod(row["detail"], 0o644)
     assert of(findings(mesh)[1], "lineage", "warning")[0]["advice"] == "chmod 600"
+
+
+def test_status_names_whom_a_mount_is_for(mesh):
+    mesh.domain("sales")
+    with mesh.mount(purpose="training") as m:
+        (mount,) = [line for line in mesh.json("status") if line.get("mountpoint") == str(m.path)]
+        assert (mount["user"], mount["purpose"]) == (pwd.getpwuid(os.getuid()).pw_name, "training")

@@ -126,6 +126,16 @@ def test_a_wide_folder_lists_whole_and_from_any_position(mesh, fuse):
         assert subprocess.run(["ls", "-lU", folder], capture_output=True, check=True).stdout.count(b"\n") == 3001
 
 
+def test_xattrs_of_a_version_that_nobody_entered(mesh):
+    """`ls -l` of a product asks for the attributes of every version."""
+    mesh.domain("sales")
+    mesh.publish("sales/orders/1.0.0", {"a.csv": "x\n1\n"})
+    with mesh.mount() as m:
+        version = m.path / "sales/orders/1.0.0"
+        assert os.listxattr(version) == ["user.mesh.address"]
+        assert os.getxattr(version, "user.mesh.address") == b"sales/orders/1.0.0"
+
+
 def test_xattrs(orders):
     with orders.mount() as m:
         a = m.path / "sales/orders/1.2.0/a.csv"
