@@ -8,6 +8,7 @@
 #include "policy/duckdb.h"
 
 #include "catalog/base/io.h"
+#include "catalog/base/map.h"
 #include "catalog/base/text.h"
 #include "policy/expr.h"
 
@@ -293,6 +294,32 @@ static int check_nested(const struct transform *t, const struct parquet_footer *
 	return r;
 }
 
+/* The engine does not tell names apart by their case: one column would be read for the other. */
+static int check_names(const struct parquet_footer *f, struct err *e)
+{
+	struct map *seen = map_new();
+	struct buf name = BUF_INIT;
+	int r = seen ? 0 : -ENOMEM;
+	for (size_t i = 1; i < f->element_count && !r; i++) {
+		const struct parquet_element *el = &f->elements[i];
+		if (el->parent)
+			continue;
+		buf_clear(&name);
+		for (size_t k = 0; k < el->name_len; k++)
+			buf_addc(&name, el->name[k] >= 'A' && el->name[k] <= 'Z' ? (char)(el->name[k] | 32) : el->name[k]);
+		if (buf_check(&name))
+			r = -ENOMEM;
+		else if (map_get(seen, buf_text(&name), name.len))
+			r = err_set(e, -EACCES, "two columns are called %.*s but for case, and rows or values need an engine, which cannot tell them apart",
+				    (int)el->name_len, el->name);
+		else
+			r = map_set(seen, buf_text(&name), name.len, (void *)(uintptr_t)el, NULL);
+	}
+	buf_free(&name);
+	map_free(seen, NULL);
+	return r == -ENOMEM ? err_set(e, r, "out of memory") : r;
+}
+
 static int add_filter(struct duckdb_plan *p, const struct parquet_footer *f, struct err *e)
 {
 	struct filter *filter = &p->filter;
@@ -531,7 +558,9 @@ int duckdb_plan_new(struct transform *t, const struct view_source *source, const
 	p->plan.ops = &duckdb_plan_ops;
 	p->transform = transform_ref(t);
 	p->masks = calloc(f->element_count + 1, sizeof *p->masks);
-	int r = p->masks ? check_nested(t, f, e) : err_set(e, -ENOMEM, "out of memory");
+	int r = p->masks ? check_names(f, e) : err_set(e, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = check_nested(t, f, e);
 	for (size_t i = 1; i < f->element_count && r == 0; i++)
 		if (f->elements[i].parent == 0)
 			r = add_column(p, t, keys, f, i, e);

@@ -118,7 +118,16 @@ static bool mark_guarded(struct json_node *n, bool unnamed)
 	return n->guarded;
 }
 
+static bool mark_read(struct json_node *n)
+{
+	n->read = n->value;
+	for (size_t i = 0; i < n->child_count; i++)
+		n->read |= mark_read(n->children[i]);
+	return n->read;
+}
+
 void json_tree_guard(struct json_tree *t, bool unnamed)
 {
 	mark_guarded(&t->root, unnamed);
+	mark_read(&t->root);
 }

@@ -19,6 +19,7 @@ struct json_node {
 	uint32_t hash;
 	struct mask_run mask; /* MASK_KEEP: none */
 	size_t value;         /* 1 + the filter's column, or 0 */
+	bool read;            /* the filter reads here or below */
 	bool guarded;         /* something below is masked, dropped, or unknown */
 	struct json_node **children;
 	size_t child_count;
@@ -36,7 +37,7 @@ struct json_tree {
 void json_tree_fini(struct json_tree *t);
 /* The node at a dotted path, made with those above it; NULL when there is no memory, or there are too many. */
 struct json_node *json_tree_add(struct json_tree *t, const char *path);
-/* Once all masks are set, `unnamed`: members that have no node are changed too. */
+/* Once all masks and values are set, `unnamed`: members that have no node are changed too. */
 void json_tree_guard(struct json_tree *t, bool unnamed);
 
 /* NULL: the node has no child of this name. */

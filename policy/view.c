@@ -130,6 +130,31 @@ int view_row_too_long(struct err *e)
 	return err_set(e, -EACCES, "a record is longer than %u MiB", VIEW_ROW_MAX >> 20);
 }
 
+static bool is_below(const char *name, const char *path, size_t len)
+{
+	return !strncmp(name, path, len) && name[len] == '.';
+}
+
+bool view_has_named_below(const struct transform *t, const char *path, size_t len)
+{
+	for (size_t i = 0; t->object && i < t->object->column_count; i++)
+		if (is_below(t->object->columns[i].name, path, len))
+			return true;
+	return false;
+}
+
+const struct mask *view_leaf_mask(const struct transform *t, const char *name, size_t len)
+{
+	static const struct mask null = { .kind = MASK_NULL };
+	const struct mask *m = view_column_mask(t, name, len);
+	if (m->kind != MASK_KEEP || memchr(name, 0, len))
+		return m;
+	bool restricted = t->unnamed.kind != MASK_KEEP && view_has_named_below(t, name, len);
+	for (size_t i = 0; i < t->action_count && !restricted; i++)
+		restricted = is_below(t->actions[i].column, name, len);
+	return restricted ? &null : m;
+}
+
 void view_maker(const char *path, char *ret_text, size_t size)
 {
 	const char *format = view_format(path);

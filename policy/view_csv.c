@@ -265,7 +265,7 @@ static int plan_pieces(struct line_view *v, const struct transform *t, const str
 	if (!v->pieces || !v->masks)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < names->count; i++) {
-		const struct mask *m = view_column_mask(t, names->fields[i].name, names->fields[i].name_len);
+		const struct mask *m = view_leaf_mask(t, names->fields[i].name, names->fields[i].name_len);
 		struct piece *last = v->piece_count ? &v->pieces[v->piece_count - 1] : NULL;
 		if (m->kind == MASK_DROP)
 			continue;

@@ -281,9 +281,10 @@ static int run_start(struct run *r, const struct line_view *v, const void *bytes
 	r->values = calloc(v->column_count + 1, sizeof *r->values);
 	r->found = calloc(v->column_count + 1, sizeof *r->found);
 	r->hints = calloc(v->tree.count + 1, sizeof *r->hints);
+	r->met = calloc(v->tree.count + 1, sizeof *r->met);
 	r->scan = (struct json_scan){ .bytes = bytes, .len = len };
 	r->scan.flags = calloc(len / 64 + 2, 1);
-	return r->positions && r->values && r->found && r->hints && r->scan.flags ? 0 : -ENOMEM;
+	return r->positions && r->values && r->found && r->hints && r->met && r->scan.flags ? 0 : -ENOMEM;
 }
 
 static void run_end(struct run *r)
@@ -292,6 +293,7 @@ static void run_end(struct run *r)
 	free(r->values);
 	free(r->found);
 	free(r->hints);
+	free(r->met);
 	free(r->edits);
 	free(r->scan.flags);
 	buf_free(&r->text);

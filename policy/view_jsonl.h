@@ -57,6 +57,8 @@ struct run {
 	uint32_t *positions; /* [used, have) are to do */
 	size_t used, have, room;
 	uint32_t *hints;     /* by node: the child that came last */
+	uint64_t *met;       /* by node: the line that it was last met in; of nodes that the filter reads */
+	uint64_t line;       /* counts walks, from 1 */
 	struct slot slots[SLOTS]; /* by place in the line's object */
 	struct json_value *found; /* by column of the filter */
 	struct row_value *values;

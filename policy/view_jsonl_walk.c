@@ -45,8 +45,9 @@ static void note_value(struct run *r, const struct place *at, const struct json_
 		return;
 	if (n->value) {
 		struct json_value *found = &r->found[n->value - 1];
+		bool twice = found->kind != JSON_MISSING;
 		*found = *value;
-		if (at->many)
+		if (at->many || twice)
 			found->kind = JSON_AMBIGUOUS;
 	}
 	const struct mask_run *mask = &n->mask;
@@ -165,6 +166,26 @@ static void remove_member(struct run *r, struct members *m, size_t key, size_t e
 		m->kept_end = end;
 }
 
+/* Everything that the filter reads at the node or below: nobody can tell which value is meant. */
+static void blur(struct run *r, const struct json_node *n)
+{
+	if (n->value)
+		r->found[n->value - 1].kind = JSON_AMBIGUOUS;
+	for (size_t i = 0; i < n->child_count; i++)
+		if (n->children[i]->read)
+			blur(r, n->children[i]);
+}
+
+/* A member of this name: readers differ in which of two counts. */
+static inline void meet(struct run *r, const struct json_node *n)
+{
+	if (!n || !n->read)
+		return;
+	if (r->met[n->id] == r->line)
+		blur(r, n);
+	r->met[n->id] = r->line;
+}
+
 static bool is_dropped(const struct json_node *n)
 {
 	return n && n->mask.mask.kind == MASK_DROP;
@@ -218,7 +239,7 @@ static void learn_slot(struct run *r, struct slot *s, size_t from, size_t colon,
 	memcpy(s->begin, r->bytes + from, s->len);
 	s->node = node;
 	s->drop = is_dropped(node);
-	s->noted = node && (node->value || node->guarded || (node->mask.mask.kind != MASK_KEEP && !s->drop));
+	s->noted = node && (node->read || node->guarded || (node->mask.mask.kind != MASK_KEEP && !s->drop));
 }
 
 static inline uint64_t slot_differs(const struct slot *s, const char *bytes, size_t word)
@@ -262,8 +283,10 @@ static inline size_t walk_known(struct run *r, const struct slot *s, size_t from
 	if (value.kind == JSON_MISSING || marks[behind] != end)
 		return 0;
 	size_t edits = r->edit_count;
-	if (s->noted)
+	if (s->noted) {
+		meet(r, s->node);
 		note_value(r, &(struct place){ s->node, false }, &value);
+	}
 	end_member(r, s->drop, edits, marks[0], end, m);
 	return k + behind;
 }
@@ -276,6 +299,7 @@ static size_t walk_named(struct run *r, const struct place *at, size_t from, siz
 	    !gap(r, r->positions[k + 1] + 1, r->positions[k + 2]))
 		return WALK_BROKEN;
 	struct place place = member_place(r, at, k);
+	meet(r, place.node);
 	if (slot)
 		learn_slot(r, slot, from, r->positions[k + 2], place.node);
 	return walk_member(r, &place, k, depth, m);
@@ -421,6 +445,7 @@ size_t jsonl_walk_line(struct run *r, size_t start)
 	struct place root = { &v->tree.root, false };
 	size_t end, k = r->used;
 	r->edit_count = 0;
+	r->line++;
 	for (size_t c = 0; c < v->column_count; c++)
 		r->found[c].kind = JSON_MISSING;
 	if (k >= r->have)

@@ -100,24 +100,14 @@ static int make_segments(struct parquet_plan *p, const struct parquet_part *part
 
 /* -- the actions ------------------------------------------------------------------------------ */
 
-static bool has_named_children(const struct transform *t, const char *path, size_t len)
-{
-	for (size_t i = 0; t->object && i < t->object->column_count; i++) {
-		const char *name = t->object->columns[i].name;
-		if (strncmp(name, path, len) == 0 && name[len] == '.')
-			return true;
-	}
-	return false;
-}
-
 /* The mask on a leaf: the first action from the root down; a part that the contract does not name, next to parts that it does, is unnamed. */
 const struct mask *view_path_mask(const struct transform *t, const char *path)
 {
 	for (const char *dot = path;; dot++) {
 		dot = strchr(dot, '.');
 		size_t len = dot ? (size_t)(dot - path) : strlen(path);
-		const struct mask *m = view_column_mask(t, path, len);
-		if (m->kind != MASK_KEEP || !dot || !has_named_children(t, path, len))
+		const struct mask *m = dot ? view_column_mask(t, path, len) : view_leaf_mask(t, path, len);
+		if (m->kind != MASK_KEEP || !dot || !view_has_named_below(t, path, len))
 			return m;
 	}
 }

@@ -51,7 +51,12 @@ view_plan_new_fn view_plan_new_lines, view_plan_new_stream, view_plan_new_parque
 
 /* The action on a column by its name; the contract's columns without one are kept, unknown ones fall under the rule for them.  */
 const struct mask *view_column_mask(const struct transform *t, const char *name, size_t len);
+/* The same for a value that holds no others, as every field of separated text.  Where the contract says that members stand, and rules concern
+ * them, it may hold anything (JSON, for example): null then. */
+const struct mask *view_leaf_mask(const struct transform *t, const char *name, size_t len);
 const struct mask *view_path_mask(const struct transform *t, const char *path); /* of a dotted path: the first from the root down */
+/* Does the contract's object name columns below the dotted path? */
+bool view_has_named_below(const struct transform *t, const char *path, size_t len);
 /* Does the contract's object name the column? */
 bool view_column_named(const struct transform *t, const char *name, size_t len);
 

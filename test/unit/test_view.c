@@ -126,6 +126,25 @@ TEST(csv_filters_by_the_contract_s_types)
 	csv("rows row.age > 1\nmask age drop\n", "age,id\n1,x\n2,y\n", "id\ny\n", 0);
 }
 
+/* A field holds no members: in the place of some that rules concern it may hold all of them as text. */
+TEST(csv_field_in_the_place_of_members)
+{
+	csv("mask address.zip drop\n", "id,address\n1,\"{\"\"zip\"\":\"\"1\"\"}\"\n", "id,address\n1,\n", 0);
+	csv("mask address.zip redact\n", "address,address.zip\nx 12345,12345\n", "address,address.zip\n,REDACTED\n", 0);
+	csv("unnamed redact\n", "id,address\n1,x\n", "id,address\n1,\n", 0);
+	csv("mask email redact\n", "id,address\n1,x\n", "id,address\n1,x\n", 0);
+}
+
+/* Readers of JSON differ in which of two members of one name counts: what a filter reads there is unknown. */
+TEST(jsonl_filter_reads_no_member_twice)
+{
+	jsonl("rows row.age > 1\n", "{\"age\":2,\"age\":0}\n{\"age\":0,\"age\":2}\n{\"age\":2}\n{\"age\":2,\"\\u0061ge\":2}\n", "{\"age\":2}\n", 0);
+	jsonl("rows row.address.zip == \"1\"\n",
+	      "{\"address\":{\"zip\":\"1\"},\"address\":null}\n{\"address\":null,\"address\":{\"zip\":\"1\"}}\n{\"address\":{\"zip\":\"1\"}}\n",
+	      "{\"address\":{\"zip\":\"1\"}}\n", 0);
+	jsonl("rows row.age > 1 or row.address.zip is null\n", "{\"address\":[{\"zip\":\"1\"},{\"zip\":\"2\"}],\"age\":2}\n", "{\"address\":[{\"zip\":\"1\"},{\"zip\":\"2\"}],\"age\":2}\n", 0);
+}
+
 TEST(jsonl_members_go_with_their_commas)
 {
 	jsonl("mask email drop\n", "{\"id\": 1, \"email\": \"x\", \"age\": 2}\n", "{\"id\": 1, \"age\": 2}\n", 0);
