@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -103,7 +104,7 @@ static int find_folder(struct run *run, struct err *e)
 	if (!run->folder || !mkdtemp(run->folder))
 		return err_set_kind(e, ERR_FAIL, -errno, "cannot make a folder to mount at in %s: %s", tmp ? tmp : "/tmp", strerror(errno));
 	run->folder_made = true;
-	if (run->account && chown(run->folder, run->account->pw_uid, run->account->pw_gid))
+	if (run->account && lchown(run->folder, run->account->pw_uid, run->account->pw_gid))
 		return err_set_kind(e, ERR_FAIL, -errno, "%s: cannot give it to %s: %s", run->folder, run->user, strerror(errno));
 	return 0;
 }
@@ -165,10 +166,32 @@ static int start_server(struct run *run, int *ret_fd, pid_t *ret_pid, struct err
 
 /* -- the command ----------------------------------------------------------------------------- */
 
+/* What the caller's programs find their credentials and private folders by: none of it is the other user's business. */
+static void shed_environment(void)
+{
+	static const char *const shed[] = { "AWS_", "XDG_", "OPENLINEAGE_API_KEY=" };
+	for (char **v = environ; *v;) {
+		char name[256];
+		size_t n = strcspn(*v, "="), i = 0;
+		while (i < sizeof shed / sizeof *shed && !text_starts(*v, shed[i]))
+			i++;
+		if (i < sizeof shed / sizeof *shed && n < sizeof name) {
+			snprintf(name, sizeof name, "%.*s", (int)n, *v);
+			unsetenv(name);
+			v = environ;
+		} else {
+			v++;
+		}
+	}
+}
+
 static int become(const struct passwd *account)
 {
 	if (!account)
 		return 0;
+	shed_environment();
+	if (close_range(3, ~0u, 0)) /* what the caller has open may be closed to the user */
+		return -errno;
 	if (initgroups(account->pw_name, account->pw_gid) || setgid(account->pw_gid) || setuid(account->pw_uid))
 		return -errno;
 	setenv("HOME", account->pw_dir, 1);
@@ -253,7 +276,26 @@ static int hash_file(int fd, struct run_message *m)
 	return r;
 }
 
-/* Hashed here, not in the server: the file may lie in the mount that it serves.  With --user it is opened as that user. */
+/* With --user it is opened as that user, with his groups. */
+static int open_output(const struct run *run, const char *path)
+{
+	gid_t groups[NGROUPS_MAX];
+	int count = getgroups(NGROUPS_MAX, groups), r = 0;
+	const struct passwd *a = run->account;
+	if (a && (count < 0 || initgroups(a->pw_name, a->pw_gid) || setegid(a->pw_gid) || seteuid(a->pw_uid)))
+		r = -errno;
+	int fd = r ? r : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (!r && fd < 0)
+		fd = -errno;
+	if (a && (seteuid(0) || setegid(0) || setgroups((size_t)(count < 0 ? 0 : count), groups)) && fd >= 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* Hashed here, not in the server: the file may lie in the mount that it serves. */
 static int send_output(const struct run *run, const char *name, int fd, struct err *e)
 {
 	struct run_message m = { .kind = RUN_OUTPUT };
@@ -265,11 +307,7 @@ static int send_output(const struct run *run, const char *name, int fd, struct e
 	}
 	snprintf(m.text, sizeof m.text, "%s", path);
 	free(path);
-	if (run->account && seteuid(run->account->pw_uid))
-		return err_set_kind(e, ERR_FAIL, -errno, "cannot become %s: %s", run->user, strerror(errno));
-	int file = open(m.text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), code = file < 0 ? -errno : 0;
-	if (run->account && seteuid(0))
-		code = code ? code : -errno;
+	int file = open_output(run, m.text), code = file < 0 ? file : 0;
 	if (!code && (fstat(file, &st) || !S_ISREG(st.st_mode)))
 		code = -EINVAL;
 	if (!code)

@@ -2,11 +2,15 @@
 import hashlib
 import os
 import pty
+import pwd
+import re
 import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -158,11 +162,37 @@ def test_what_is_published_inside_belongs_to_the_run(orders, tmp_path):
 
 def test_for_another_user(orders, unprivileged, tmp_path):
     """Root runs it for someone: the command is that user, and so is the run."""
-    import pwd
     user = pwd.getpwuid(unprivileged[0]).pw_name
     done = orders.run("run", "--user", user, "--name", "theirs", "--", "sh", "-c", "id -un; cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv", cwd="/")
     assert done.stdout == f"{user}\nid\n1\n"
     assert orders.json("lineage runs")[0]["user"] == user and orders.json("lineage reads")[0]["user"] == user
+
+
+def test_another_user_gets_no_credentials(orders, unprivileged, tmp_path):
+    """What root's environment and open files hold is root's: only what the command needs goes on."""
+    user = pwd.getpwuid(unprivileged[0]).pw_name
+    secret = tmp_path / "secret"
+    secret.write_text("token")
+    secret.chmod(0o600)
+    with open(secret, "rb") as held:
+        done = subprocess.run([*orders.command(), "run", "--user", user, "--", "sh", "-c", "env; cat /proc/self/fd/%d; ls /proc/self/fd" % held.fileno()],
+                              env=orders.environment({"AWS_ACCESS_KEY_ID": "token-id", "AWS_SECRET_ACCESS_KEY": "token", "AWS_PROFILE": "token",
+                                                      "OPENLINEAGE_API_KEY": "token", "KEPT": "yes"}),
+                              pass_fds=[held.fileno()], cwd="/", capture_output=True, text=True, timeout=60)
+    assert "KEPT=yes" in done.stdout and "MESHFS_RUN=" in done.stdout
+    assert not re.search(r"token|AWS_|XDG_", done.stdout)
+
+
+def test_an_output_is_read_as_the_user(orders, unprivileged, tmp_path):
+    user = pwd.getpwuid(unprivileged[0]).pw_name
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    closed = folder / "closed"  # to all but root and its group
+    closed.write_text("x")
+    closed.chmod(0o640)
+    done = orders.run("run", "--user", user, "--output", closed, "--", "true", status=125, cwd="/")
+    assert "not on record" in done.stderr
+    shutil.rmtree(folder)
 
 
 def test_without_privilege(tmp_path, unprivileged):
