@@ -77,7 +77,8 @@ void lineage_draw_json(const struct lineage_graph *g, struct buf *ret)
 
 /* -- SVG ------------------------------------------------------------------------------------- */
 
-#define NODE_WIDTH 230
+#define NODE_WIDTH 270 /* holds LABEL_MAX characters of the widest usual kind */
+#define LABEL_MAX 32
 #define NODE_HEIGHT 34
 #define GAP_X 90
 #define GAP_Y 18
@@ -173,9 +174,31 @@ static size_t top_of(const struct place *p)
 	return MARGIN + p->row * (NODE_HEIGHT + GAP_Y);
 }
 
-static void draw(const struct lineage_graph *g, const struct place *places, struct buf *ret)
+static void draw_edge(const struct lineage_edge *edge, const struct place *places, struct buf *ret)
+{
+	const struct place *from = &places[edge->from], *to = &places[edge->to];
+	size_t x1 = left_of(from) + NODE_WIDTH, y1 = top_of(from) + NODE_HEIGHT / 2, x2 = left_of(to), y2 = top_of(to) + NODE_HEIGHT / 2;
+	buf_addf(ret, "<path d=\"M%zu %zuC%zu %zu %zu %zu %zu %zu\" fill=\"none\" stroke=\"#64748b\"%s marker-end=\"url(#tip)\">", x1, y1, x1 + GAP_X / 2, y1,
+		 x2 > GAP_X / 2 ? x2 - GAP_X / 2 : 0, y2, x2, y2, edge->view ? " stroke-dasharray=\"5 3\"" : "");
+	if (edge->view)
+		buf_addf(ret, "<title>through view %.12s</title>", edge->view);
+	buf_adds(ret, "</path>\n");
+}
+
+static void draw_node(const struct lineage_node *n, const struct place *place, struct buf *ret)
 {
 	static const char *const fills[] = { "#dbeafe", "#fef3c7", "#dcfce7" };
+	size_t x = left_of(place), y = top_of(place);
+	buf_addf(ret, "<g><title>%s ", kinds[n->kind]);
+	escape(ret, n->label, SIZE_MAX);
+	buf_addf(ret, "</title><rect x=\"%zu\" y=\"%zu\" width=\"%d\" height=\"%d\" rx=\"%d\" fill=\"%s\" stroke=\"#475569\"/><text x=\"%zu\" y=\"%zu\">", x, y,
+		 NODE_WIDTH, NODE_HEIGHT, n->kind == NODE_RUN ? NODE_HEIGHT / 2 : 3, fills[n->kind], x + 12, y + 21);
+	escape(ret, n->label, LABEL_MAX);
+	buf_adds(ret, "</text></g>\n");
+}
+
+static void draw(const struct lineage_graph *g, const struct place *places, struct buf *ret)
+{
 	size_t width = 0, height = 0;
 	for (size_t i = 0; i < g->count; i++) {
 		size_t right = left_of(&places[i]) + NODE_WIDTH + MARGIN, bottom = top_of(&places[i]) + NODE_HEIGHT + MARGIN;
@@ -186,25 +209,10 @@ static void draw(const struct lineage_graph *g, const struct place *places, stru
 		 width, height, width, height);
 	buf_adds(ret, "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\">"
 		      "<path d=\"M0 0L8 4L0 8z\" fill=\"#64748b\"/></marker></defs>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
-	for (size_t i = 0; i < g->edge_count; i++) {
-		const struct place *a = &places[g->edges[i].from], *b = &places[g->edges[i].to];
-		size_t x1 = left_of(a) + NODE_WIDTH, y1 = top_of(a) + NODE_HEIGHT / 2, x2 = left_of(b), y2 = top_of(b) + NODE_HEIGHT / 2;
-		buf_addf(ret, "<path d=\"M%zu %zuC%zu %zu %zu %zu %zu %zu\" fill=\"none\" stroke=\"#64748b\"%s marker-end=\"url(#tip)\">", x1, y1, x1 + GAP_X / 2, y1,
-			 x2 > GAP_X / 2 ? x2 - GAP_X / 2 : 0, y2, x2, y2, g->edges[i].view ? " stroke-dasharray=\"5 3\"" : "");
-		if (g->edges[i].view)
-			buf_addf(ret, "<title>through view %.12s</title>", g->edges[i].view);
-		buf_adds(ret, "</path>\n");
-	}
-	for (size_t i = 0; i < g->count; i++) {
-		const struct lineage_node *n = &g->nodes[i];
-		size_t x = left_of(&places[i]), y = top_of(&places[i]);
-		buf_addf(ret, "<g><title>%s ", kinds[n->kind]);
-		escape(ret, n->label, SIZE_MAX);
-		buf_addf(ret, "</title><rect x=\"%zu\" y=\"%zu\" width=\"%d\" height=\"%d\" rx=\"%d\" fill=\"%s\" stroke=\"#475569\"/><text x=\"%zu\" y=\"%zu\">", x, y,
-			 NODE_WIDTH, NODE_HEIGHT, n->kind == NODE_RUN ? NODE_HEIGHT / 2 : 3, fills[n->kind], x + 12, y + 21);
-		escape(ret, n->label, 32);
-		buf_adds(ret, "</text></g>\n");
-	}
+	for (size_t i = 0; i < g->edge_count; i++)
+		draw_edge(&g->edges[i], places, ret);
+	for (size_t i = 0; i < g->count; i++)
+		draw_node(&g->nodes[i], &places[i], ret);
 	buf_adds(ret, "</svg>\n");
 }
 
