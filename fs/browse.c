@@ -106,7 +106,7 @@ void browse_close(struct browse *b)
 static enum outcome file_outcome(struct version_decision *decision, const char *path)
 {
 	struct file_decision f;
-	struct file_facts facts = { path, view_format(path), 0 };
+	struct file_facts facts = { path, view_format(path), 0, false };
 	if (version_decision_file(decision, &facts, &f, NULL))
 		return OUTCOME_HIDE;
 	enum outcome outcome = f.outcome;

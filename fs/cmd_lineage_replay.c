@@ -117,7 +117,7 @@ static int decide(struct replay *x, const struct lineage_read_row *row, struct t
 	r = decision_of(x, v, &d);
 	if (!r)
 		manifest_resolve(v->manifest, row->file, &entry);
-	struct file_facts facts = { row->file, view_format(row->file), entry.size };
+	struct file_facts facts = { row->file, view_format(row->file), entry.size, false };
 	if (!r)
 		r = version_decision_file(d, &facts, &fd, x->e);
 	if (r)

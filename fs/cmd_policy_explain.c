@@ -158,7 +158,7 @@ static void add_column(struct verdict *v, const char *name, const struct mask *m
 
 static int decide_file(struct verdict *v, const char *path, uint64_t size, struct err *e)
 {
-	struct file_facts f = { path, view_format(path), size };
+	struct file_facts f = { path, view_format(path), size, false };
 	struct file_decision fd;
 	int r = version_decision_file(v->d, &f, &fd, e);
 	if (r)

@@ -359,7 +359,7 @@ static int show_entry(struct show *s, const struct address *a, const struct vers
 			field_int(s, "chunks", entry.chunk_count);
 		} else if (entry.kind == ENTRY_FOLDER && outcome == OUTCOME_ALLOW) {
 			field_int(s, "entries", (int64_t)entry.child_count);
-		} else if (!manifest_link(m, entry.row, &link)) {
+		} else if (outcome != OUTCOME_DENY && !manifest_link(m, entry.row, &link)) {
 			field(s, "target", buf_text(&link));
 		}
 		free(address);

@@ -9,23 +9,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define GROUPS_MAX 1024
+#define GROUPS_MAX 65536 /* the kernel's limit */
 
-static int add_groups(struct identity *who)
+/* A rule may ask for any of the groups: that one cannot be told (a directory that does not answer) must not pass for not being in it. */
+static int add_groups(struct identity *who, struct err *e)
 {
-	gid_t ids[GROUPS_MAX];
-	int count = GROUPS_MAX;
-	if (getgrouplist(who->user, who->gid, ids, &count) < 0)
-		count = GROUPS_MAX;
-	who->groups = calloc((size_t)count + 1, sizeof *who->groups);
-	if (!who->groups)
-		return -ENOMEM;
-	for (int i = 0; i < count; i++) {
+	gid_t *ids = calloc(GROUPS_MAX, sizeof *ids);
+	int count = GROUPS_MAX, r = 0;
+	who->groups = calloc(GROUPS_MAX + 1, sizeof *who->groups);
+	if (!ids || !who->groups)
+		r = err_set(e, -ENOMEM, "no memory");
+	else if (getgrouplist(who->user, who->gid, ids, &count) < 0)
+		r = err_set(e, -E2BIG, "%s is in more than %d groups", who->user, GROUPS_MAX);
+	for (int i = 0; i < count && !r; i++) {
+		errno = 0;
 		struct group *g = getgrgid(ids[i]);
 		if (g && !(who->groups[who->group_count++] = strdup(g->gr_name)))
-			return -ENOMEM;
+			r = err_set(e, -ENOMEM, "no memory");
+		else if (!g && errno && errno != ENOENT && errno != ESRCH && errno != EBADF && errno != EPERM) /* these mean: not found */
+			r = err_set_kind(e, ERR_FAIL, -errno, "the name of group %u of %s cannot be found out: %s", (unsigned)ids[i], who->user, strerror(errno));
 	}
-	return 0;
+	free(ids);
+	return r;
 }
 
 /* A number that may stand for a user without a name (a container's, for example). */
@@ -57,9 +62,10 @@ int identity_of(const char *user, struct identity *ret, struct err *e)
 	}
 	snprintf(number, sizeof number, "%u", (unsigned)who.uid);
 	who.user = strdup(p ? p->pw_name : number);
-	if (!who.user || add_groups(&who)) {
+	int r = who.user ? add_groups(&who, e) : err_set(e, -ENOMEM, "no memory");
+	if (r) {
 		identity_fini(&who);
-		return err_set(e, -ENOMEM, "no memory");
+		return r;
 	}
 	*ret = who;
 	return 0;

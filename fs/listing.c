@@ -179,7 +179,7 @@ static int list_version(void *arg, struct slot *slot, enum outcome outcome)
 	struct listing *l = arg;
 	(void)outcome;
 	struct node_parts parts = { .slot = slot->number, .row = MANIFEST_ROOT };
-	return l->each(l->arg, slot->info.version, KIND_ENTRY, node_ino(node_id(&parts)));
+	return l->each(l->arg, slot->info.version, KIND_ENTRY, tree_ino(l->session, node_id(&parts)));
 }
 
 static int list_product(struct listing *l, const struct vnode *v)

@@ -153,7 +153,7 @@ static void run_readlink(struct op *op)
 	struct buf target = BUF_INIT;
 	int r = tree_place(s, op->node, &p, &w);
 	if (!r)
-		r = tree_link(s, &p, &target);
+		r = tree_link(s, &p, &target, &w);
 	if (r == -EAGAIN)
 		tree_wait(op, &w);
 	else if (r)

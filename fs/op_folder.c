@@ -1,7 +1,7 @@
 /*
  * Folders: OPENDIR, READDIR, READDIRPLUS, RELEASEDIR.
  *
- * Offsets name what was returned last: 1 ".", 2 "..", then within a version the manifest row + 2 (a row never changes, so
+ * Offsets name what was returned last: 1 ".", 2 "..", then within a version the manifest row (opaque.h) + 3 (a row never changes, so
  * any offset stays good), elsewhere the position in the list made when the reading began + 3.
  */
 #define FUSE_USE_VERSION 314
@@ -26,6 +26,7 @@
 
 #define BATCH_MAX 64
 #define UNKNOWN_INO 0xffffffff
+#define ROW_HALF_BITS 31 /* offsets are positive */
 
 struct out {
 	struct op *op;
@@ -126,7 +127,7 @@ static bool emit(struct out *o, const char *name, const struct stat *st, const s
 
 static bool emit_dots(struct out *o, const struct handle *h, int64_t offset)
 {
-	struct stat st = { .st_mode = S_IFDIR, .st_ino = node_ino(h->place.id) };
+	struct stat st = { .st_mode = S_IFDIR, .st_ino = tree_ino(o->op->session, h->place.id) };
 	if (offset < 1 && !emit(o, ".", &st, NULL, 1))
 		return false;
 	return offset >= 2 || emit(o, "..", &st, NULL, 2);
@@ -172,9 +173,9 @@ static bool emit_entry(struct out *o, const struct handle *h, const struct manif
 	struct session *s = o->op->session;
 	struct slot *slot = h->place.slot;
 	struct node_parts parts = { .slot = slot->number, .row = me->row };
-	struct stat bare = { .st_mode = modes[me->kind], .st_ino = node_ino(node_id(&parts)) };
+	struct stat bare = { .st_mode = modes[me->kind], .st_ino = tree_ino(s, node_id(&parts)) };
 	struct op_entry entry;
-	int64_t next = (int64_t)me->row + 2;
+	int64_t next = (int64_t)opaque_put(&s->opaque, me->row, ROW_HALF_BITS) + 3;
 	int r = o->op->plus || o->may_hide ? entry_attributes(s, slot, me, name, &entry) : 0;
 	if (r == -ENOENT)
 		return true;
@@ -186,7 +187,7 @@ static int read_version(struct out *o, const struct handle *h, int64_t offset)
 	struct manifest *m = NULL;
 	struct batch *b = malloc(sizeof *b);
 	int r = b ? slot_manifest(h->place.slot, &m) : -ENOMEM;
-	uint64_t after = offset > 2 ? (uint64_t)offset - 2 : 0;
+	uint64_t after = offset > 2 ? opaque_get(&o->op->session->opaque, (uint64_t)offset - 3, ROW_HALF_BITS) : 0;
 	struct verdict *verdict = NULL;
 	o->may_hide = slot_verdict(o->op->session, h->place.slot, &verdict, NULL) || verdict->outcome != OUTCOME_ALLOW;
 	verdict_unref(verdict);

@@ -31,6 +31,8 @@ static int set_subject(struct session *s, const struct session_config *c, struct
 	if (s->who.uid != getuid() && geteuid() != 0)
 		return err_set(e, -EACCES, "a session for %s can only be made by root", c->user);
 	s->binding = s->who.uid != getuid();
+	if ((r = opaque_init(&s->opaque, !s->binding)))
+		return err_set(e, r, "the kernel gave no random bytes");
 	s->purpose = c->purpose ? strdup(c->purpose) : NULL;
 	if (c->purpose && !s->purpose)
 		return err_set(e, -ENOMEM, "no memory");

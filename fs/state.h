@@ -8,6 +8,7 @@
 #include "fs/content.h"
 #include "fs/identity.h"
 #include "fs/op.h"
+#include "fs/opaque.h"
 #include "fs/policy_facts.h"
 #include "fs/recorder.h"
 #include "fs/session.h"
@@ -80,6 +81,7 @@ struct session {
 	char run_id[RUN_ID_SIZE];
 	bool joined;  /* the run's end is the caller's */
 	bool binding; /* made by root for somebody else: only that user may enter */
+	struct opaque opaque; /* of inode numbers and the offsets of folders, where policy binds */
 	int64_t started_ns;
 	/* Pinned sessions: what selectors mean, by domain; NULL until the domain was reached. */
 	bool pinned;

@@ -327,12 +327,18 @@ static void set_time(struct stat *st, int64_t ns)
 	st->st_ctim = st->st_atim = st->st_mtim;
 }
 
+uint64_t tree_ino(const struct session *s, uint64_t id)
+{
+	uint64_t ino = opaque_put(&s->opaque, node_ino(id), 32);
+	return ino ? ino : id; /* none is 0 */
+}
+
 static void set_common(const struct session *s, struct op_entry *ret, uint64_t id, mode_t type, bool executable)
 {
 	struct stat *st = &ret->st;
 	mode_t mode = type == S_IFLNK ? 0777 : type == S_IFDIR || executable ? 0555 : 0444;
 	*ret = (struct op_entry){ .id = id, .entry_timeout = FOREVER_S, .attr_timeout = FOREVER_S };
-	st->st_ino = node_ino(id);
+	st->st_ino = tree_ino(s, id);
 	st->st_mode = type | (s->binding && type != S_IFLNK ? mode & 0500 : mode);
 	st->st_nlink = type == S_IFDIR ? 2 : 1;
 	st->st_uid = s->who.uid;
@@ -349,7 +355,8 @@ static void set_size(struct stat *st, uint64_t size)
 static int64_t folder_time(struct session *s, const struct place *p)
 {
 	int64_t when = s->started_ns;
-	if (p->kind == KIND_DOMAIN || p->kind == KIND_PRODUCT) {
+	/* Whom policy binds is not told when something was published that he may not see. */
+	if (!s->binding && (p->kind == KIND_DOMAIN || p->kind == KIND_PRODUCT)) {
 		struct snapshot *snapshot = domain_snapshot(p->vnode->domain->domain);
 		if (snapshot)
 			when = snapshot_time_ns(snapshot);
@@ -461,18 +468,24 @@ out:
 	return r;
 }
 
-/* -ENOENT when policy hides it. */
-static int check_hidden(struct session *s, struct place *p, struct wait *w)
+/* A folder or symlink: -ENOENT when policy hides it.  `ret_denied`: what the symlink says is not for this session. */
+static int check_hidden(struct session *s, struct place *p, bool *ret_denied, struct wait *w)
 {
 	struct buf path = BUF_INIT;
 	struct manifest *m = NULL;
+	*ret_denied = false;
 	if (p->entry.row == MANIFEST_ROOT || is_plain(s, p->slot))
 		return 0;
 	int r = need_manifest(s, p->slot, &m, w);
 	if (!r)
 		r = place_path(p, m, &path);
-	if (!r && slot_hides(s, p->slot, m, &p->entry, buf_text(&path)))
+	if (!r && p->entry.kind == ENTRY_SYMLINK) {
+		enum outcome outcome = slot_outcome(s, p->slot, buf_text(&path), &p->entry);
+		r = outcome == OUTCOME_HIDE ? -ENOENT : 0;
+		*ret_denied = outcome == OUTCOME_DENY;
+	} else if (!r && slot_hides(s, p->slot, m, &p->entry, buf_text(&path))) {
 		r = -ENOENT;
+	}
 	manifest_unref(m);
 	buf_free(&path);
 	return r;
@@ -489,18 +502,19 @@ int tree_attributes(struct session *s, struct place *p, struct op_entry *ret, st
 		return vnode_attributes(s, p, ret);
 	if (p->entry.kind == ENTRY_FILE)
 		return file_attributes(s, p, ret, w);
-	int r = check_hidden(s, p, w);
+	bool denied;
+	int r = check_hidden(s, p, &denied, w);
 	if (r)
 		return r;
 	set_common(s, ret, p->id, p->entry.kind == ENTRY_FOLDER ? S_IFDIR : S_IFLNK, false);
-	set_size(&ret->st, p->entry.size);
-	set_time(&ret->st, p->entry.row == MANIFEST_ROOT ? p->slot->info.published_ns : p->entry.mtime_ns);
+	set_size(&ret->st, denied ? 0 : p->entry.size);
+	set_time(&ret->st, denied || p->entry.row == MANIFEST_ROOT ? p->slot->info.published_ns : p->entry.mtime_ns);
 	return 0;
 }
 
-int tree_link(struct session *s, const struct place *p, struct buf *ret)
+int tree_link(struct session *s, struct place *p, struct buf *ret, struct wait *w)
 {
-	(void)s;
+	bool denied;
 	if (p->kind == KIND_LINK) {
 		buf_adds(ret, p->vnode->text);
 		return buf_check(ret);
@@ -508,7 +522,11 @@ int tree_link(struct session *s, const struct place *p, struct buf *ret)
 	if (p->kind != KIND_ENTRY || p->entry.kind != ENTRY_SYMLINK)
 		return -EINVAL;
 	struct manifest *m = NULL;
-	int r = slot_manifest(p->slot, &m);
+	int r = check_hidden(s, p, &denied, w);
+	if (!r && denied)
+		r = -EACCES;
+	if (!r)
+		r = slot_manifest(p->slot, &m);
 	if (!r)
 		r = manifest_link(m, p->entry.row, ret);
 	manifest_unref(m);

@@ -57,6 +57,8 @@ void place_fini(struct session *s, struct place *p);
 
 /* Attributes and timeouts, as this session may know them.  May set the id of a file (its view, its promoted twin). */
 int tree_attributes(struct session *s, struct place *p, struct op_entry *ret, struct wait *w);
+/* The inode number that stat and folders give for a node id. */
+uint64_t tree_ino(const struct session *s, uint64_t id);
 
 /* The listed children of a folder outside of versions, in order; a non-zero return of `each` stops and is returned. */
 typedef int (*tree_each)(void *arg, const char *name, enum node_kind kind, uint64_t ino);
@@ -64,7 +66,7 @@ int tree_list(struct session *s, const struct place *p, bool asked, tree_each ea
 /* May this session make drafts there?  (A product's folder; a domain's, for a new product.) */
 bool tree_may_hold_drafts(struct session *s, const struct place *p);
 /* A symlink's target. */
-int tree_link(struct session *s, const struct place *p, struct buf *ret);
+int tree_link(struct session *s, struct place *p, struct buf *ret, struct wait *w);
 
 /* -- versions ------------------------------------------------------------------------------- */
 
@@ -111,7 +113,7 @@ struct face {
 int slot_face(struct session *s, struct slot *slot, const struct manifest_entry *entry, const char *path, bool want_content, struct face *ret);
 void face_fini(struct face *f);
 /* What policy says of a name in the version, whatever it is. */
-enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path);
+enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path, const struct manifest_entry *entry);
 /* Symlinks and folders are hidden as files are: a link by its own name, a folder when nothing is shown of what is, or could be, in it. */
 bool slot_hides(struct session *s, struct slot *slot, struct manifest *m, const struct manifest_entry *entry, const char *path);
 void tree_file_stat(struct session *s, const struct place *p, const struct face *f, struct stat *ret);

@@ -263,7 +263,7 @@ int slot_face(struct session *s, struct slot *slot, const struct manifest_entry 
 {
 	*ret = (struct face){ 0 };
 	struct err e = ERR_INIT;
-	struct file_facts facts = { path, view_format(path), entry->size };
+	struct file_facts facts = { path, view_format(path), entry->size, false };
 	int r = slot_verdict(s, slot, &ret->verdict, &e);
 	if (!r) {
 		pthread_mutex_lock(&ret->verdict->lock);
@@ -296,11 +296,11 @@ int slot_face(struct session *s, struct slot *slot, const struct manifest_entry 
 
 /* -- symlinks and folders ---------------------------------------------------------------------- */
 
-enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path)
+enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path, const struct manifest_entry *entry)
 {
 	struct verdict *v = NULL;
 	struct file_decision decision = { 0 };
-	struct file_facts facts = { path, view_format(path), 0 };
+	struct file_facts facts = { path, view_format(path), entry->size, entry->kind == ENTRY_SYMLINK };
 	enum outcome outcome = OUTCOME_HIDE;
 	if (slot_verdict(s, slot, &v, NULL))
 		return outcome;
@@ -335,7 +335,7 @@ static int look_at_child(void *arg, const struct manifest_entry *entry, const ch
 		manifest_list(w->manifest, entry->row, 0, look_at_child, w);
 		w->depth--;
 	} else {
-		w->any = slot_outcome(w->session, w->slot, buf_text(&w->path)) != OUTCOME_HIDE;
+		w->any = slot_outcome(w->session, w->slot, buf_text(&w->path), entry) != OUTCOME_HIDE;
 	}
 	if (!w->path.failed) {
 		w->path.len = len;
@@ -347,11 +347,11 @@ static int look_at_child(void *arg, const struct manifest_entry *entry, const ch
 bool slot_hides(struct session *s, struct slot *slot, struct manifest *m, const struct manifest_entry *entry, const char *path)
 {
 	if (entry->kind != ENTRY_FOLDER)
-		return slot_outcome(s, slot, path) == OUTCOME_HIDE;
+		return slot_outcome(s, slot, path, entry) == OUTCOME_HIDE;
 	struct shown w = { .session = s, .slot = slot, .manifest = m };
 	buf_adds(&w.path, path);
 	buf_adds(&w.path, "/\177"); /* a name that only a rule for all names matches */
-	bool hides = !buf_check(&w.path) && slot_outcome(s, slot, buf_text(&w.path)) == OUTCOME_HIDE;
+	bool hides = !buf_check(&w.path) && slot_outcome(s, slot, buf_text(&w.path), entry) == OUTCOME_HIDE;
 	if (hides) {
 		buf_clear(&w.path);
 		buf_adds(&w.path, path);

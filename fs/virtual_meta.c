@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static void domain_status(struct domain_host *h, struct json *j)
+/* `open`: how often and when something was published may be told. */
+static void domain_status(struct domain_host *h, bool open, struct json *j)
 {
 	struct snapshot *snapshot = domain_snapshot(h->domain);
 	pthread_mutex_lock(&h->lock);
@@ -21,15 +22,18 @@ static void domain_status(struct domain_host *h, struct json *j)
 	json_field_text(j, "name", h->config->name);
 	json_field_bool(j, "reachable", h->asked && !h->code);
 	json_field_text(j, "error", *h->reason ? h->reason : NULL);
-	json_field_int(j, "generation", snapshot ? (int64_t)snapshot_generation(snapshot) : 0);
-	json_field_time(j, "modified", snapshot ? snapshot_time_ns(snapshot) : 0);
+	if (open) {
+		json_field_int(j, "generation", snapshot ? (int64_t)snapshot_generation(snapshot) : 0);
+		json_field_time(j, "modified", snapshot ? snapshot_time_ns(snapshot) : 0);
+	}
 	json_field_int(j, "waiting", (int64_t)atomic_load(&h->parked));
 	json_close(j, '}');
 	pthread_mutex_unlock(&h->lock);
 	snapshot_unref(snapshot);
 }
 
-/* What is cached and fetched are bytes of the source: whom policy binds is not told how many there are of what he may not see. */
+/* What is cached and fetched are bytes of the source, and generations count what is hidden: whom policy binds is not told of what he may
+ * not see. */
 static bool counts_are_open(const struct session *s)
 {
 	return !s->binding;
@@ -68,7 +72,7 @@ int meta_status(struct session *s, const struct vnode *v, struct buf *ret, struc
 	json_key(&j, "domains");
 	json_open(&j, '[');
 	for (size_t i = 0; i < m->domain_count; i++)
-		domain_status(&m->domains[i], &j);
+		domain_status(&m->domains[i], counts_are_open(s), &j);
 	json_close(&j, ']');
 	if (counts_are_open(s)) {
 		json_key(&j, "cache");

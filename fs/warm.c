@@ -185,7 +185,7 @@ static int each_entry(void *arg, const struct manifest_entry *entry, const char 
 {
 	struct walk *k = arg;
 	struct warmer *w = k->w;
-	struct file_facts facts = { path, view_format(path), entry->size };
+	struct file_facts facts = { path, view_format(path), entry->size, false };
 	struct file_decision f = { 0 };
 	struct content *content = NULL;
 	if (!is_below(path, k->below))

@@ -96,6 +96,7 @@ struct file_facts {
 	const char *path;   /* within the version */
 	const char *format; /* "csv", "jsonl", "parquet", "csv.gz", … "other" */
 	uint64_t size;
+	bool link;          /* a symlink: it holds no rows or columns, and rules about whole files concern it */
 };
 
 struct file_decision {

@@ -393,7 +393,8 @@ int version_decision_file(struct version_decision *d, const struct file_facts *f
 	}
 	if (size > sizeof few && !(applied = malloc(size)))
 		return err_set(e, -ENOMEM, "out of memory");
-	const struct contract_object *o = d->facts.contract ? contract_object_for(d->facts.contract, f->path) : NULL;
+	static const struct contract_object link = { .document = true };
+	const struct contract_object *o = f->link ? &link : d->facts.contract ? contract_object_for(d->facts.contract, f->path) : NULL;
 	bool filterable = f->format && strcmp(f->format, "other") != 0;
 	decide_applied(d, f, applied);
 	if (!recall(d, applied, size, o, filterable, ret)) {

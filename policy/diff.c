@@ -200,7 +200,7 @@ static int ask_world(struct diff *x, struct world *w, const struct subject *s)
 	for (size_t i = 0; i < files && !r; i++) {
 		const char *path = w->paths.items[i % w->paths.count];
 		size_t n = i / w->paths.count, format = n % (formats->count + 1);
-		struct file_facts f = { path, format ? formats->items[format - 1] : view_format(path), (uint64_t)x->sizes.items[n / (formats->count + 1)] };
+		struct file_facts f = { path, format ? formats->items[format - 1] : view_format(path), (uint64_t)x->sizes.items[n / (formats->count + 1)], false };
 		if (!strcmp(f.format, "other"))
 			f.format = "csv"; /* what a rule does should be seen, not that a made-up name cannot be filtered */
 		r = ask_file(x, w, s, a, b, &f);

@@ -277,7 +277,7 @@ static int decide_test(struct run *run, const struct test_case *t, const struct 
 	int r = policy_decide_version(run->policy, &s, facts, now_ns, &d, e);
 	if (r)
 		return r;
-	struct file_facts file = { a->path, view_format(a->path), 0 };
+	struct file_facts file = { a->path, view_format(a->path), 0, false };
 	r = add_permits(d, t, &given, &permit);
 	if (r)
 		err_set(e, r, "out of memory");

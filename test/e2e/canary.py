@@ -90,7 +90,8 @@ class Collector:
         with contextlib.suppress(OSError):
             self.add(f"stat {path}", repr(os.lstat(path)).encode())
         if os.path.islink(path):
-            self.add(f"link {path}", os.fsencode(os.readlink(path)))
+            with contextlib.suppress(PermissionError):
+                self.add(f"link {path}", os.fsencode(os.readlink(path)))
         with contextlib.suppress(OSError):
             for name in os.listxattr(path):
                 self.add(f"xattr {path}", name.encode() + b"=" + os.getxattr(path, name))

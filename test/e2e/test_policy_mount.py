@@ -544,6 +544,40 @@ def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
             assert "KiB" not in (v.parent / "README.md").read_text()
 
 
+def test_a_denied_symlink_does_not_say_where_it_points(mesh, fuse):
+    mesh.domain("d")
+    source = mesh.folder / "source"
+    (source / "private").mkdir(parents=True)
+    (source / "a.csv").write_text("id\n1\n")
+    for name in ("open", "private/closed"):
+        os.symlink("somewhere-else.csv", source / name)
+    mesh.publish("d/links/1.0.0", source)
+    rules(mesh, "policy extra scope mesh version 1\n\ndeny p\n  files d/links/*/private/**\n\nfilter r\n  rows row.id > 1\n")
+    with mesh.mount() as m:
+        v = m.path / "d/links/1.0.0"
+        assert os.readlink(v / "open") == "somewhere-else.csv"  # rules for rows do not concern it
+        refused(errno.EACCES, os.readlink, v / "private/closed")
+        assert os.lstat(v / "private/closed").st_size == 0
+
+
+def test_numbers_do_not_count_what_is_hidden(open_mesh):
+    """Inode numbers, offsets and times of folders, and generations: the same with and without hidden neighbours, as far as anyone can tell."""
+    mesh = open_mesh
+    mesh.publish("d/p/1.0.0", {"a.csv": "id\n1\n"} | {f"hid/{i}.csv": f"id\n{i}\n" for i in range(50)} | {"z.csv": "id\n1\n"})
+    mesh.publish("d/p/1.1.0", {"a.csv": "id\n2\n"})
+    rules(mesh, "policy extra scope mesh version 1\n\nhide h\n  files d/p/*/hid/**, d/p/1.1.0/**\n")
+    with mesh.mount("--user", str(NOBODY)) as m:
+        def work():
+            v = m.path / "d/p/1.0.0"
+            listed = {e.name: e.inode() for e in os.scandir(v)}
+            assert listed == {name: os.stat(v / name).st_ino for name in ("a.csv", "z.csv")}
+            times = {os.stat(p).st_mtime for p in (m.path, m.path / "d", m.path / "d/p")}
+            return sorted(listed.values()), times, (m.path / ".mesh/status.json").read_text()
+        inodes, times, status = as_user(NOBODY, NOBODY, work)
+    assert min(inodes[1] - inodes[0], inodes[0]) > 1 << 30
+    assert len(times) == 1 and "generation" not in status and "modified" not in status
+
+
 # -- oracle ---------------------------------------------------------------------------------------
 
 FILTERS = [

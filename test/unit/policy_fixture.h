@@ -91,7 +91,7 @@ __attribute__((unused)) static struct answer decide_ask(struct policy *p, const 
 		contract_unref(c);
 		return a;
 	}
-	struct file_facts file = { path, ask->format ? ask->format : "csv", 10 };
+	struct file_facts file = { path, ask->format ? ask->format : "csv", 10, false };
 	if (!version_decision_file(d, &file, &f, &e)) {
 		struct buf b = BUF_INIT;
 		a.outcome = f.outcome;

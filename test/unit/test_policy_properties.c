@@ -239,7 +239,7 @@ struct answers {
 	struct file_decision files[PATHS];
 };
 
-static const struct file_facts paths[PATHS] = { { "people.csv", "csv", 10 }, { "raw/people.jsonl", "jsonl", 1000 }, { "raw/deep/x.csv", "csv", 100 } };
+static const struct file_facts paths[PATHS] = { { "people.csv", "csv", 10, false }, { "raw/people.jsonl", "jsonl", 1000, false }, { "raw/deep/x.csv", "csv", 100, false } };
 
 static bool ask(struct policy *p, const struct world *w, struct answers *ret)
 {
