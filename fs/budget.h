@@ -1,7 +1,7 @@
 /*
  * One memory budget for everything in flight and the hot bytes, whatever the number of open files; and the buffers it is spent on.
  *
- * Buffers of some size are recycled: fresh pages cost a fault each, which at a gigabyte a second is a tenth of a core.
+ * Buffers of some size come from one mapping (fs/buffers.h), smaller ones from malloc.
  * Thread rules: any thread.
  */
 #ifndef MESHFS_FS_BUDGET_H
@@ -25,5 +25,7 @@ uint64_t budget_limit(const struct budget *b);
 
 void *budget_buffer(struct budget *b, size_t size); /* NULL without memory */
 void budget_release(struct budget *b, void *buffer, size_t size); /* the size that was asked for; NULL is legal */
+/* To be called now and then: an idle budget keeps no memory. */
+void budget_trim(struct budget *b);
 
 #endif

@@ -48,6 +48,7 @@ static void tend(struct reader *r)
 	    cache_prune(r->cache, cache_limit(r->cache) / 10 * 9, NULL, NULL, &e))
 		log_warn("%s", e.text);
 	images_tend(r, false);
+	budget_trim(r->budget);
 }
 
 static void *tick(void *arg)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define BUFFER_BYTES (512L << 10)
+#define BUFFER_BYTES (128L << 10)  /* curl's, each way: more than a socket holds is only more memory to walk through */
 #define REDIRECTS_MAX 5L
 
 /* -- what is wrong ------------------------------------------------------------------------- */
