@@ -106,7 +106,7 @@ static const char *entity_of_name(const char *name)
 
 /* -- what a contract says ----------------------------------------------------------- */
 
-static bool is_declared(const struct contract_column *c)
+bool personal_declared(const struct contract_column *c)
 {
 	static const char *const known[] = { "PERSON", "LOCATION", "DATE_TIME", "NRP", "MEDICAL_LICENSE", "US_PASSPORT", "US_DRIVER_LICENSE", "US_BANK_NUMBER",
 					     "US_ITIN", "CRYPTO" };
@@ -175,7 +175,7 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 	if (column >= f->count)
 		f->count = (size_t)column + 1;
 	const struct contract_column *declared = f->object ? contract_column_find(f->object, name, len) : NULL;
-	c->declared = is_declared(declared);
+	c->declared = personal_declared(declared);
 	c->waiver = waiver_of(declared);
 	c->by_name = entity_of_name(c->name);
 	return 0;

@@ -29,6 +29,9 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
 int personal_file_end(struct personal_file *f); /* frees it; NULL is legal */
 
+/* Does the contract say that the column holds personal data (or data as sensitive)? */
+bool personal_declared(const struct contract_column *c);
+
 struct personal_finding {
 	const char *object; /* of the contract, or NULL */
 	const char *column;

@@ -2,6 +2,7 @@
 
 #include "catalog/base/hash.h"
 #include "catalog/base/text.h"
+#include "catalog/distribution.h"
 #include "catalog/personal.h"
 #include "catalog/quality_check.h"
 #include "catalog/unpack.h"
@@ -16,8 +17,10 @@
 struct column_checks {
 	size_t *checks; /* indices into the list */
 	size_t count;
-	const struct doc_node *missing; /* texts that mean a missing value */
-	bool in_key; /* its hash is kept for the record: part of a key of several columns */
+	const struct check *missing; /* what its words are counts as a missing value */
+	struct distribution *distribution; /* quality.looks; NULL: beyond QUALITY_COLUMNS_TOLD */
+	uint64_t records;                  /* quality.looks: that have a value here */
+	struct distribution_summary asked; /* of an engine: Parquet */
 };
 
 struct object_checks {
@@ -44,6 +47,7 @@ struct quality {
 	struct object_checks bare; /* of files that no object claims: nothing but personal data is looked for */
 	struct personal *personal;
 	pthread_mutex_t lock; /* guards the file names and the unclaimed; a leaf */
+	pthread_mutex_t looks; /* guards the columns' distributions; held while a piece is fed, outside everything here */
 	char **files;
 	size_t file_count;
 	struct buf unreadable, unclaimed;
@@ -61,7 +65,7 @@ struct quality_file {
 	struct personal_file *personal;
 	uint64_t row;	       /* under way */
 	unsigned char *seen;   /* by column: the record has a value that is not null */
-	struct xxh128 *hashes; /* by column: of the record's value, where in_key */
+	struct xxh128 *hashes; /* by column: of the record's (last) value */
 	struct tally {
 		uint64_t examined, wrong;
 	} *tallies; /* by check: of this file */
@@ -81,11 +85,11 @@ static int index_add(size_t **list, size_t *count, size_t value)
 }
 
 /* Columns of a key over several: those the check names, or the primary key. */
-static bool key_holds(const struct check *c, const struct contract_column *col)
+bool check_key_holds(const struct check *c, const struct contract_column *col)
 {
 	if (!c->columns)
 		return col->primary_key;
-	return check_listed(c->columns, col->name, strlen(col->name));
+	return word_set_has(&c->column_words, col->name, strlen(col->name));
 }
 
 static int index_null(struct object_checks *to, const struct contract_object *o, size_t check, size_t column)
@@ -100,18 +104,38 @@ static int index_null(struct object_checks *to, const struct contract_object *o,
 	return 0;
 }
 
+/* A key of one column is a check of its values, and the same as the column's own `unique`; of several it needs the whole record. */
+static int index_key(struct quality *q, const struct contract_object *o, size_t check)
+{
+	struct check *c = q->list.items[check];
+	struct object_checks *to = &q->objects[c->object];
+	size_t held = 0, last = 0;
+	for (size_t k = 0; k < o->column_count; k++)
+		if (check_key_holds(c, &o->columns[k])) {
+			held++;
+			last = k;
+		}
+	if (held == 1) {
+		struct column_checks *column = &to->columns[last];
+		for (size_t i = 0; i < column->count && !c->same_as; i++)
+			if (q->list.items[column->checks[i]]->kind == CHECK_DISTINCT)
+				c->same_as = q->list.items[column->checks[i]];
+		return c->same_as ? 0 : index_add(&column->checks, &column->count, check);
+	}
+	return index_add(&to->whole, &to->whole_count, check);
+}
+
 static int index_check(struct quality *q, const struct contract_object *o, size_t i)
 {
 	struct check *c = q->list.items[i];
 	struct object_checks *to = &q->objects[c->object];
-	if (c->column < 0) {
-		for (size_t k = 0; c->kind == CHECK_DISTINCT && k < o->column_count; k++)
-			to->columns[k].in_key |= key_holds(c, &o->columns[k]);
+	if (c->column < 0 && c->kind == CHECK_DISTINCT)
+		return index_key(q, o, i);
+	if (c->column < 0)
 		return index_add(&to->whole, &to->whole_count, i);
-	}
 	struct column_checks *column = &to->columns[c->column];
 	if (c->kind == CHECK_MISSING)
-		column->missing = c->values;
+		column->missing = c;
 	if (c->kind == CHECK_NULL || c->kind == CHECK_MISSING)
 		return index_null(to, o, i, (size_t)c->column);
 	if (c->kind == CHECK_NEVER || c->kind == CHECK_SQL)
@@ -131,6 +155,24 @@ static bool has_header(const struct contract_object *o)
 	return true;
 }
 
+bool quality_may_tell(const struct contract_column *c)
+{
+	return c->classification && !personal_declared(c); /* it is public or internal, and no tag says that it is personal */
+}
+
+static int start_distributions(const struct contract_object *o, struct column_checks *columns)
+{
+	for (size_t i = 0; i < o->column_count && i < QUALITY_COLUMNS_TOLD; i++) {
+		const struct contract_column *c = &o->columns[i];
+		if (c->type == TYPE_OBJECT || c->type == TYPE_ARRAY)
+			continue;
+		columns[i].distribution = distribution_new(c->type, quality_may_tell(c));
+		if (!columns[i].distribution)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int build_index(struct quality *q)
 {
 	const struct contract_object *objects;
@@ -143,7 +185,7 @@ static int build_index(struct quality *q)
 		o->header = has_header(&objects[i]);
 		o->column_count = objects[i].column_count;
 		o->columns = calloc(o->column_count ? o->column_count : 1, sizeof *o->columns);
-		if (!o->columns)
+		if (!o->columns || start_distributions(&objects[i], o->columns))
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < q->list.count; i++) {
@@ -160,6 +202,7 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 	if (!q)
 		return err_set(e, -ENOMEM, "out of memory");
 	pthread_mutex_init(&q->lock, NULL);
+	pthread_mutex_init(&q->looks, NULL);
 	q->contract = contract_ref(contract);
 	q->bare.header = true;
 	q->personal = personal_new();
@@ -174,6 +217,12 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 	return 0;
 }
 
+static void column_free(struct column_checks *c)
+{
+	free(c->checks);
+	distribution_free(c->distribution);
+}
+
 void quality_free(struct quality *q)
 {
 	if (!q)
@@ -183,7 +232,7 @@ void quality_free(struct quality *q)
 	free(q->list.items);
 	for (size_t i = 0; q->objects && i < q->object_count; i++) {
 		for (size_t k = 0; q->objects[i].columns && k < q->objects[i].column_count; k++)
-			free(q->objects[i].columns[k].checks);
+			column_free(&q->objects[i].columns[k]);
 		free(q->objects[i].columns);
 		free(q->objects[i].whole);
 		free(q->objects[i].nulls);
@@ -200,6 +249,7 @@ void quality_free(struct quality *q)
 	personal_free(q->personal);
 	contract_unref(q->contract);
 	pthread_mutex_destroy(&q->lock);
+	pthread_mutex_destroy(&q->looks);
 	free(q);
 }
 
@@ -234,16 +284,13 @@ static int on_column(void *arg, uint32_t column, const char *name, size_t len)
 	return 0;
 }
 
-static int one_value(struct quality_file *f, size_t at, enum value_kind kind, const char *text, size_t len)
+static int one_value(struct quality_file *f, size_t at, enum value_kind kind, const struct xxh128 *hash, const char *text, size_t len)
 {
 	struct check *c = f->q->list.items[at];
 	switch (c->kind) {
-	case CHECK_DISTINCT: {
-		struct xxh128 hash;
-		xxh128_of(text, len, &hash);
+	case CHECK_DISTINCT:
 		f->tallies[at].examined++;
-		return distinct_add(c->distinct, &hash, place(f));
-	}
+		return distinct_add(c->distinct, hash, place(f));
 	default:
 		f->tallies[at].examined++;
 		if (!check_value(c, kind, text, len))
@@ -261,14 +308,17 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 		return 0;
 	const struct column_checks *cc = &f->object->columns[column];
 	f->seen[column] = 1;
-	if (cc->missing && text && check_listed(cc->missing, text, len)) {
+	if (cc->missing && text && word_set_has(&cc->missing->words, text, len)) {
 		f->seen[column] = 2;
 		return 0;
 	}
-	if (cc->in_key)
-		xxh128_of(text ? text : "", len, &f->hashes[column]);
+	struct xxh128 *hash = &f->hashes[column];
+	text = text ? text : "";
+	xxh128_of(text, len, hash);
+	if (cc->distribution)
+		distribution_add(cc->distribution, hash, text, len);
 	for (size_t i = 0; i < cc->count; i++) {
-		int r = one_value(f, cc->checks[i], kind, text ? text : "", len);
+		int r = one_value(f, cc->checks[i], kind, hash, text, len);
 		if (r)
 			return r;
 	}
@@ -281,7 +331,7 @@ static int key_of_record(struct quality_file *f, size_t at)
 	struct xxh128 all, parts[64];
 	size_t n = 0;
 	for (size_t k = 0; k < f->object->column_count && n < 64; k++)
-		if (key_holds(c, &f->contract_object->columns[k])) {
+		if (check_key_holds(c, &f->contract_object->columns[k])) {
 			if (!f->seen[k])
 				return 0; /* a null is equal to nothing */
 			parts[n++] = f->hashes[k];
@@ -319,7 +369,10 @@ static int on_record(void *arg, uint64_t number, uint64_t line, const char *brok
 		if (!f->seen[n->column] || (f->seen[n->column] == 2 && f->q->list.items[n->check]->kind == CHECK_MISSING))
 			wrong(f, n->check);
 	}
-	memset(f->seen, 0, f->object->column_count);
+	for (size_t k = 0; k < f->object->column_count; k++) {
+		f->object->columns[k].records += !broken && f->seen[k] == 1;
+		f->seen[k] = 0;
+	}
 	f->row = number + 1;
 	return r;
 }
@@ -450,10 +503,18 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	return r;
 }
 
+static int feed_records(struct quality_file *f, const void *bytes, size_t len)
+{
+	pthread_mutex_lock(&f->q->looks);
+	int r = records_feed(f->records, bytes, len);
+	pthread_mutex_unlock(&f->q->looks);
+	return r;
+}
+
 static int feed_unpacked(void *arg, const void *bytes, size_t len)
 {
 	struct quality_file *f = arg;
-	int r = records_feed(f->records, bytes, len);
+	int r = feed_records(f, bytes, len);
 	return r == -EBADMSG ? -EIO : r; /* that number is the unpacker's */
 }
 
@@ -462,7 +523,7 @@ int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
 	if (!f || f->broken)
 		return 0;
 	if (!f->unpack)
-		return records_feed(f->records, bytes, len);
+		return feed_records(f, bytes, len);
 	int r = unpack_feed(f->unpack, bytes, len, feed_unpacked, f);
 	if (r != -EBADMSG)
 		return r;
@@ -490,7 +551,9 @@ int quality_file_end(struct quality_file *f)
 		return 0;
 	if (f->unpack && !f->broken && !unpack_complete(f->unpack)) /* it ends too early */
 		note(f->q, &f->q->unreadable, f->path);
+	pthread_mutex_lock(&f->q->looks);
 	int r = records_end(f->records);
+	pthread_mutex_unlock(&f->q->looks);
 	if (!r)
 		atomic_fetch_add(&f->object->rows, f->row - 1);
 	for (size_t i = 0; i < f->object->whole_count; i++)
@@ -533,6 +596,33 @@ size_t quality_object_files(struct quality *q, size_t object, char *const **ret,
 	*ret = q->objects[object].files;
 	*ret_parquet = q->objects[object].parquet_count;
 	return q->objects[object].file_count;
+}
+
+void quality_set_rows(struct quality *q, size_t object, uint64_t rows)
+{
+	atomic_store(&q->objects[object].rows, rows);
+}
+
+struct distribution_summary *quality_summary(struct quality *q, size_t object, size_t column)
+{
+	return &q->objects[object].columns[column].asked;
+}
+
+bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret_nulls, struct distribution_summary *ret,
+		  const struct distribution **ret_texts)
+{
+	const struct object_checks *o = &q->objects[object];
+	const struct column_checks *c = &o->columns[column];
+	uint64_t rows = quality_rows(q, object), there = o->parquet_count ? c->asked.values : c->records;
+	if (!c->distribution || !rows)
+		return false;
+	*ret_texts = o->parquet_count ? NULL : c->distribution;
+	*ret_nulls = rows > there ? rows - there : 0;
+	if (o->parquet_count)
+		*ret = c->asked;
+	else
+		distribution_summarize(c->distribution, ret);
+	return true;
 }
 
 size_t quality_object_count(struct quality *q)

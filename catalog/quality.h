@@ -9,9 +9,10 @@
  *
  * Missing values: what a column's `missingValues` check lists (NA, n/a …) counts as missing, and no other check looks at it.
  *
- * No value of the data is kept or reported: offenders are named by file, row and column.
+ * Offenders are named by file, row and column, never by value.  Of each column its distribution is kept (distribution.h), values in it only
+ * where the contract calls the column public or internal, and neither it nor what was found says that it is personal.
  *
- * Thread rules: files may be checked in parallel, each by one thread at a time; finish after all files ended.
+ * Thread rules: files may be fed from several threads, each by one at a time, and take turns; finish after all files ended.
  */
 #ifndef MESHFS_CATALOG_QUALITY_H
 #define MESHFS_CATALOG_QUALITY_H
@@ -25,6 +26,7 @@
 #include <stdint.h>
 
 #define QUALITY_OFFENDERS_MAX 10
+#define QUALITY_COLUMNS_TOLD 200u /* columns of an object whose distributions are kept: results lie in the catalog, which is small */
 
 struct quality;
 struct quality_file;
@@ -44,6 +46,8 @@ struct quality_engine {
 	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query. */
 	int (*table)(void *arg, const char *name, const char *const *paths, size_t count, struct err *e);
 	int (*number)(void *arg, const char *query, double *ret, struct err *e);
+	/* The first `count` columns of a query's only row; NAN for a null.  May be NULL: then one query a number. */
+	int (*numbers)(void *arg, const char *query, double *ret, size_t count, struct err *e);
 	void *arg;
 };
 

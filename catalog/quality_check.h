@@ -2,8 +2,10 @@
 #ifndef MESHFS_CATALOG_QUALITY_CHECK_H
 #define MESHFS_CATALOG_QUALITY_CHECK_H
 
+#include "catalog/base/map.h"
 #include "catalog/contract.h"
 #include "catalog/distinct.h"
+#include "catalog/distribution.h"
 #include "catalog/pattern.h"
 #include "catalog/personal.h"
 #include "catalog/quality.h"
@@ -35,6 +37,22 @@ enum check_kind {
 
 enum comparison { MUST_BE, MUST_NOT_BE, MUST_EXCEED, MUST_REACH, MUST_UNDERCUT, MUST_NOT_EXCEED, MUST_LIE_BETWEEN, MUST_NOT_LIE_BETWEEN };
 
+/* A list of a contract, for looking texts up; the texts are the contract's. */
+#define WORD_SET_PLAIN_MAX 16 /* that many are compared one by one */
+struct word_set {
+	struct word {
+		const char *text;
+		size_t len;
+	} *words;
+	size_t count;
+	struct map *map; /* of more words than that */
+};
+int word_set_init(struct word_set *s, const struct doc_node *list); /* -ENOMEM: fini it all the same */
+void word_set_fini(struct word_set *s);
+bool word_set_has(const struct word_set *s, const char *text, size_t len);
+
+typedef bool value_judge(const char *text, size_t len);
+
 struct check {
 	enum check_kind kind;
 	size_t object;	/* index in the contract */
@@ -48,18 +66,28 @@ struct check {
 	bool has_low, has_high, low_exclusive, high_exclusive;
 	int64_t low_ns, high_ns; /* dates and times */
 	const char *format;
+	value_judge *judge; /* CHECK_FORMAT */
 	struct pattern *pattern;
-	const struct doc_node *values; /* list of texts */
+	const struct doc_node *values; /* list of texts, or NULL */
+	struct word_set words;         /* what is in it */
 	const struct doc_node *columns; /* CHECK_DISTINCT over several columns: their names */
+	struct word_set column_words;
 	const char *query;
 	const char *detail;
 	/* judging the count */
 	bool percent;
 	enum comparison comparison;
 	double wanted, wanted_high;
+	/* results, of an engine */
+	bool asked; /* `answer` holds */
+	double answer;
 	/* results, from all files */
 	atomic_ullong examined, wrong;
 	struct distinct *distinct;
+	struct check *same_as; /* CHECK_DISTINCT: this one counts the same; or NULL */
+	bool counted;          /* CHECK_DISTINCT: at the end of the pass, what repeats */
+	uint64_t duplicates, places[QUALITY_OFFENDERS_MAX];
+	size_t place_count;
 	pthread_mutex_t lock; /* guards what follows; a leaf */
 	struct buf names;     /* CHECK_ABSENT, CHECK_UNKNOWN: the columns, in words */
 	struct offender {
@@ -71,8 +99,11 @@ struct check {
 
 /* Is a non-null, non-missing value right under a check of single values? */
 bool check_value(const struct check *c, enum value_kind kind, const char *text, size_t len);
-/* Is the text one of the list's? */
-bool check_listed(const struct doc_node *list, const char *text, size_t len);
+/* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */
+value_judge *check_format(const char *name);
+/* A number as CSV and JSON write it; a date or time (ISO 8601) in nanoseconds. */
+bool value_number(const char *text, size_t len, double *ret);
+bool value_moment(const char *text, size_t len, int64_t *ret_ns);
 /* Does the measure satisfy the comparison? */
 bool check_compare(const struct check *c, double measured);
 /* "must be 0", "must lie between 1 and 5 percent" into `out`. */
@@ -98,10 +129,24 @@ struct personal *quality_personal(struct quality *q);
 size_t quality_object_count(struct quality *q);
 /* The files that an object claims, and how many of them are Parquet. */
 size_t quality_object_files(struct quality *q, size_t object, char *const **ret, size_t *ret_parquet);
-/* A check of single values (or of rows, or of distinct values) as a query over the object's table that counts what is wrong; `examined`
- * (may be NULL) one that counts what was looked at.  -EOPNOTSUPP: this check has no such form. */
-int check_query(const struct check *c, const struct contract_object *o, struct buf *query, struct buf *examined);
+/* Is the column one of those that the check of a key compares? */
+bool check_key_holds(const struct check *c, const struct contract_column *col);
+/* A check as an SQL expression over the object's table that counts what is wrong.  -EOPNOTSUPP: it has no such form. */
+int check_expression(const struct check *c, const struct contract_object *o, struct buf *out);
+void sql_column(struct buf *out, const char *name); /* nested ones by their path: "address"."zip" */
 uint64_t quality_rows(struct quality *q, size_t object);
+void quality_set_rows(struct quality *q, size_t object, uint64_t rows);
+/* May values of the column be kept in the catalog? */
+bool quality_may_tell(const struct contract_column *c);
+/* What a column looks like, after the pass.  False: nothing is known.  `ret_texts` is borrowed, NULL when an engine counted. */
+bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret_nulls, struct distribution_summary *ret,
+		  const struct distribution **ret_texts);
+struct distribution_summary *quality_summary(struct quality *q, size_t object, size_t column); /* for an engine to fill */
+/* quality_engine.c: has the engine make tables and count what lies in Parquet.  *ret_usable false: it cannot. */
+int quality_ask(struct quality *q, const struct quality_engine *engine, bool *ret_usable);
+/* A check of an object that lies in Parquet.  `engine` may be NULL. */
+int quality_ask_check(struct quality *q, const struct check *c, const struct quality_engine *engine, double *ret, struct err *why);
+bool quality_in_parquet(struct quality *q, size_t object); /* some of its files at least */
 const char *quality_unreadable(struct quality *q); /* files that could not be read as records, in words; or NULL */
 const char *quality_unclaimed(struct quality *q);  /* tabular files that no object claims; or NULL */
 const char *quality_place(struct quality *q, uint64_t where, uint64_t *ret_row); /* the file of a place in a struct distinct */

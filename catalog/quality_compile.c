@@ -24,6 +24,8 @@ void check_free(struct check *c)
 		free(c->offenders[i].file);
 	pattern_free(c->pattern);
 	distinct_free(c->distinct);
+	word_set_fini(&c->words);
+	word_set_fini(&c->column_words);
 	buf_free(&c->names);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -127,7 +129,6 @@ static int never(struct compiler *k, int64_t column, const char *name, const cha
 
 static int add_text_options(struct compiler *k, int64_t column, const struct doc_node *options)
 {
-	static const char *const known[] = { "email", "uuid", "ipv4", "ipv6", "hostname", "uri" };
 	static const char *const hints[] = { "password", "byte", "binary" }; /* say how to show a text, not what it is */
 	int64_t low, high;
 	bool has_low = !doc_int(doc_get(options, "minLength"), &low), has_high = !doc_int(doc_get(options, "maxLength"), &high);
@@ -155,15 +156,14 @@ static int add_text_options(struct compiler *k, int64_t column, const struct doc
 	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
 		if (!strcmp(format, hints[i]))
 			return 0;
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (!strcmp(format, known[i])) {
-			struct check *c = add(k, CHECK_FORMAT, column, "format", "conformity");
-			if (!c)
-				return -ENOMEM;
-			c->format = known[i];
-			return 0;
-		}
-	return never(k, column, "format", "no check knows this format");
+	if (!check_format(format))
+		return never(k, column, "format", "no check knows this format");
+	struct check *c = add(k, CHECK_FORMAT, column, "format", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->format = format;
+	c->judge = check_format(format);
+	return 0;
 }
 
 static int add_options(struct compiler *k, int64_t column, const struct contract_column *col)
@@ -345,5 +345,8 @@ int quality_compile(const struct contract *contract, struct check_list *ret, str
 		if (r)
 			return r;
 	}
+	for (size_t i = 0; i < ret->count; i++)
+		if (word_set_init(&ret->items[i]->words, ret->items[i]->values) || word_set_init(&ret->items[i]->column_words, ret->items[i]->columns))
+			return err_set(e, -ENOMEM, "out of memory");
 	return 0;
 }

@@ -14,6 +14,7 @@ struct quality_report {
 	size_t count;
 	uint64_t rows;
 	int64_t failed_errors, failed_warnings, undeclared;
+	struct buf columns; /* JSON */
 };
 
 static int result_add(struct quality_report *r, struct quality_result **ret)
@@ -58,50 +59,17 @@ static int add_offender(struct quality_result *r, const char *file, uint64_t row
 	return 0;
 }
 
-/* What the check counted, into *ret; not zero: it could not run, `why` says the reason. */
-static bool is_parquet(struct quality *q, size_t object)
+static int count_distinct(struct check *c)
 {
-	char *const *files;
-	size_t parquet;
-	return quality_object_files(q, object, &files, &parquet) && parquet;
-}
-
-/* A check over Parquet, which nothing here reads but an engine. */
-static int measure_by_engine(struct quality *q, const struct check *c, const struct quality_engine *engine, double *ret, struct err *why)
-{
-	const struct contract_object *objects;
-	char *const *files;
-	size_t parquet, count = quality_object_files(q, c->object, &files, &parquet);
-	struct buf query = BUF_INIT, examined = BUF_INIT;
-	double all = 0;
-	contract_objects(quality_contract(q), &objects);
-	if (c->kind == CHECK_BROKEN || c->kind == CHECK_UNKNOWN || c->kind == CHECK_ABSENT) {
-		*ret = 0; /* the engine refuses a broken file, and the checks of a column that is not there */
-		return 0;
-	}
-	if (!engine)
-		return err_set(why, -EOPNOTSUPP, "not checked in Parquet files: no SQL engine (DuckDB) was found");
-	if (parquet < count)
-		return err_set(why, -EOPNOTSUPP, "not checked: '%s' has Parquet files beside others", objects[c->object].name);
-	int r = check_query(c, &objects[c->object], &query, &examined);
-	if (r)
-		err_set(why, r, "this check is not made of Parquet files");
-	else
-		r = engine->number(engine->arg, buf_text(&query), ret, why);
-	if (!r && c->percent)
-		r = engine->number(engine->arg, buf_text(&examined), &all, why);
-	if (!r && c->percent)
-		*ret = all > 0 ? 100 * *ret / all : 0;
-	buf_free(&query);
-	buf_free(&examined);
+	int r = c->counted ? 0 : distinct_finish(c->distinct, &c->duplicates, c->places, QUALITY_OFFENDERS_MAX, &c->place_count);
+	c->counted = !r;
 	return r;
 }
 
+/* What the check counted, into *ret; not zero: it could not run, `why` says the reason. */
 static int measure(struct quality *q, struct check *c, const struct quality_engine *engine, struct quality_result *r, double *ret,
 		   struct err *why)
 {
-	uint64_t places[QUALITY_OFFENDERS_MAX], duplicates;
-	size_t place_count = 0;
 	if (c->kind == CHECK_NEVER)
 		return err_set(why, -EOPNOTSUPP, "%s", c->detail);
 	if (c->kind == CHECK_SQL) {
@@ -109,22 +77,23 @@ static int measure(struct quality *q, struct check *c, const struct quality_engi
 			return err_set(why, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
 		return engine->number(engine->arg, c->query, ret, why);
 	}
-	if (is_parquet(q, c->object))
-		return measure_by_engine(q, c, engine, ret, why);
+	if (quality_in_parquet(q, c->object))
+		return quality_ask_check(q, c, engine, ret, why);
 	if (quality_unreadable(q) && c->kind != CHECK_ABSENT && c->kind != CHECK_UNKNOWN)
 		return err_set(why, -EOPNOTSUPP, "not checked in %s", quality_unreadable(q));
-	double count = (double)atomic_load(&c->wrong), examined = (double)atomic_load(&c->examined);
+	struct check *counter = c->same_as ? c->same_as : c;
+	double count = (double)atomic_load(&c->wrong), examined = (double)atomic_load(&counter->examined);
 	if (c->kind == CHECK_ROWS)
 		count = (double)quality_rows(q, c->object);
 	if (c->kind == CHECK_DISTINCT) {
-		int code = distinct_finish(c->distinct, &duplicates, places, QUALITY_OFFENDERS_MAX, &place_count);
+		int code = count_distinct(counter);
 		if (code)
 			return err_set(why, code, "the values could not be compared: %s", strerror(-code));
-		count = (double)duplicates;
+		count = (double)counter->duplicates;
 	}
-	for (size_t i = 0; i < place_count; i++) {
+	for (size_t i = 0; c->kind == CHECK_DISTINCT && i < counter->place_count; i++) {
 		uint64_t row;
-		const char *file = quality_place(q, places[i], &row);
+		const char *file = quality_place(q, counter->places[i], &row);
 		if (add_offender(r, file, row))
 			return err_set(why, -ENOMEM, "out of memory");
 	}
@@ -144,7 +113,7 @@ static int judge(struct quality *q, struct check *c, const struct quality_engine
 		return code;
 	/* Without an engine a Parquet file still says its own types: what only follows from the schema then warns, what the contract lists
 	 * under `quality` fails. */
-	if (code == -EOPNOTSUPP && !engine && !c->listed && c->kind != CHECK_NEVER && is_parquet(q, c->object))
+	if (code == -EOPNOTSUPP && !engine && !c->listed && c->kind != CHECK_NEVER && quality_in_parquet(q, c->object))
 		r->error = false;
 	r->passed = !code && check_compare(c, r->measured);
 	if (code)
@@ -212,31 +181,48 @@ static int add_finding(void *arg, const struct personal_finding *f)
 	return add_offender(r, f->file, f->row);
 }
 
-/* Is there anything to ask an engine? */
-static bool need_tables(struct quality *q)
+/* Columns that look personal keep no values, whatever the contract says. */
+static bool was_found(const struct quality_report *r, const struct contract_object *o, const char *column)
 {
-	const struct check_list *list = quality_checks(q);
-	for (size_t i = 0; i < list->count; i++) {
-		char *const *files;
-		size_t parquet;
-		if (list->items[i]->kind == CHECK_SQL || (quality_object_files(q, list->items[i]->object, &files, &parquet) && parquet))
+	for (size_t i = 0; i < r->count; i++)
+		if (!strcmp(r->results[i].check, "personal data") && r->results[i].object && !strcmp(r->results[i].object, o->name) &&
+		    r->results[i].column && !strcmp(r->results[i].column, column))
 			return true;
-	}
 	return false;
 }
 
-static int make_tables(struct quality *q, const struct quality_engine *engine, struct err *e)
+static void look_json(struct quality *q, size_t object, size_t column, const struct quality_report *r, struct json *j)
 {
 	const struct contract_object *objects;
 	contract_objects(quality_contract(q), &objects);
+	const struct contract_column *c = &objects[object].columns[column];
+	struct distribution_summary s;
+	const struct distribution *d;
+	uint64_t nulls;
+	if (!quality_look(q, object, column, &nulls, &s, &d))
+		return;
+	bool found = was_found(r, &objects[object], c->name);
+	s.ordered &= !found;
+	json_open(j, '{');
+	json_field_text(j, "object", objects[object].name);
+	json_field_text(j, "column", c->name);
+	distribution_json(j, c->type, nulls, &s, found ? NULL : d);
+	json_close(j, '}');
+}
+
+/* What each column looks like, as a JSON list. */
+static void looks(struct quality *q, struct quality_report *r)
+{
+	struct json j;
+	json_start(&j, &r->columns);
+	json_open(&j, '[');
 	for (size_t i = 0; i < quality_object_count(q); i++) {
-		char *const *files;
-		size_t parquet, count = quality_object_files(q, i, &files, &parquet);
-		int r = count ? engine->table(engine->arg, objects[i].name, (const char *const *)files, count, e) : 0;
-		if (r)
-			return r;
+		const struct contract_object *objects;
+		contract_objects(quality_contract(q), &objects);
+		for (size_t k = 0; k < objects[i].column_count && k < QUALITY_COLUMNS_TOLD; k++)
+			look_json(q, i, k, r, &j);
 	}
-	return 0;
+	json_close(&j, ']');
 }
 
 int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e)
@@ -244,8 +230,10 @@ int quality_finish(struct quality *q, const struct quality_engine *engine, struc
 	struct quality_report *report = calloc(1, sizeof *report);
 	int r = report ? 0 : -ENOMEM;
 	struct check_list *list = quality_checks(q);
-	struct err why = ERR_INIT;
-	if (!r && engine && need_tables(q) && make_tables(q, engine, &why))
+	bool usable = true;
+	if (!r && engine)
+		r = quality_ask(q, engine, &usable);
+	if (!usable)
 		engine = NULL; /* what needs it fails, and says that there is none */
 	for (size_t i = 0; i < list->count && !r; i++)
 		r = judge(q, list->items[i], engine, report);
@@ -256,6 +244,10 @@ int quality_finish(struct quality *q, const struct quality_engine *engine, struc
 	struct findings findings = { q, report };
 	if (!r)
 		r = personal_each(quality_personal(q), add_finding, &findings);
+	if (!r)
+		looks(q, report);
+	if (!r && buf_check(&report->columns))
+		r = -ENOMEM;
 	if (r) {
 		quality_report_free(report);
 		return err_set(e, r, "the checks could not be completed: %s", strerror(-r));
@@ -280,6 +272,7 @@ void quality_report_free(struct quality_report *r)
 		free((char *)x->detail);
 	}
 	free(r->results);
+	buf_free(&r->columns);
 	free(r);
 }
 
@@ -353,6 +346,8 @@ void quality_report_json(const struct quality_report *r, struct buf *out)
 	for (size_t i = 0; i < r->count; i++)
 		result_json(&j, &r->results[i]);
 	json_close(&j, ']');
+	json_key(&j, "columns");
+	json_raw(&j, buf_text(&r->columns));
 	json_close(&j, '}');
 }
 

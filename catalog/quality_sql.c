@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A column, nested ones by their path: "address"."zip". */
-static void column_name(struct buf *out, const char *name)
+void sql_column(struct buf *out, const char *name)
 {
 	for (;;) {
 		size_t n = strcspn(name, ".");
@@ -59,6 +59,29 @@ static int type_condition(const struct check *c, const char *column, struct buf 
 	return 0;
 }
 
+/* The same judgements as those of quality_value.c. */
+static int format_condition(const struct check *c, const char *column, struct buf *out)
+{
+	static const struct {
+		const char *name, *pattern;
+	} formats[] = {
+		{ "email", "[^@ ]+@[^@ ]+\\.[^@ .]+" },
+		{ "uuid", "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}" },
+		{ "ipv4", "((25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])" },
+		{ "ipv6", "(:[0-9a-fA-F:.]+|[0-9a-fA-F.]+:[0-9a-fA-F:.]*)" },
+		{ "hostname", "[A-Za-z0-9][A-Za-z0-9.-]{0,252}" },
+		{ "uri", "[A-Za-z][^ :]*:[^ ]+" },
+	};
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+		if (!strcmp(c->format, formats[i].name)) {
+			buf_addf(out, "not regexp_full_match(cast(%s as varchar), ", column);
+			buf_add_sql(out, formats[i].pattern, '\'');
+			buf_addc(out, ')');
+			return 0;
+		}
+	return -EOPNOTSUPP;
+}
+
 /* What is wrong with a value that is there. */
 static int condition(const struct check *c, const char *column, struct buf *out)
 {
@@ -79,6 +102,11 @@ static int condition(const struct check *c, const char *column, struct buf *out)
 			bound(out, c, c->high, c->high_ns);
 		}
 		return 0;
+	case CHECK_FORMAT:
+		return format_condition(c, column, out);
+	case CHECK_MULTIPLE:
+		buf_addf(out, "abs(%s / %.17g - round(%s / %.17g)) >= 1e-9 * greatest(1, abs(%s / %.17g))", column, c->low, column, c->low, column, c->low);
+		return 0;
 	case CHECK_VALUES:
 		buf_addf(out, "cast(%s as varchar) not in ", column);
 		list(out, c->values);
@@ -88,36 +116,58 @@ static int condition(const struct check *c, const char *column, struct buf *out)
 	}
 }
 
-int check_query(const struct check *c, const struct contract_object *o, struct buf *query, struct buf *examined)
+/* Values that repeat, over the columns of a key.  A null in one of them is equal to nothing. */
+static int repeats(const struct check *c, const struct contract_object *o, struct buf *out)
 {
-	struct buf column = BUF_INIT, table = BUF_INIT;
+	struct buf columns = BUF_INIT, there = BUF_INIT;
+	size_t held = 0;
+	for (size_t i = 0; i < o->column_count; i++) {
+		if (c->column >= 0 ? (size_t)c->column != i : !check_key_holds(c, &o->columns[i]))
+			continue;
+		held++;
+		buf_adds(&columns, columns.len ? ", " : "");
+		buf_adds(&there, there.len ? " and " : "");
+		sql_column(&columns, o->columns[i].name);
+		sql_column(&there, o->columns[i].name);
+		buf_adds(&there, " is not null");
+	}
+	const char *key = buf_text(&columns), *whole = buf_text(&there);
+	int r = columns.len ? 0 : -EOPNOTSUPP;
+	if (!r && held == 1)
+		buf_addf(out, "count(%s) - count(distinct %s)", key, key);
+	else if (!r)
+		buf_addf(out, "count(*) filter (where %s) - count(distinct (%s)) filter (where %s)", whole, key, whole);
+	buf_free(&columns);
+	buf_free(&there);
+	return r;
+}
+
+int check_expression(const struct check *c, const struct contract_object *o, struct buf *out)
+{
+	struct buf column = BUF_INIT, wrong = BUF_INIT;
 	int r = 0;
-	buf_add_sql(&table, o->name, '"');
 	if (c->column >= 0)
-		column_name(&column, o->columns[c->column].name);
-	const char *t = buf_text(&table), *v = buf_text(&column);
-	if (examined)
-		buf_addf(examined, "select count(*) from %s", t);
+		sql_column(&column, o->columns[c->column].name);
+	const char *v = buf_text(&column);
 	if (c->kind == CHECK_ROWS) {
-		buf_addf(query, "select count(*) from %s", t);
+		buf_adds(out, "count(*)");
+	} else if (c->kind == CHECK_DISTINCT) {
+		r = repeats(c, o, out);
 	} else if (c->column < 0) {
 		r = -EOPNOTSUPP;
-	} else if (c->kind == CHECK_NULL) {
-		buf_addf(query, "select count(*) from %s where %s is null", t, v);
-	} else if (c->kind == CHECK_MISSING) {
-		buf_addf(query, "select count(*) from %s where %s is null", t, v);
+	} else if (c->kind == CHECK_NULL || c->kind == CHECK_MISSING) {
+		buf_addf(out, "count(*) filter (where %s is null", v);
 		if (doc_count(c->values)) {
-			buf_addf(query, " or cast(%s as varchar) in ", v);
-			list(query, c->values);
+			buf_addf(out, " or cast(%s as varchar) in ", v);
+			list(out, c->values);
 		}
-	} else if (c->kind == CHECK_DISTINCT) {
-		buf_addf(query, "select count(%s) - count(distinct %s) from %s", v, v, t);
-	} else {
-		buf_addf(query, "select count(*) from %s where %s is not null and (", t, v);
-		r = condition(c, v, query);
-		buf_addc(query, ')');
+		buf_addc(out, ')');
+	} else if (!(r = condition(c, v, &wrong))) {
+		buf_addf(out, "count(*) filter (where %s is not null and (%s))", v, buf_text(&wrong));
 	}
+	if (!r && (buf_check(&column) || buf_check(&wrong)))
+		r = -ENOMEM;
 	buf_free(&column);
-	buf_free(&table);
-	return r ? r : buf_check(query);
+	buf_free(&wrong);
+	return r ? r : buf_check(out);
 }

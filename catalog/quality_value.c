@@ -5,6 +5,7 @@
 #include "catalog/base/text.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,9 +44,32 @@ static bool is_number(const char *t, size_t n)
 	return i == n;
 }
 
-static bool to_number(const char *t, size_t n, double *ret)
+/* A decimal of up to 15 digits and 10^22 is exact in a double, and so is their quotient as the nearest one: most numbers need no strtod. */
+static bool short_number(const char *t, size_t n, double *ret)
+{
+	static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+	size_t i = *t == '-', point = 0;
+	uint64_t v = 0;
+	if (n > 16 || i == n)
+		return false;
+	for (; i < n && t[i] >= '0' && t[i] <= '9'; i++)
+		v = v * 10 + (uint64_t)(t[i] - '0');
+	if (i < n && t[i] == '.' && i > (*t == '-')) {
+		for (point = ++i; i < n && t[i] >= '0' && t[i] <= '9'; i++)
+			v = v * 10 + (uint64_t)(t[i] - '0');
+	}
+	if (i < n || v > 999999999999999)
+		return false;
+	double value = point ? (double)v / powers[n - point] : (double)v;
+	*ret = *t == '-' ? -value : value;
+	return true;
+}
+
+bool value_number(const char *t, size_t n, double *ret)
 {
 	char copy[400];
+	if (n && short_number(t, n, ret))
+		return true;
 	if (!is_number(t, n) || n >= sizeof copy)
 		return false;
 	memcpy(copy, t, n);
@@ -54,7 +78,7 @@ static bool to_number(const char *t, size_t n, double *ret)
 	return isfinite(*ret);
 }
 
-static bool to_moment(const char *t, size_t n, int64_t *ret)
+bool value_moment(const char *t, size_t n, int64_t *ret)
 {
 	char copy[64];
 	if (n >= sizeof copy)
@@ -116,15 +140,15 @@ static bool has_type(const struct check *c, enum value_kind kind, const char *t,
 	case TYPE_INTEGER:
 		if (is_integer(t, n))
 			return true;
-		return kind == VALUE_NUMBER && to_number(t, n, &number) && number == floor(number);
+		return kind == VALUE_NUMBER && value_number(t, n, &number) && number == floor(number);
 	case TYPE_NUMBER:
 		return is_number(t, n) && kind != VALUE_BOOL;
 	case TYPE_BOOLEAN:
 		return kind == VALUE_BOOL || (kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
 	case TYPE_DATE:
-		return c->format ? matches_date_format(c->format, t, n) : n == 10 && to_moment(t, n, &ns);
+		return c->format ? matches_date_format(c->format, t, n) : n == 10 && value_moment(t, n, &ns);
 	case TYPE_TIMESTAMP:
-		return c->format ? matches_date_format(c->format, t, n) : to_moment(t, n, &ns);
+		return c->format ? matches_date_format(c->format, t, n) : value_moment(t, n, &ns);
 	case TYPE_TIME:
 		return c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
 	case TYPE_OBJECT:
@@ -200,46 +224,72 @@ static bool is_uri(const char *t, size_t n)
 	return colon && colon > t && isalpha((unsigned char)*t) && !memchr(t, ' ', n) && colon + 1 < t + n;
 }
 
-static bool has_format(const char *format, const char *t, size_t n)
+static bool is_ipv6(const char *t, size_t n)
 {
-	if (!strcmp(format, "email"))
-		return is_email(t, n);
-	if (!strcmp(format, "uuid"))
-		return is_uuid(t, n);
-	if (!strcmp(format, "ipv4"))
-		return is_ipv4(t, n);
-	if (!strcmp(format, "ipv6"))
-		return n >= 2 && memchr(t, ':', n) && all_in(t, n, "0123456789abcdefABCDEF:.");
-	if (!strcmp(format, "hostname"))
-		return is_hostname(t, n);
-	if (!strcmp(format, "uri"))
-		return is_uri(t, n);
-	return true; /* quality_compile makes a check only of formats known here */
+	return n >= 2 && memchr(t, ':', n) && all_in(t, n, "0123456789abcdefABCDEF:.");
+}
+
+value_judge *check_format(const char *name)
+{
+	static const struct {
+		const char *name;
+		value_judge *judge;
+	} known[] = { { "email", is_email }, { "uuid", is_uuid }, { "ipv4", is_ipv4 }, { "ipv6", is_ipv6 }, { "hostname", is_hostname }, { "uri", is_uri } };
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (!strcmp(name, known[i].name))
+			return known[i].judge;
+	return NULL;
 }
 
 static bool in_range(const struct check *c, const char *t, size_t n)
 {
 	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP) {
 		int64_t v;
-		if (!to_moment(t, n, &v))
+		if (!value_moment(t, n, &v))
 			return false;
 		return (!c->has_low || (c->low_exclusive ? v > c->low_ns : v >= c->low_ns)) &&
 		       (!c->has_high || (c->high_exclusive ? v < c->high_ns : v <= c->high_ns));
 	}
 	double v;
-	if (!to_number(t, n, &v))
+	if (!value_number(t, n, &v))
 		return false;
 	return (!c->has_low || (c->low_exclusive ? v > c->low : v >= c->low)) &&
 	       (!c->has_high || (c->high_exclusive ? v < c->high : v <= c->high));
 }
 
-bool check_listed(const struct doc_node *list, const char *text, size_t len)
+int word_set_init(struct word_set *s, const struct doc_node *list)
 {
+	s->words = calloc(doc_count(list) ? doc_count(list) : 1, sizeof *s->words);
+	if (!s->words)
+		return -ENOMEM;
+	if (doc_count(list) > WORD_SET_PLAIN_MAX && !(s->map = map_new()))
+		return -ENOMEM;
 	for (size_t i = 0; i < doc_count(list); i++) {
-		const char *item = doc_text(doc_item(list, i));
-		if (item && strlen(item) == len && !memcmp(item, text, len))
-			return true;
+		const char *text = doc_text(doc_item(list, i));
+		if (!text)
+			continue;
+		s->words[s->count].text = text;
+		s->words[s->count].len = strlen(text);
+		if (s->map && map_set(s->map, text, strlen(text), &s->words[s->count], NULL))
+			return -ENOMEM;
+		s->count++;
 	}
+	return 0;
+}
+
+void word_set_fini(struct word_set *s)
+{
+	map_free(s->map, NULL);
+	free(s->words);
+}
+
+bool word_set_has(const struct word_set *s, const char *text, size_t len)
+{
+	if (s->map)
+		return map_get(s->map, text, len) != NULL;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->words[i].len == len && !memcmp(s->words[i].text, text, len))
+			return true;
 	return false;
 }
 
@@ -258,17 +308,17 @@ bool check_value(const struct check *c, enum value_kind kind, const char *text, 
 	case CHECK_PATTERN:
 		return pattern_match(c->pattern, text, len) == 1;
 	case CHECK_FORMAT:
-		return has_format(c->format, text, len);
+		return c->judge(text, len);
 	case CHECK_RANGE:
 		return in_range(c, text, len);
 	case CHECK_MULTIPLE: {
-		if (!to_number(text, len, &number))
+		if (!value_number(text, len, &number))
 			return false;
 		double ratio = number / c->low;
 		return fabs(ratio - round(ratio)) < 1e-9 * fmax(1, fabs(ratio));
 	}
 	case CHECK_VALUES:
-		return check_listed(c->values, text, len);
+		return word_set_has(&c->words, text, len);
 	default:
 		return true;
 	}

@@ -83,12 +83,19 @@ static int number(void *arg, const char *query, double *ret, struct err *e)
 	return r ? r : duckdb_session_number(s->session, query, ret, e);
 }
 
+static int numbers(void *arg, const char *query, double *ret, size_t count, struct err *e)
+{
+	struct sql_engine *s = arg;
+	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	return r ? r : duckdb_session_numbers(s->session, query, ret, count, e);
+}
+
 struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
 {
 	struct sql_engine *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	s->engine = (struct quality_engine){ make_table, number, s };
+	s->engine = (struct quality_engine){ make_table, number, numbers, s };
 	s->sources = sources;
 	s->count = count;
 	return s;

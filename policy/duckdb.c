@@ -15,6 +15,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -77,6 +78,7 @@ static struct {
 	void (*vector_assign_string_element_len)(handle vector, idx row, const char *text, idx len);
 	const char *(*library_version)(void);
 	idx (*row_count)(union result *r);
+	idx (*column_count)(union result *r);
 	double (*value_double)(union result *r, idx column, idx row);
 	bool (*value_is_null)(union result *r, idx column, idx row);
 } api; /* set once, under api_once */
@@ -95,7 +97,7 @@ static void api_load(void)
 		SYMBOL(scalar_function_set_extra_info), SYMBOL(scalar_function_get_extra_info), SYMBOL(scalar_function_set_function),
 		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
 		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version), SYMBOL(row_count),
-		SYMBOL(value_double), SYMBOL(value_is_null),
+		SYMBOL(column_count), SYMBOL(value_double), SYMBOL(value_is_null),
 #undef SYMBOL
 	};
 	const char *given = getenv("MESHFS_DUCKDB");
@@ -161,18 +163,29 @@ int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e)
 	return failed ? err_set(e, -EINVAL, "the SQL engine refuses the statement") : 0;
 }
 
-int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
+int duckdb_session_numbers(struct duckdb_session *s, const char *query, double *ret, size_t count, struct err *e)
 {
 	union result result;
 	memset(&result, 0, sizeof result);
 	int r = 0;
 	if (api.query(s->connection, query, &result))
 		r = err_set(e, -EINVAL, "the SQL engine refuses the query");
-	else if (api.row_count(&result) != 1 || api.value_is_null(&result, 0, 0))
+	else if (api.row_count(&result) != 1 || api.column_count(&result) < count)
 		r = err_set(e, -EINVAL, "the query gives no single number");
-	else
-		*ret = api.value_double(&result, 0, 0);
+	for (size_t i = 0; i < count && !r; i++)
+		ret[i] = api.value_is_null(&result, i, 0) ? NAN : api.value_double(&result, i, 0);
 	api.destroy_result(&result);
+	return r;
+}
+
+int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
+{
+	double v;
+	int r = duckdb_session_numbers(s, query, &v, 1, e);
+	if (!r && isnan(v))
+		return err_set(e, -EINVAL, "the query gives no single number");
+	if (!r)
+		*ret = v;
 	return r;
 }
 

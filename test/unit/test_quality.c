@@ -203,10 +203,44 @@ static int no_table(void *arg, const char *name, const char *const *paths, size_
 	return !strcmp(name, "t") && count == 1 && !strcmp(paths[0], "a.csv") ? 0 : -EINVAL;
 }
 
+TEST(distributions_tell_values_only_where_the_contract_lets_them)
+{
+	struct quality_report *r = report_of(HEAD "  properties:\n"
+						  "  - {name: age, logicalType: integer, classification: internal}\n"
+						  "  - {name: pay, logicalType: integer}\n"
+						  "  - {name: zip, logicalType: string, classification: public, tags: [pii]}\n"
+						  "  - {name: code, logicalType: string, classification: public}\n",
+					     "a.csv",
+					     "age,pay,zip,code\n30,90001,10115,IT\n31,90002,10115,IT\n,90003,10115,IT\n33,,10115,IT\n34,90005,10115,IT\n", NULL);
+	struct buf json = BUF_INIT;
+	quality_report_json(r, &json);
+	CHECK(strstr(buf_text(&json), "{\"object\":\"t\",\"column\":\"age\",\"values\":4,\"nulls\":1,\"distinct\":4,\"exact\":true,\"min\":30,\"max\":34,"
+				      "\"quantiles\":[30,31,33,33,34]}") != NULL);
+	CHECK(strstr(buf_text(&json), "{\"object\":\"t\",\"column\":\"pay\",\"values\":4,\"nulls\":1,\"distinct\":4,\"exact\":true}") != NULL);
+	CHECK(strstr(buf_text(&json), "{\"object\":\"t\",\"column\":\"zip\",\"values\":5,\"nulls\":0,\"distinct\":1,\"exact\":true}") != NULL);
+	CHECK(strstr(buf_text(&json), "\"top\":[{\"value\":\"IT\",\"count\":5}]") != NULL);
+	CHECK(strstr(buf_text(&json), "90001") == NULL && strstr(buf_text(&json), "10115") == NULL);
+	buf_free(&json);
+	quality_report_free(r);
+}
+
+TEST(long_lists_of_words_and_keys_of_one_column)
+{
+	struct quality_report *r = report_of(HEAD "  properties:\n"
+						  "  - {name: id, logicalType: integer, unique: true, primaryKey: true}\n"
+						  "  - name: c\n    quality: [{type: library, metric: invalidValues, mustBe: 0, arguments: {validValues: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]}}]\n",
+					     "a.csv", "id,c\n1,a\n2,q\n1,r\n,p\n", NULL);
+	expect(r, "unique", "id", 1, false);
+	expect(r, "primaryKey", NULL, 1, false);
+	expect(r, "invalidValues", "c", 1, false);
+	CHECK_INT(result(r, "primaryKey", NULL)->offenders[0].row, 3);
+	quality_report_free(r);
+}
+
 TEST(sql_needs_an_engine)
 {
 	static const char yaml[] = HEAD "  quality: [{type: sql, query: 'select 7', mustBe: 7}]\n";
-	struct quality_engine engine = { no_table, seven, NULL };
+	struct quality_engine engine = { no_table, seven, NULL, NULL };
 	struct quality_report *r = report_of(yaml, "a.csv", "a\n1\n", &engine);
 	expect(r, "sql", NULL, 7, true);
 	quality_report_free(r);
