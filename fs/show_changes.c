@@ -5,6 +5,7 @@
 #include "catalog/compat.h"
 #include "catalog/contract.h"
 #include "catalog/manifest.h"
+#include "fs/show_columns.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,20 +18,10 @@ struct side {
 	struct contract *contract;
 	struct manifest *manifest;
 	bool whole; /* the caller may know what is counted of its bytes */
-	int64_t rows; /* -1: no result of checks says */
+	struct doc *quality; /* results of checks that he may know, or NULL */
+	int64_t rows;        /* -1: they do not say */
 	bool found;
 };
-
-static int64_t rows_of(const struct version_info *v)
-{
-	struct doc *doc = NULL;
-	int64_t rows = -1;
-	if (v->quality_json && !doc_parse("quality", v->quality_json, strlen(v->quality_json), &doc, NULL) &&
-	    doc_int(doc_get(doc_root(doc), "rows"), &rows))
-		rows = -1;
-	doc_free(doc);
-	return rows;
-}
 
 static int side_open(const struct browse *b, struct browse_domain *d, const struct address *a, struct side *s, struct err *e)
 {
@@ -39,7 +30,10 @@ static int side_open(const struct browse *b, struct browse_domain *d, const stru
 		return r;
 	s->found = true;
 	s->whole = browse_outcome(b, d, a->product, &s->v, NULL) == OUTCOME_ALLOW;
-	s->rows = s->whole ? rows_of(&s->v) : -1;
+	if (s->whole && s->v.quality_json)
+		doc_parse("quality", s->v.quality_json, strlen(s->v.quality_json), &s->quality, NULL);
+	if (!s->quality || doc_int(doc_get(doc_root(s->quality), "rows"), &s->rows))
+		s->rows = -1;
 	browse_contract(b, d, a->product, &s->v, &s->contract, NULL);
 	if (s->whole && s->v.status != VERSION_WITHDRAWN)
 		r = domain_manifest(d->domain, a->product, &s->v, &s->manifest, e);
@@ -51,6 +45,7 @@ static void side_close(struct side *s)
 	if (s->found)
 		version_info_fini(&s->v);
 	contract_unref(s->contract);
+	doc_free(s->quality);
 	manifest_unref(s->manifest);
 }
 
@@ -172,6 +167,7 @@ int show_changes(const struct browse *b, struct browse_domain *d, const struct a
 			number(as_json, j, out, "bytes", (int64_t)first.v.bytes, (int64_t)second.v.bytes);
 			number(as_json, j, out, "files", (int64_t)first.v.files, (int64_t)second.v.files);
 		}
+		show_column_changes(first.quality, second.quality, as_json, j, out);
 		if (first.manifest && second.manifest && (r = files(as_json, j, out, &first, &second)))
 			err_set(e, r, "a manifest cannot be read: %s", strerror(-r));
 	}

@@ -229,6 +229,51 @@ def test_show_changes_tells_schema_rows_and_files(sales):
     sales.run("show", "sales/orders", "--changes", "1.0.0", status=2)
 
 
+LOOKED = """      - name: id
+        logicalType: integer
+      - name: amount
+        logicalType: number
+        classification: internal
+      - name: country
+        logicalType: string
+        classification: public
+      - name: card
+        logicalType: string
+        classification: restricted
+"""
+
+
+def test_show_changes_tells_how_values_moved(sales):
+    def rows(countries, nulls, top):
+        return "id,amount,country,card\n" + "".join(f"{i},{i % top if i > nulls else ''},{countries[i % 2]},canary{i % 3}\n" for i in range(1, 101))
+    publish(sales, "sales/orders/1.0.0", {"a.csv": rows(("DE", "FR"), 0, 10)}, contract(LOOKED))
+    publish(sales, "sales/orders/1.0.1", {"a.csv": rows(("DE", "IT"), 25, 90)})
+    told = sales.json("show", "sales/orders/1.0.0", "--changes", "1.0.1")[0]
+    amount, country, card = (next(c for c in told["columns"] if c["column"] == name) for name in ("amount", "country", "card"))
+    assert amount["before"] == {"object": "orders", "column": "amount", "values": 100, "nulls": 0, "distinct": 10, "exact": True, "min": 0, "max": 9,
+                                "quantiles": amount["before"]["quantiles"]}
+    assert (amount["after"]["nulls"], amount["after"]["max"], amount["after"]["quantiles"][2]) == (25, 89, 52)
+    assert country["after"]["top"] == [{"value": "DE", "count": 50}, {"value": "IT", "count": 50}]
+    assert card["before"]["distinct"] == 3 and not {"min", "max", "quantiles", "top"} & set(card["before"])
+    text = sales.run("show", "sales/orders/1.0.0", "--changes", "1.0.1").stdout
+    for line in ("nulls 0.0% -> 25.0%", "max 9 -> 89", "new among the commonest IT, no longer among them FR"):
+        assert line in text, text
+    assert "canary" not in text + json.dumps(told) + sales.run("show", "--json", "sales/orders").stdout
+
+
+def test_distributions_are_for_who_sees_all_values(sales, fuse):
+    """Who is shown a filtered view is told nothing that was computed from all rows."""
+    publish(sales, "sales/orders/1.0.0", {"a.csv": "id,amount,country,card\n1,77777,DE,x\n"}, contract(LOOKED))
+    with sales.mount() as m:
+        assert "77777" in (m.path / "sales/orders/1.0.0/.mesh/quality.json").read_text()
+    (sales.folder / "policy" / "rows.policy").write_text('policy rows scope mesh version 1\nfilter some\n  files **\n  rows row.id > 1\n')
+    with sales.mount() as m:
+        with pytest.raises(FileNotFoundError):
+            (m.path / "sales/orders/1.0.0/.mesh/quality.json").read_text()
+        for name in ("README.md", "contract.yaml"):
+            assert "77777" not in (m.path / "sales/orders" / name).read_text()
+
+
 def test_deprecation_is_told(sales, fuse):
     ending = contract().replace("status: active", "status: deprecated") + """slaProperties:
   - property: endOfSupport
