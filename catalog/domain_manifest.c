@@ -152,6 +152,8 @@ static int load(struct domain *d, const char *product, const struct version_info
 	}
 	if (!r)
 		r = manifest_open(path, d->name, product, v->version, ret, e);
+	if (!r)
+		manifest_set_digest(*ret, &v->manifest);
 	free(path);
 	return r;
 }

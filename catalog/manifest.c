@@ -309,6 +309,11 @@ void manifest_unref(struct manifest *m)
 	free(m);
 }
 
+void manifest_set_digest(struct manifest *m, const struct digest *digest)
+{
+	m->info.digest = *digest;
+}
+
 const struct manifest_info *manifest_info(const struct manifest *m)
 {
 	return &m->info;

@@ -71,6 +71,7 @@ struct manifest_info {
 	char domain[64], product[64], version[36];
 	int64_t created_ns;
 	uint64_t rows, files, bytes;
+	struct digest digest; /* SHA-256 of the manifest file, its name in the store; zero unless it was set */
 	struct digest tree; /* over names, kinds, executable bits, sizes, contents and link targets, not times: equal trees, equal versions */
 };
 
@@ -79,6 +80,8 @@ int manifest_open(const char *path, const char *domain, const char *product, con
 struct manifest *manifest_ref(struct manifest *m);
 void manifest_unref(struct manifest *m); /* NULL is legal */
 const struct manifest_info *manifest_info(const struct manifest *m);
+/* What the caller found its SHA-256 to be; before anybody else has the manifest. */
+void manifest_set_digest(struct manifest *m, const struct digest *digest);
 
 /* -ENOENT when there is none. */
 int manifest_lookup(struct manifest *m, uint64_t parent, const char *name, size_t name_len, struct manifest_entry *ret);

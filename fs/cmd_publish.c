@@ -129,8 +129,10 @@ static void print_result(const struct address *a, const struct words *w, const s
 	       res->version, (unsigned long long)res->files, res->files == 1 ? "" : "s", bytes, new_bytes, stored);
 }
 
-/* What is published is published: views that cannot be computed now are computed when they are needed. */
-static void compute_views(const struct invocation *inv, const struct address *published, const char *version, bool quiet)
+/* The views of who mesh.yaml names and of who used the version before.  What is published is published: views that cannot be computed now are
+ * computed when they are needed. */
+static void compute_views(const struct invocation *inv, const struct mesh_config *mesh, const struct address *published, const char *version,
+			  bool quiet)
 {
 	struct policy_command c;
 	struct warm_counts n = { 0 };
@@ -138,13 +140,17 @@ static void compute_views(const struct invocation *inv, const struct address *pu
 	struct address a = *published;
 	snprintf(a.version, sizeof a.version, "%s", version);
 	a.path = "";
+	if (!mesh->view_count && !warm_has_used(mesh, &a))
+		return;
 	int r = policy_command_open(inv, &c, &e);
 	if (!r) {
 		r = warm_views(&c, &a, quiet, &n, &e);
+		if (!r)
+			r = warm_used(&c, &a, quiet, &n, &e);
 		policy_command_close(&c);
 	}
 	if (r || n.failed)
-		log_warn("%s/%s/%s: the views that mesh.yaml names are not computed yet: %s", a.domain, a.product, version, r ? e.text : n.first);
+		log_warn("%s/%s/%s: its views are not computed yet: %s", a.domain, a.product, version, r ? e.text : n.first);
 }
 
 int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
@@ -206,8 +212,8 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 			break;
 		r = i + 1 < TRIES ? 0 : r;
 	}
-	if (!r && c.mesh->view_count && !w.dry_run && !res.unchanged)
-		compute_views(inv, &a, res.version, inv->quiet || w.json);
+	if (!r && !w.dry_run && !res.unchanged)
+		compute_views(inv, c.mesh, &a, res.version, inv->quiet || w.json);
 	if (!r && w.json)
 		print_json(&a, &w, &res);
 	else if (!r && !inv->quiet)

@@ -30,6 +30,11 @@ struct reader_config {
 	unsigned workers;             /* verify, decompress, view; 0: the number of processors */
 	int64_t deadline_ms;          /* a read that waits longer fails with -EIO; 0: a default (30 s) */
 	struct view_keys keys;
+	/* May be NULL.  A view's index, and with it the size that readers were told, was found wrong: what the kernel knows is to be asked for
+	 * again.  Called by a worker that holds no lock. */
+	void (*outdated)(void *arg);
+	void *outdated_arg;
+	bool collects;                /* the caller gives what is computed to the stores (fs/view_store.h); else large files are offered one by one */
 };
 
 int reader_start(const struct reader_config *config, struct transfer *t, struct reader **ret, struct err *e);

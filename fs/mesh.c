@@ -166,6 +166,12 @@ static int key_get(void *arg, const char *name, unsigned char ret_key[POLICY_KEY
 
 /* -- start and stop --------------------------------------------------------------------------- */
 
+static void on_outdated(void *arg)
+{
+	struct mesh *m = arg;
+	notify_views(m->notifier);
+}
+
 static int start_parts(struct mesh *m, struct err *e)
 {
 	int r = mesh_transfer_start(m->config, &m->transfer, e);
@@ -174,7 +180,9 @@ static int start_parts(struct mesh *m, struct err *e)
 	struct reader_config reader = { .cache_folder = m->config->cache_folder,
 					.cache_limit_bytes = m->config->cache_limit_bytes,
 					.deadline_ms = m->config->timeout_ms,
-					.keys = { key_get, (void *)m->config } };
+					.keys = { key_get, (void *)m->config },
+					.outdated = on_outdated,
+					.outdated_arg = m };
 	if ((r = reader_start(&reader, m->transfer, &m->reader, e)))
 		return r;
 	if ((r = recorder_start(m->config, &m->recorder, e)))
@@ -232,7 +240,6 @@ int mesh_stop(struct mesh *m, struct err *e)
 	if (!m)
 		return 0;
 	notify_stop(m->notifier);
-	m->notifier = NULL;
 	if (m->recorder)
 		r = recorder_stop(m->recorder, e);
 	/* A job may wait for a dead store until its deadline.  The end of a process does not wait for that: it leaves
@@ -245,6 +252,7 @@ int mesh_stop(struct mesh *m, struct err *e)
 		reader_stop(m->reader);
 	close_domains(m);
 	transfer_stop(m->transfer);
+	notify_free(m->notifier);
 	policy_unref(m->policy);
 	pthread_mutex_destroy(&m->lock);
 	pthread_mutex_destroy(&m->reload_lock);

@@ -22,7 +22,7 @@
 #define TICK_MAX_MS 1000
 #define NEWS (IN_MOVED_TO | IN_CREATE | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM)
 
-enum item_kind { ITEM_DOMAIN, ITEM_NAME, ITEM_SESSION };
+enum item_kind { ITEM_DOMAIN, ITEM_NAME, ITEM_VIEWS, ITEM_SESSION };
 
 struct item {
 	struct item *next;
@@ -36,6 +36,7 @@ struct item {
 struct notifier {
 	struct mesh *mesh;
 	pthread_t thread;
+	bool running;
 	int wake, inotify;
 	int *cache_watch, *heads_watch; /* by domain */
 	int policy_watch;
@@ -91,6 +92,12 @@ void notify_domain(struct notifier *n, struct domain_host *h)
 void notify_name(struct notifier *n, struct session *s, uint64_t parent, const char *name)
 {
 	push(n, ITEM_NAME, NULL, s, parent, name);
+}
+
+void notify_views(struct notifier *n)
+{
+	if (n)
+		push(n, ITEM_VIEWS, NULL, NULL, 0, "");
 }
 
 void notify_session(struct notifier *n, struct session *s)
@@ -235,6 +242,15 @@ static void expire_slot(void *arg, struct slot *slot)
 		kernel_notify_entry(s->kernel, domain, slot->product);
 }
 
+static void expire_all(struct notifier *n)
+{
+	struct session *s = enter_next(n, NULL, false);
+	for (; s; s = enter_next(n, s, false)) {
+		kernel_notify_epoch(s->kernel);
+		nodes_each_slot(s->nodes, expire_slot, s);
+	}
+}
+
 static void reload_policy(struct notifier *n)
 {
 	struct err e = ERR_INIT;
@@ -244,11 +260,7 @@ static void reload_policy(struct notifier *n)
 	if (!changed)
 		return;
 	log_info("another policy is in force");
-	struct session *s = enter_next(n, NULL, false);
-	for (; s; s = enter_next(n, s, false)) {
-		kernel_notify_epoch(s->kernel);
-		nodes_each_slot(s->nodes, expire_slot, s);
-	}
+	expire_all(n);
 }
 
 /* -- watching -------------------------------------------------------------------------------- */
@@ -329,6 +341,9 @@ static bool handle_item(struct notifier *n, struct item *item)
 		if (s)
 			kernel_notify_entry(s->kernel, item->parent, item->name);
 		break;
+	case ITEM_VIEWS:
+		expire_all(n);
+		return true;
 	case ITEM_SESSION:
 		s = enter_next(n, item->session, true);
 		if (s && !kernel_tune(s->kernel)) {
@@ -408,9 +423,9 @@ int notify_start(struct mesh *m, struct notifier **ret, struct err *e)
 		watch(n);
 	if (!r)
 		r = thread_start(&n->thread, "notifier", run, n);
+	n->running = !r;
 	if (r) {
-		n->mesh = NULL; /* no thread to join */
-		notify_stop(n);
+		notify_free(n);
 		return err_set(e, r, "cannot watch for changes: %s", strerror(-r));
 	}
 	*ret = n;
@@ -420,16 +435,22 @@ int notify_start(struct mesh *m, struct notifier **ret, struct err *e)
 void notify_stop(struct notifier *n)
 {
 	uint64_t one = 1;
-	if (!n)
+	if (!n || !n->running)
 		return;
 	pthread_mutex_lock(&n->lock);
 	n->stopping = true;
 	pthread_mutex_unlock(&n->lock);
-	if (n->mesh) {
-		if (write(n->wake, &one, sizeof one) < 0)
-			log_debug("notifier: %s", strerror(errno));
-		pthread_join(n->thread, NULL);
-	}
+	if (write(n->wake, &one, sizeof one) < 0)
+		log_debug("notifier: %s", strerror(errno));
+	pthread_join(n->thread, NULL);
+	n->running = false;
+}
+
+void notify_free(struct notifier *n)
+{
+	if (!n)
+		return;
+	notify_stop(n);
 	for (struct item *item; (item = pop(n));)
 		free(item);
 	if (n->wake >= 0)

@@ -20,9 +20,12 @@ struct notifier;
 struct session;
 
 int notify_start(struct mesh *m, struct notifier **ret, struct err *e);
-void notify_stop(struct notifier *n); /* NULL is legal */
+/* Ends the thread.  notify_* still only queue, for nobody, until notify_free.  NULL is legal to both. */
+void notify_stop(struct notifier *n);
+void notify_free(struct notifier *n);
 void notify_domain(struct notifier *n, struct domain_host *h);  /* a newer generation is current */
 void notify_name(struct notifier *n, struct session *s, uint64_t parent, const char *name); /* leads elsewhere now */
+void notify_views(struct notifier *n);                            /* sizes that were told are wrong: every name leads elsewhere */
 void notify_session(struct notifier *n, struct session *s);      /* a session began */
 void notify_session_gone(struct notifier *n, struct session *s); /* before its kernel connection is freed */
 

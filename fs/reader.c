@@ -1,5 +1,6 @@
 /* Start and stop of the read path, its clock, its counters. */
 #include "fs/reader_internal.h"
+#include "fs/view_store.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/log.h"
@@ -110,7 +111,11 @@ static struct reader *reader_new(const struct reader_config *config)
 	r->contents = map_new();
 	r->images = map_new();
 	r->views = pool_new("mesh-view", r->workers, VIEW_QUEUE_MAX);
-	if (!r->budget || !r->waits || !r->contents || !r->images || !r->views) {
+	r->view_sets = view_sets_new();
+	r->collects = config->collects;
+	r->outdated = config->outdated;
+	r->outdated_arg = config->outdated_arg;
+	if (!r->budget || !r->waits || !r->contents || !r->images || !r->views || !r->view_sets) {
 		reader_stop(r);
 		return NULL;
 	}
@@ -184,6 +189,7 @@ void reader_stop(struct reader *r)
 	waits_free(r->waits);
 	budget_free(r->budget);
 	cache_close(r->cache);
+	view_sets_free(r->view_sets);
 	while (r->domains) {
 		struct reader_domain *d = r->domains;
 		r->domains = d->next;

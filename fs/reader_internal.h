@@ -39,6 +39,7 @@ struct reader_domain {
 	_Atomic int64_t progress_ms; /* when its store last gave bytes */
 	_Atomic int64_t try_ms;      /* when it was last asked while unhealthy */
 	_Atomic unsigned parked;     /* reads that wait for it */
+	_Atomic bool refuses;        /* its store did not take an index of a view */
 	_Atomic int64_t logged_ms;   /* when a failure was last logged */
 	struct reader_domain *next;
 };
@@ -135,6 +136,10 @@ struct reader {
 	struct budget *budget;
 	struct waits *waits;
 	struct pool *views;
+	struct view_sets *view_sets;
+	bool collects;                /* these three as reader_config has them */
+	void (*outdated)(void *arg);
+	void *outdated_arg;
 	unsigned workers;
 	int64_t deadline_ms;
 	struct view_keys keys;
@@ -276,7 +281,7 @@ void content_resume(struct reader *r, struct wait *waiters, int code);
 void content_tell_whole(struct image *i);
 void content_watch(struct content *c); /* its image is there */
 
-/* -- content_view.c ------------------------------------------------------------------------- */
+/* -- content_view.c, view_*.c ------------------------------------------------------------------------- */
 int view_content_init(struct content *c, struct domain *d, struct transform *view, struct err *e);
 void view_content_fini(struct content *c);
 int view_content_size(const struct content *c, uint64_t *ret_size);

@@ -11,7 +11,7 @@
 /* On disk: this header, `count` records, the XXH3-128 of all before it.  Little-endian hosts only, like the state files. */
 struct index_header {
 	char magic[8];
-	uint32_t format, kind, count, reserved;
+	uint32_t format, kind, count, claimed;
 	uint64_t size, source_size, rows_in, rows_out, rows_rejected;
 	struct xxh128 hash;
 };
@@ -69,6 +69,7 @@ int view_index_encode(const struct view_index *x, struct buf *ret)
 		.format = INDEX_FORMAT,
 		.kind = (uint32_t)x->kind,
 		.count = x->count,
+		.claimed = x->claimed,
 		.size = x->size,
 		.source_size = x->source_size,
 		.rows_in = x->stats.rows_in,
@@ -104,6 +105,8 @@ int view_index_decode(const void *bytes, size_t len, uint64_t source_size, uint3
 	    h.source_size != source_size || len != sizeof h + (size_t)h.count * sizeof(struct index_record) + sizeof sum ||
 	    memcmp(&sum, p + len - sizeof sum, sizeof sum) != 0)
 		return -EBADMSG;
+	if (h.claimed > 1 || (!h.count && h.size))
+		return -EBADMSG;
 	if (h.kind != VIEW_WHOLE && (h.kind != VIEW_CHUNKED || (h.count != source_chunks && h.count != 1)))
 		return -EBADMSG;
 	struct view_index *x;
@@ -113,6 +116,7 @@ int view_index_decode(const void *bytes, size_t len, uint64_t source_size, uint3
 	x->size = h.size;
 	x->stats = (struct view_stats){ h.rows_in, h.rows_out, h.rows_rejected, false };
 	x->hash = h.hash;
+	x->claimed = h.claimed != 0;
 	uint64_t end = 0;
 	for (uint32_t i = 0; i < h.count && !r; i++) {
 		struct index_record record;

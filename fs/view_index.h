@@ -1,8 +1,8 @@
 /*
  * A view index: the derived length, hash and rows of every chunk of a view, which makes the view random-access.
  *
- * It is computed once a host and kept in <cache>/<domain>/views/<content digest>/<view name>, with a checksum.  The same bytes are
- * what a publisher may put into the store under .mesh/views/ (view_index_encode, view_index_decode).
+ * It is computed once and kept in <cache>/<domain>/views/<content digest>/<view name>, with a checksum.  The same bytes stand in the view sets of
+ * the domain's store (fs/view_set.h), from where other hosts take them: claimed there, until each chunk was derived (fs/view_chunk.c).
  *
  * An index is plain data; the owner's rules guard it.
  */
@@ -14,6 +14,7 @@
 #include "catalog/base/hash.h"
 #include "policy/view.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct view_index {
@@ -22,6 +23,7 @@ struct view_index {
 	uint64_t size, source_size;
 	struct view_stats stats;
 	struct xxh128 hash; /* of all derived bytes */
+	bool claimed;       /* a store said so: every chunk is to be derived and compared before it is taken for true */
 	uint64_t *ends;     /* prefix sums of the derived lengths */
 	uint64_t *rows;     /* rows of each chunk that are shown */
 	struct xxh128 *hashes;

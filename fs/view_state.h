@@ -1,5 +1,6 @@
 /*
- * What content_view.c (asking and reading) and view_build.c (computing) share about a content that is a view.
+ * What the files about contents that are views share: content_view.c (asking), view_build.c (computing), view_keep.c and view_store.c (keeping),
+ * view_chunk.c and view_segment.c (reading).
  *
  * The index is made once: VIEW_UNKNOWN → VIEW_BUSY → VIEW_KNOWN or VIEW_DENIED; a failure that may pass goes back to
  * VIEW_UNKNOWN.  `index` and `segments` never change after VIEW_KNOWN (a release store), so readers take no lock.
@@ -9,6 +10,10 @@
 
 #include "fs/reader_internal.h"
 #include "fs/view_index.h"
+
+#define INDEX_BYTES_MAX ((size_t)2 << 30)
+
+enum { JOB_READ = 0, JOB_INDEX = 1, JOB_AHEAD = 2 }; /* priorities of view work */
 
 enum view_progress { VIEW_UNKNOWN, VIEW_BUSY, VIEW_KNOWN, VIEW_DENIED };
 
@@ -27,7 +32,11 @@ struct view_state {
 	struct view_index *index;            /* VIEW_CHUNKED, VIEW_WHOLE */
 	const struct view_segment *segments; /* VIEW_SEGMENTS; the plan's */
 	size_t segment_count;
-	bool rebuilding; /* content.lock: a VIEW_WHOLE that was evicted is being made again */
+	bool own;              /* what the store says was found wrong: computed here */
+	_Atomic bool claimed;  /* the index comes from a store and not every chunk was derived yet */
+	_Atomic bool proving;  /* a job goes through the chunks; it alone uses `proven` */
+	uint32_t proven;       /* chunks of a claimed index that hold, from the first */
+	_Atomic bool broken;   /* the index was found wrong: nothing is served any more, a content of its own takes over */
 };
 
 /* The plan, made at first need; reads the source, so only on a view worker. */
@@ -39,5 +48,24 @@ int view_build(struct content *c, struct view_index **ret, struct err *e);
 /* Where the finished view is kept. */
 void view_blob_name(const struct content *c, const struct view_index *x, struct digest *ret);
 struct view_source view_source_of(struct content *c);
+bool view_is_known(const struct content *c);
+
+/* -- view_keep.c: the index in the cache ---------------------------------------------------- */
+/* Where the index is kept; NULL: nowhere. */
+char *view_index_path(struct content *c);
+/* The index from the cache; -ENOENT. */
+int view_index_load(struct content *c, struct view_index **ret);
+void view_index_save(struct content *c, const struct view_index *x);
+/* Removes it, and remembers that this host computes its own. */
+void view_index_discard(struct content *c);
+
+/* -- view_chunk.c --------------------------------------------------------------------------- */
+/* The index does not say what the file gives: nothing more is served from it, and the next who asks gets one that is computed here. */
+void view_distrust(struct content *c, const struct err *why);
+/* Goes on proving a claimed index, beside the reading that called. */
+void view_prove(struct content *c);
+
+/* -- view_segment.c ------------------------------------------------------------------------- */
+void view_segments_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 
 #endif

@@ -5,6 +5,7 @@
 #include "catalog/base/progress.h"
 #include "catalog/base/text.h"
 #include "fs/identity.h"
+#include "fs/view_store.h"
 #include "policy/key.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct warmer {
 	struct reader *reader;
 	struct pool *pool;
 	struct progress *progress;
+	struct view_gift *gift;
 	pthread_mutex_t lock; /* guards what follows; a leaf */
 	struct warm_counts counts;
 	uint64_t total; /* bytes, as far as they are known; only the walking thread looks */
@@ -53,8 +55,11 @@ int warm_begin(struct policy_command *c, const struct subject *subject, bool ind
 	pthread_mutex_init(&w->lock, NULL);
 	struct reader_config config = { .cache_folder = mesh->cache_folder,
 					.cache_limit_bytes = mesh->cache_limit_bytes,
-					.keys = { key_get, (void *)mesh } };
+					.keys = { key_get, (void *)mesh },
+					.collects = true };
 	int r = reader_start(&config, c->browse.transfer, &w->reader, e);
+	if (!r && !(w->gift = view_gift_new()))
+		r = err_set(e, -ENOMEM, "no memory");
 	if (!r && !(w->pool = pool_new("warm", THREADS, QUEUED_MAX)))
 		r = err_set(e, -ENOMEM, "cannot start threads");
 	if (r)
@@ -67,6 +72,7 @@ int warm_begin(struct policy_command *c, const struct subject *subject, bool ind
 void warm_end(struct warmer *w, struct warm_counts *ret)
 {
 	pool_free(w->pool); /* waits for what is queued */
+	view_gift_give(w->gift);
 	progress_end(w->progress);
 	if (w->reader)
 		reader_stop(w->reader);
@@ -126,6 +132,8 @@ static void run_job(void *arg)
 	int r = w->indexes ? prepare(j->content, &e) : content_warm(j->content, on_bytes, w, &e);
 	if (!r)
 		r = content_size(j->content, &size);
+	if (!r)
+		view_gift_add(w->gift, j->content);
 	if (w->indexes)
 		progress_add(w->progress, 1);
 	pthread_mutex_lock(&w->lock);
@@ -310,6 +318,16 @@ static int warm_view(struct policy_command *c, const struct mesh_view_subject *v
 	return r;
 }
 
+void warm_counts_add(struct warm_counts *to, const struct warm_counts *n)
+{
+	to->files += n->files;
+	to->bytes += n->bytes;
+	to->denied += n->denied;
+	if (n->failed && !to->failed)
+		memcpy(to->first, n->first, sizeof n->first);
+	to->failed += n->failed;
+}
+
 int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)
 {
 	const struct mesh_config *mesh = c->browse.mesh;
@@ -318,12 +336,7 @@ int warm_views(struct policy_command *c, const struct address *a, bool quiet, st
 	for (size_t i = 0; i < mesh->view_count && !r; i++) {
 		struct warm_counts n = { 0 };
 		r = warm_view(c, &mesh->views[i], a, quiet, &n, e);
-		all.files += n.files;
-		all.bytes += n.bytes;
-		all.denied += n.denied;
-		if (n.failed && !all.failed)
-			memcpy(all.first, n.first, sizeof n.first);
-		all.failed += n.failed;
+		warm_counts_add(&all, &n);
 	}
 	*ret = all;
 	return r;

@@ -26,5 +26,10 @@ void warm_end(struct warmer *w, struct warm_counts *ret);
 
 /* The views of the subjects that `views:` in mesh.yaml names: of what the address names, or (NULL) of every product's newest version. */
 int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e);
+/* The views of `a`, a new version, as those who used the product's version before it would be served it; adds to `ret`.  warm_has_used: is there
+ * anybody, as far as this mesh's records tell? */
+int warm_used(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e);
+bool warm_has_used(const struct mesh_config *mesh, const struct address *a);
+void warm_counts_add(struct warm_counts *to, const struct warm_counts *n);
 
 #endif

@@ -29,6 +29,7 @@ struct backend {
 	int (*list)(struct store *s, const char *prefix, int (*each)(void *, const char *, const struct object_info *), void *arg,
 		    struct err *e);
 	int (*prepare)(struct store *s, struct err *e);
+	bool (*ours)(const struct store *s);    /* NULL: whenever it is writable */
 	bool (*healthy)(const struct store *s); /* NULL: always */
 	void (*free)(struct store *s);          /* what follows the base, and the base's own memory */
 };

@@ -414,6 +414,18 @@ static void file_free(struct store *s)
 	free(s);
 }
 
+static bool file_ours(const struct store *s)
+{
+	const struct file_store *f = (const struct file_store *)s;
+	struct stat st;
+	int root = open(f->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool ours = root >= 0 && !fstatat(root, ".mesh", &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode) &&
+		    (st.st_uid == geteuid() || (geteuid() && !faccessat(root, ".mesh", W_OK | X_OK, AT_EACCESS)));
+	if (root >= 0)
+		close(root);
+	return ours;
+}
+
 static const struct backend file_backend = {
 	.fetch = file_fetch,
 	.get = file_get,
@@ -425,6 +437,7 @@ static const struct backend file_backend = {
 	.delete = file_delete,
 	.list = file_list,
 	.prepare = file_prepare,
+	.ours = file_ours,
 	.free = file_free,
 };
 

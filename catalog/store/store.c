@@ -119,6 +119,11 @@ bool store_writable(const struct store *s)
 	return s->writable;
 }
 
+bool store_ours(const struct store *s)
+{
+	return s->writable && (!s->backend->ours || s->backend->ours(s));
+}
+
 bool store_healthy(const struct store *s)
 {
 	return !s->backend->healthy || s->backend->healthy(s);

@@ -48,6 +48,8 @@ int store_open(struct transfer *t, const char *label, const char *url, const cha
 void store_free(struct store *s); /* no transfer of it may be under way */
 const char *store_url(const struct store *s);
 bool store_writable(const struct store *s);
+/* Writable, and by us as the domain: root does not write unasked into a folder of somebody else, who could lead it anywhere with links. */
+bool store_ours(const struct store *s);
 /* False after several failures in a row until a probe succeeds: callers fail fast instead of parking readers. */
 bool store_healthy(const struct store *s);
 

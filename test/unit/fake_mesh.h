@@ -64,6 +64,10 @@ struct store {
 	_Atomic int fail_code;  /* every answer fails with it */
 	_Atomic int delay_ms;
 	size_t piece;           /* bytes a call of on_data */
+	/* Small objects beside the packs (indexes of views): one, under `object_key`; lock. */
+	bool ours;
+	char object_key[512];
+	struct buf object;
 	/* What it saw. */
 	_Atomic unsigned requests, raised;
 	_Atomic uint64_t bytes;
@@ -459,6 +463,7 @@ static inline void fake_store_free(struct store *s)
 		pthread_join(s->threads[i], NULL);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->wake);
+	buf_free(&s->object);
 	free(s);
 }
 
@@ -493,6 +498,38 @@ void fetch_raise(struct fetch *f, enum fetch_priority priority)
 bool store_healthy(const struct store *s)
 {
 	return !s->unhealthy;
+}
+
+int store_get(struct store *s, const char *key, size_t max_bytes, struct buf *ret, struct object_info *ret_info, struct err *e)
+{
+	(void)max_bytes;
+	(void)ret_info;
+	int r = -ENOENT;
+	pthread_mutex_lock(&s->lock);
+	if (!s->down && !strcmp(s->object_key, key)) {
+		buf_add(ret, s->object.data, s->object.len);
+		r = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r ? err_set(e, r, "fake store: %s", strerror(-r)) : 0;
+}
+
+int store_put(struct store *s, const char *key, const void *bytes, size_t len, enum put_mode mode, struct err *e)
+{
+	pthread_mutex_lock(&s->lock);
+	bool there = !strcmp(s->object_key, key) && mode == PUT_EXCLUSIVE;
+	if (!there) {
+		snprintf(s->object_key, sizeof s->object_key, "%s", key);
+		buf_clear(&s->object);
+		buf_add(&s->object, bytes, len);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return there ? err_set(e, -EEXIST, "fake store: it exists") : 0;
+}
+
+bool store_ours(const struct store *s)
+{
+	return s->ours;
 }
 
 struct store *domain_store(struct domain *d)
