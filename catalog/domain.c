@@ -58,10 +58,10 @@ static int make_folders(struct domain *d, struct err *e)
 
 /* -- a cache that cannot be written ---------------------------------------------------------- */
 
-/* Does a disk that is full, broken or not ours say so? */
+/* Does a disk that is full, broken, not ours or not there (a home that cannot be made) say so? */
 static bool spare_error(int code)
 {
-	return code == -ENOSPC || code == -EDQUOT || code == -EROFS || code == -EACCES || code == -EPERM || code == -EIO;
+	return code == -ENOENT || code == -ENOTDIR || code == -ENOSPC || code == -EDQUOT || code == -EROFS || code == -EACCES || code == -EPERM || code == -EIO;
 }
 
 static char *spare_folder(struct domain *d)

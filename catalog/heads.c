@@ -111,7 +111,7 @@ static int read_head(struct store *s, const char *key, const char *domain, struc
 		r = head_parse(name, text.data ? text.data : "", text.len, &h, e);
 	buf_free(&text);
 	if (!r && strcmp(h.domain, domain) != 0)
-		r = err_set(e, -EBADMSG, "%s: the store holds the catalog of another domain ('%s'); check its URL in mesh.yaml", name, h.domain);
+		r = err_set_kind(e, ERR_FAIL, -EBADMSG, "%s: the store holds the catalog of another domain ('%s'); check its URL in mesh.yaml", name, h.domain);
 	if (!r)
 		*ret = h;
 	return r;

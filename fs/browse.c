@@ -283,6 +283,14 @@ int browse_version(const struct browse *b, struct browse_domain *d, const struct
 	return r;
 }
 
+int browse_served(const char *domain, const char *product, const struct version_info *version, struct err *e)
+{
+	if (version->status != VERSION_WITHDRAWN)
+		return 0;
+	return err_set(e, -ENOENT, "%s/%s/%s: withdrawn: %s", domain, product, version->version,
+		       version->withdrawn_reason ? version->withdrawn_reason : "no reason was given");
+}
+
 /* -- output -------------------------------------------------------------------------------- */
 
 void browse_print(struct buf *out)
@@ -296,4 +304,15 @@ void browse_add_safe(struct buf *out, const char *text)
 	char *safe = text_printable(text, strlen(text));
 	buf_adds(out, safe ? safe : "?");
 	free(safe);
+}
+
+void browse_add_titled(struct buf *out, int width, const char *name, const char *title)
+{
+	bool titled = title && *title;
+	buf_addf(out, "%-*s", titled ? width : 0, name);
+	if (titled) {
+		buf_adds(out, "  ");
+		browse_add_safe(out, title);
+	}
+	buf_addc(out, '\n');
 }

@@ -46,6 +46,8 @@ bool browse_sees(const struct browse *b, struct browse_domain *d, const char *pr
  * a selector picks, is the newest that he may see. */
 int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e);
 int browse_version(const struct browse *b, struct browse_domain *d, const struct address *a, struct version_info *ret, struct err *e);
+/* -ENOENT, with the reason that was given, for a version that was withdrawn; else 0. */
+int browse_served(const char *domain, const char *product, const struct version_info *version, struct err *e);
 /* The contract of a version as the caller may see it; NULL when there is none. */
 int browse_contract(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
 		    struct contract **ret, struct err *e);
@@ -54,5 +56,7 @@ int browse_contract(const struct browse *b, struct browse_domain *d, const char 
 void browse_print(struct buf *out);
 /* `text` so that it can neither drive a terminal nor break a line. */
 void browse_add_safe(struct buf *out, const char *text);
+/* The end of a line: `name`, in a column of `width` when a title (may be NULL) follows it. */
+void browse_add_titled(struct buf *out, int width, const char *name, const char *title);
 
 #endif

@@ -109,7 +109,7 @@ static int prune(struct cache *c, const char *to, bool json, bool quiet, struct 
 	text_size(freed, size);
 	print_counts(json, "freed", freed, "blobs", blobs);
 	if (!json && !quiet)
-		printf("freed %s in %llu blobs\n", size, (unsigned long long)blobs);
+		printf("freed %s (%llu object%s)\n", size, (unsigned long long)blobs, blobs == 1 ? "" : "s");
 	return 0;
 }
 

@@ -61,7 +61,7 @@ static void print_report(const struct gc_output *out, const char *domain, const 
 	text_size(r->deleted_bytes, deleted);
 	text_size(r->waiting_bytes, waiting);
 	printf("%s: %s%llu condemned (%s), %llu deleted (%s), %llu wait for the end of their grace (%s)\n", domain,
-	       out->dry_run ? "would be " : "", (unsigned long long)r->condemned, condemned, (unsigned long long)r->deleted, deleted,
+	       out->dry_run ? "nothing done; it would be: " : "", (unsigned long long)r->condemned, condemned, (unsigned long long)r->deleted, deleted,
 	       (unsigned long long)r->waiting, waiting);
 }
 

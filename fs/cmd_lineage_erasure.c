@@ -349,7 +349,7 @@ int lineage_verb_erasure(const struct invocation *inv, int argc, char **argv, in
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1 || !text)
-		return options_wrong(e, "lineage", "lineage erasure-report: wants one address and --where EXPR");
+		return options_wrong(e, "lineage erasure-report", "lineage erasure-report: wants one address and --where EXPR");
 	struct lineage_question q = { 0 };
 	struct where_answer a = { 0 };
 	struct expr *where = NULL;

@@ -167,13 +167,13 @@ static int check_words(const struct export *x, int words, struct err *e)
 	for (size_t i = 0; i < 4 && x->format; i++)
 		known |= !strcmp(x->format, formats[i]);
 	if (!known)
-		return options_wrong(e, "lineage", "lineage export: wants --format openlineage, dot, svg or json");
+		return options_wrong(e, "lineage export", "lineage export: wants --format openlineage, dot, svg or json");
 	if (x->to && (strcmp(x->format, "openlineage") != 0 || words || x->run || x->output))
-		return options_wrong(e, "lineage", "lineage export: --to sends the OpenLineage events of all runs; it goes with nothing else");
+		return options_wrong(e, "lineage export", "lineage export: --to sends the OpenLineage events of all runs; it goes with nothing else");
 	if (words > 1 || (words && x->run))
-		return options_wrong(e, "lineage", "lineage export: one address or one --run, not both");
+		return options_wrong(e, "lineage export", "lineage export: one address or one --run, not both");
 	if (words && !strcmp(x->format, "openlineage"))
-		return options_wrong(e, "lineage", "lineage export: OpenLineage events are of runs; give --run or nothing");
+		return options_wrong(e, "lineage export", "lineage export: OpenLineage events are of runs; give --run or nothing");
 	return 0;
 }
 

@@ -150,6 +150,8 @@ static int index_records(struct find *f)
 static int ask_about(struct find *f, const char *path)
 {
 	struct row_prints_config config = { .path = path, .header = true, .column = is_asked, .each = on_asked, .arg = f };
+	if (access(path, R_OK))
+		return err_set(f->e, -errno, "%s: %s", path, errno == ENOENT ? "no such file" : strerror(errno));
 	int r = row_prints_new(&config, &f->asked);
 	if (r)
 		return err_set(f->e, r, r == -EOPNOTSUPP ? "%s: only CSV, TSV, PSV and JSONL files are read" : "%s: out of memory", path);
@@ -605,7 +607,7 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1)
-		return options_wrong(e, "lineage", "lineage find: wants one file");
+		return options_wrong(e, "lineage find", "lineage find: wants one file");
 	f.by_key = map_new();
 	f.names = map_new();
 	f.texts = map_new();

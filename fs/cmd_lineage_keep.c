@@ -128,7 +128,7 @@ int lineage_verb_prune(const struct invocation *inv, int argc, char **argv, int 
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words || !before || clock_parse(before, &before_ns))
-		return options_wrong(e, "lineage", "lineage prune: wants --before DATE, such as 2026-01-31");
+		return options_wrong(e, "lineage prune", "lineage prune: wants --before DATE, such as 2026-01-31");
 	struct mesh_config *mesh = NULL;
 	struct lineage *l = NULL;
 	r = mesh_open(inv->mesh_path, &mesh, e);

@@ -243,7 +243,7 @@ int lineage_verb_replay(const struct invocation *inv, int argc, char **argv, int
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1)
-		return options_wrong(e, "lineage", "lineage replay: wants one run");
+		return options_wrong(e, "lineage replay", "lineage replay: wants one run");
 	r = lineage_question_open(inv, NULL, true, &x.q, e);
 	if (!r)
 		r = replay(&x, argv[0]);

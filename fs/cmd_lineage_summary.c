@@ -253,7 +253,7 @@ int lineage_verb_summary(const struct invocation *inv, int argc, char **argv, in
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1)
-		return options_wrong(e, "lineage", "lineage summary: wants one run, version or output");
+		return options_wrong(e, "lineage summary", "lineage summary: wants one run, version or output");
 	struct lineage_question q = { 0 };
 	r = lineage_question_open(inv, argv[0], false, &q, e);
 	if (!r)

@@ -141,7 +141,7 @@ int lineage_verb_trace(const struct invocation *inv, int argc, char **argv, int 
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1 || !text)
-		return options_wrong(e, "lineage", "lineage trace: wants one address and --where EXPR");
+		return options_wrong(e, "lineage trace", "lineage trace: wants one address and --where EXPR");
 	struct lineage_question q = { 0 };
 	struct where_answer a = { 0 };
 	struct expr *where = NULL;

@@ -211,9 +211,7 @@ static int list_files(struct listing *l, const struct address *a, struct err *e)
 	int r = browse_version(l->b, l->d, a, &v, e);
 	if (r)
 		return r;
-	if (v.status == VERSION_WITHDRAWN)
-		r = err_set(e, -ENOENT, "%s/%s/%s: withdrawn: %s", a->domain, a->product, v.version,
-			    v.withdrawn_reason ? v.withdrawn_reason : "no reason was given");
+	r = browse_served(a->domain, a->product, &v, e);
 	if (!r)
 		r = domain_manifest(l->d->domain, a->product, &v, &l->manifest, e);
 	if (!r) {

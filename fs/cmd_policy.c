@@ -111,7 +111,7 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words)
-		return options_wrong(e, "policy", "policy %s wants no '%s'", apply ? "apply" : "check", argv[0]);
+		return options_wrong(e, apply ? "policy apply" : "policy check", "policy %s wants no '%s'", apply ? "apply" : "check", argv[0]);
 	struct policy_command c;
 	r = policy_command_open(inv, &c, e);
 	if (r)

@@ -159,7 +159,7 @@ int policy_verb_diff(const struct invocation *inv, int argc, char **argv, int *r
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 2)
-		return options_wrong(e, "policy", "policy diff wants two policies: OLD NEW");
+		return options_wrong(e, "policy diff", "policy diff wants two policies: OLD NEW");
 	r = diff(inv, argv[0], argv[1], &l, e);
 	if (r)
 		return r;

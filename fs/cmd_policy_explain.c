@@ -64,7 +64,7 @@ static int read_as(struct person *p, const char *as, bool *ret_groups, struct er
 	for (char *part = strtok_r(p->as, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
 		char *value = strchr(part, '=');
 		if (!value || !value[1])
-			return options_wrong(e, "policy", "--as wants user=U,group=G,purpose=P,run=R, not '%s'", part);
+			return options_wrong(e, "policy explain", "--as wants user=U,group=G,purpose=P,run=R, not '%s'", part);
 		*value++ = '\0';
 		if (!strcmp(part, "user")) {
 			p->s.user = value;
@@ -82,7 +82,7 @@ static int read_as(struct person *p, const char *as, bool *ret_groups, struct er
 			p->s.uid = (uid_t)strtoul(value, NULL, 10);
 		} else {
 			const char *near = text_nearest(part, names, 6);
-			return options_wrong(e, "policy", near ? "--as knows no '%s'; did you mean '%s'?" : "--as knows no '%s'", part, near);
+			return options_wrong(e, "policy explain", near ? "--as knows no '%s'; did you mean '%s'?" : "--as knows no '%s'", part, near);
 		}
 	}
 	return 0;
@@ -180,30 +180,43 @@ static int decide_file(struct verdict *v, const char *path, uint64_t size, struc
 struct walk {
 	struct verdict *v;
 	struct err *e;
+	const char *below; /* "" for all; else a folder or file */
+	size_t below_len;
+	bool found;
 	int code;
 };
 
 static int each_entry(void *arg, const struct manifest_entry *entry, const char *path)
 {
 	struct walk *w = arg;
+	if (w->below_len && (strncmp(path, w->below, w->below_len) != 0 || (path[w->below_len] && path[w->below_len] != '/')))
+		return 0;
+	w->found = true;
 	if (entry->kind == ENTRY_FILE)
 		w->code = decide_file(w->v, path, entry->size, w->e);
 	return w->code;
 }
 
-static int decide_all(struct verdict *v, struct loaded_version *lv, struct err *e)
+/* All files of the version, or those at or beneath `below`. */
+static int decide_all(struct verdict *v, struct loaded_version *lv, const char *below, struct err *e)
 {
 	struct manifest *m = NULL;
-	struct walk w = { v, e, 0 };
+	struct walk w = { .v = v, .e = e, .below = below, .below_len = strlen(below) };
+	while (w.below_len && below[w.below_len - 1] == '/')
+		w.below_len--;
 	v->outcome = version_decision_outcome(v->d);
 	int r = domain_manifest(lv->domain->domain, lv->facts.product, &lv->info, &m, e);
+	if (r && w.below_len) /* its data may be gone, or its store be down: the name alone decides nearly everything */
+		return decide_file(v, below, 0, e);
 	if (r)
 		return r;
 	r = manifest_walk(m, each_entry, &w);
 	manifest_unref(m);
 	if (w.code)
 		return w.code;
-	return r < 0 ? err_set(e, r, "the manifest cannot be read: %s", strerror(-r)) : 0;
+	if (r < 0)
+		return err_set(e, r, "the manifest cannot be read: %s", strerror(-r));
+	return w.found || !w.below_len ? 0 : err_set(e, -ENOENT, "%s/%s/%s/%s: no such file", lv->facts.domain, lv->facts.product, lv->facts.version, below);
 }
 
 static void verdict_fini(struct verdict *v)
@@ -307,7 +320,7 @@ static int explain(struct policy_command *c, const struct address *a, const stru
 	char *address = text_format("%s/%s/%s%s%s", lv.facts.domain, lv.facts.product, lv.facts.version, a->path[0] ? "/" : "", a->path);
 	r = address ? policy_decide_version(c->policy, &p->s, &lv.facts, clock_now_ns(), &v.d, e) : err_set(e, -ENOMEM, "out of memory");
 	if (!r)
-		r = a->path[0] ? decide_file(&v, a->path, 0, e) : decide_all(&v, &lv, e);
+		r = decide_all(&v, &lv, a->path, e);
 	if (!r && json)
 		print_json(address, p, &v);
 	else if (!r)
@@ -335,10 +348,10 @@ int policy_verb_explain(const struct invocation *inv, int argc, char **argv, str
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1)
-		return options_wrong(e, "policy", "policy explain wants one address");
+		return options_wrong(e, "policy explain", "policy explain wants one address");
 	r = address_parse(argv[0], &a, e);
 	if (!r && !a.product[0])
-		r = options_wrong(e, "policy", "policy explain wants the address of a product, version or file, not of a domain");
+		r = options_wrong(e, "policy explain", "policy explain wants the address of a product, version or file, not of a domain");
 	if (!r)
 		r = read_person(&p, as, e);
 	if (!r && !(r = policy_command_open(inv, &c, e))) {

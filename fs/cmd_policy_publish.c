@@ -44,7 +44,7 @@ static int add_file(struct publishing *p, const char *path, struct err *e)
 	const char *name = base_name(path);
 	for (size_t i = 0; i < p->files.count; i++)
 		if (!strcmp(p->files.items[i].name, name))
-			return options_wrong(e, "policy", "two files are called %s", name);
+			return options_wrong(e, "policy publish", "two files are called %s", name);
 	int r = io_read_file(path, POLICY_BYTES_MAX, &text, e);
 	if (r)
 		return r;
@@ -180,7 +180,7 @@ int policy_verb_publish(const struct invocation *inv, int argc, char **argv, str
 			      "Publishes a domain's own rules with its catalog: they bind everywhere, and in that domain only.", specs, 2, false, argc,
 			      argv, &words, e);
 	if (!r && (words < 1 || (words < 2 && !p->removed.count)))
-		r = options_wrong(e, "policy", "policy publish wants a domain and its policy files");
+		r = options_wrong(e, "policy publish", "policy publish wants a domain and its policy files");
 	if (!r)
 		r = publish(inv, p, argv[0], argv + 1, words - 1, e);
 	policy_sources_free(&p->files);

@@ -106,7 +106,7 @@ int policy_verb_test(const struct invocation *inv, int argc, char **argv, struct
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words)
-		return options_wrong(e, "policy", "policy test wants no '%s'", argv[0]);
+		return options_wrong(e, "policy test", "policy test wants no '%s'", argv[0]);
 	r = policy_command_open(inv, &c, e);
 	if (r)
 		return r;

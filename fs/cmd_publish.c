@@ -21,6 +21,7 @@
 
 struct words {
 	const char *bump, *contract, *onto, *failures;
+	struct address onto_address; /* when --onto was given as one */
 	bool in_place, dry_run, json;
 	const char *const *sources;
 	size_t source_count;
@@ -34,6 +35,21 @@ static int check_address(const struct words *w, const struct address *a, struct 
 		return options_wrong(e, "publish", "%s/%s: which version? Add /1.2.0, or --bump patch|minor|major", a->domain, a->product);
 	if (*a->version && w->bump)
 		return options_wrong(e, "publish", "give a version or --bump, not both");
+	return 0;
+}
+
+/* --onto is a version of the same product; its whole address may be given too. */
+static int check_onto(struct words *w, const struct address *a, struct err *e)
+{
+	struct address *onto = &w->onto_address;
+	if (!w->onto || !strchr(w->onto, '/'))
+		return 0;
+	int r = address_parse(w->onto, onto, e);
+	if (r)
+		return r;
+	if (strcmp(onto->domain, a->domain) != 0 || strcmp(onto->product, a->product) != 0 || !*onto->version || *onto->path)
+		return options_wrong(e, "publish", "--onto %s: wants a version of %s/%s", w->onto, a->domain, a->product);
+	w->onto = onto->version;
 	return 0;
 }
 
@@ -185,6 +201,8 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 	r = address_parse(argv[0], &a, e);
 	if (!r)
 		r = check_address(&w, &a, e);
+	if (!r)
+		r = check_onto(&w, &a, e);
 	if (!r)
 		r = parse_bump(w.bump, &o.bump, e);
 	if (!r && w.failures && !*w.failures)

@@ -57,9 +57,8 @@ static void print(const struct found *f, bool json, struct buf *out)
 {
 	struct json j;
 	if (!json) {
-		buf_addf(out, "%7.2f  %-40s  ", f->score, f->address);
-		browse_add_safe(out, f->title ? f->title : "");
-		buf_addc(out, '\n');
+		buf_addf(out, "%7.2f  ", f->score);
+		browse_add_titled(out, 40, f->address, f->title);
 		return;
 	}
 	json_start(&j, out);

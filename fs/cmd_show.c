@@ -52,7 +52,10 @@ static void field_size(struct show *s, const char *key, uint64_t bytes)
 		return;
 	}
 	text_size(bytes, text);
-	buf_addf(&s->out, "%-13s %s (%" PRIu64 " bytes)\n", key, text, bytes);
+	buf_addf(&s->out, "%-13s %s", key, text);
+	if (bytes >= 1024)
+		buf_addf(&s->out, " (%" PRIu64 " bytes)", bytes);
+	buf_addc(&s->out, '\n');
 }
 
 static void field_time(struct show *s, const char *key, int64_t when_ns)
@@ -214,9 +217,8 @@ static int show_product_line(void *arg, const struct product_info *p)
 	}
 	if (!s->listed++)
 		buf_adds(&s->out, "\nproducts\n");
-	buf_addf(&s->out, "  %-30s %-12s ", p->name, p->latest ? p->latest : "withdrawn");
-	browse_add_safe(&s->out, p->title ? p->title : "");
-	buf_addc(&s->out, '\n');
+	buf_addf(&s->out, "  %-30s ", p->name);
+	browse_add_titled(&s->out, 12, p->latest ? p->latest : "withdrawn", p->title);
 	return 0;
 }
 
@@ -380,13 +382,10 @@ static int show(struct show *s, const struct address *a, struct err *e)
 	int r = browse_version(s->b, s->d, a, &v, e);
 	if (r)
 		return r;
-	if (*a->path && v.status == VERSION_WITHDRAWN)
-		r = err_set(e, -ENOENT, "%s/%s/%s: withdrawn: %s", a->domain, a->product, v.version,
-			    v.withdrawn_reason ? v.withdrawn_reason : "no reason was given");
-	else if (*a->path)
-		r = show_entry(s, a, &v, e);
-	else
+	if (!*a->path)
 		show_version(s, a->product, &v);
+	else if (!(r = browse_served(a->domain, a->product, &v, e)))
+		r = show_entry(s, a, &v, e);
 	version_info_fini(&v);
 	return r;
 }

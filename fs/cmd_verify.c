@@ -2,6 +2,7 @@
 #include "catalog/base/json.h"
 #include "catalog/base/text.h"
 #include "catalog/verify.h"
+#include "fs/browse.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
 
@@ -78,7 +79,8 @@ static void print_version(struct verification *v, const char *version, const str
 	} else if (!v->quiet) {
 		char size[TEXT_SIZE_MAX];
 		text_size(c->bytes, size);
-		printf("%s: %s (%llu files, %s)\n", buf_text(&address), c->problems ? "BROKEN" : "ok", (unsigned long long)c->files, size);
+		printf("%s: %s (%llu file%s, %s)\n", buf_text(&address), c->problems ? "BROKEN" : "ok", (unsigned long long)c->files,
+		       c->files == 1 ? "" : "s", size);
 	}
 	buf_free(&b);
 	buf_free(&address);
@@ -143,9 +145,8 @@ static int check_domain(struct verification *v, bool count_only)
 	int r = snapshot_version(v->snapshot, a->product, a->version, &info);
 	if (r)
 		return err_set(v->e, r, "%s/%s/%s: there is no such version", a->domain, a->product, a->version);
-	if (info.status == VERSION_WITHDRAWN)
-		r = err_set(v->e, -ENOENT, "%s/%s/%s: was withdrawn", a->domain, a->product, a->version);
-	else
+	r = browse_served(a->domain, a->product, &info, v->e);
+	if (!r)
 		r = count_only ? count_version(v, &info) : check_version(v, &info);
 	version_info_fini(&info);
 	return r;

@@ -10,8 +10,7 @@
 #include <string.h>
 
 struct withdrawal {
-	const struct address *address;
-	struct semver number;
+	struct address *address; /* its version may be a selector until it is looked up, once: a race must not move it on */
 	const char *reason;
 	bool already;
 };
@@ -19,16 +18,18 @@ struct withdrawal {
 static int edit(void *arg, struct snapshot_edit *x, struct err *e)
 {
 	struct withdrawal *w = arg;
-	const struct address *a = w->address;
+	struct address *a = w->address;
 	struct snapshot *base = snapshot_edit_base(x);
 	struct version_info v;
 	int r = base ? snapshot_version(base, a->product, a->version, &v) : -ENOENT;
 	if (r)
 		return err_set(e, r, "%s/%s/%s: there is no such version; 'meshfs ls %s/%s' shows what there is", a->domain, a->product,
 			       a->version, a->domain, a->product);
+	struct semver number = v.number;
 	w->already = v.status == VERSION_WITHDRAWN;
+	semver_format(&number, a->version);
 	version_info_fini(&v);
-	return w->already ? 1 : snapshot_edit_withdraw(x, a->product, &w->number, w->reason, e);
+	return w->already ? 1 : snapshot_edit_withdraw(x, a->product, &number, w->reason, e);
 }
 
 static void print_result(const struct withdrawal *w, uint64_t generation, bool as_json)
@@ -77,8 +78,8 @@ int cmd_withdraw(const struct invocation *inv, int argc, char **argv, int *ret_s
 	r = address_parse(argv[0], &a, e);
 	if (r)
 		return r;
-	if (*a.path || semver_parse(a.version, &w.number))
-		return options_wrong(e, "withdraw", "%s: withdraw wants an exact version, for example sales/orders/1.2.0", argv[0]);
+	if (*a.path || !*a.version)
+		return options_wrong(e, "withdraw", "%s: withdraw wants a version, for example sales/orders/1.2.0", argv[0]);
 	r = domain_command_open(inv, a.domain, &c, e);
 	if (r)
 		return r;

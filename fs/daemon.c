@@ -45,6 +45,14 @@ static void end_child(int sig)
 	raise(sig);
 }
 
+/* A lock or the end of a pipe that the caller left open must not last as long as the mount does. */
+static void close_inherited(int keep)
+{
+	if (keep > 3)
+		close_range(3, (unsigned)keep - 1, 0);
+	close_range((unsigned)keep + 1, ~0u, 0);
+}
+
 int daemon_fork(bool foreground, struct daemon **ret, struct err *e)
 {
 	int ends[2] = { -1, -1 };
@@ -74,8 +82,8 @@ int daemon_fork(bool foreground, struct daemon **ret, struct err *e)
 		signal(SIGTERM, end_child);
 		return wait_ready(ends[0], child, e);
 	}
-	close(ends[0]);
 	d->pipe = ends[1];
+	close_inherited(d->pipe);
 	setsid();
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,21 +54,31 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-int main(int argc, char **argv)
+/* Writes what is buffered.  Did some of the output not arrive, now or earlier?  A reader that has enough (`| head`) is no failure. */
+static bool output_lost(void)
 {
-	struct invocation inv = { NULL, false, false };
-	open_standard_descriptors();
-	signal(SIGPIPE, SIG_IGN);
-	if (argc && mount_helper_named(argv[0]))
-		return mount_helper_main(argc, argv);
+	struct pollfd out = { .fd = STDOUT_FILENO };
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return false;
+	if (errno == EPIPE || (poll(&out, 1, 0) > 0 && (out.revents & POLLERR)))
+		return false;
+	fprintf(stderr, "meshfs: cannot write the output%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+	return true;
+}
+
+/* What stands before the command.  Returns its place in argv, or 0 with the exit status in *ret_status. */
+static int read_globals(int argc, char **argv, struct invocation *inv, int *ret_status)
+{
 	int i = 1;
+	*ret_status = 0;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "-m") && i + 1 < argc) {
-			inv.mesh_path = argv[++i];
+			inv->mesh_path = argv[++i];
 		} else if (!strcmp(argv[i], "-q")) {
-			inv.quiet = true;
+			inv->quiet = true;
 		} else if (!strcmp(argv[i], "-v")) {
-			inv.verbose = true;
+			inv->verbose = true;
 		} else if (!strcmp(argv[i], "--version")) {
 			printf("meshfs %s\n", MESHFS_VERSION);
 			return 0;
@@ -77,29 +88,61 @@ int main(int argc, char **argv)
 		} else {
 			fprintf(stderr, "meshfs: %s: %s; see 'meshfs --help'\n", argv[i],
 				!strcmp(argv[i], "-m") ? "wants the path of a mesh file" : "unknown option");
-			return ERR_PARSE;
+			*ret_status = ERR_PARSE;
+			return 0;
 		}
 	}
-	if (i == argc) {
-		usage(stderr);
-		return ERR_PARSE;
-	}
+	if (i < argc)
+		return i;
+	usage(stderr);
+	*ret_status = ERR_PARSE;
+	return 0;
+}
+
+static int run_command(const struct command *command, const struct invocation *inv, int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	int status = -1;
+	int r = command->run(inv, argc, argv, &status, &e);
+	if (r && !e.code)
+		err_set(&e, r, "%s: %s", command->name, strerror(-r));
+	if (r)
+		fprintf(stderr, "meshfs: %s\n", e.text);
+	return status >= 0 ? status : r ? err_exit_status(&e) : 0;
+}
+
+/* `help COMMAND …` is `COMMAND … --help`: "help" leaves argv, and its last place is for the option. */
+static bool wants_help(int argc, char **argv)
+{
+	static char option[] = "--help";
+	if (strcmp(argv[0], "help") != 0 || argc < 2)
+		return false;
+	memmove(argv, argv + 1, (size_t)(argc - 1) * sizeof *argv);
+	argv[argc - 1] = option;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct invocation inv = { NULL, false, false };
+	int status;
+	open_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	if (argc && mount_helper_named(argv[0]))
+		return mount_helper_main(argc, argv);
+	int at = read_globals(argc, argv, &inv, &status);
+	if (!at)
+		return output_lost() ? ERR_FAIL : status;
 	log_set_level(inv.verbose ? LOG_DEBUG : inv.quiet ? LOG_ERROR : LOG_WARN);
-	for (size_t c = 0; c < COMMAND_COUNT; c++) {
-		if (strcmp(commands[c].name, argv[i]) != 0)
-			continue;
-		struct err e = ERR_INIT;
-		int status = -1;
-		int r = commands[c].run(&inv, argc - i, argv + i, &status, &e);
-		if (r && !e.code)
-			err_set(&e, r, "%s: %s", argv[i], strerror(-r));
-		if (r)
-			fprintf(stderr, "meshfs: %s\n", e.text);
-		if (fflush(stdout) && !r && errno != EPIPE) {
-			fprintf(stderr, "meshfs: cannot write the output: %s\n", strerror(errno));
-			return ERR_FAIL;
-		}
-		return status >= 0 ? status : r ? err_exit_status(&e) : 0;
+	if (!wants_help(argc - at, argv + at) && !strcmp(argv[at], "help")) {
+		usage(stdout);
+		return output_lost() ? ERR_FAIL : 0;
 	}
-	return unknown_command(argv[i]);
+	for (size_t c = 0; c < COMMAND_COUNT; c++) {
+		if (strcmp(commands[c].name, argv[at]) != 0)
+			continue;
+		status = run_command(&commands[c], &inv, argc - at, argv + at);
+		return output_lost() && !status ? ERR_FAIL : status;
+	}
+	return unknown_command(argv[at]);
 }

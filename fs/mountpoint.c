@@ -168,8 +168,15 @@ int mountpoint_resolve(const char *path, char **ret, struct err *e)
 	if (*ret)
 		return 0;
 	if (errno == ENOENT)
-		return err_set_kind(e, ERR_FAIL, -ENOENT, "%s: no such folder; make it first: mkdir -p %s", path, path);
+		return err_set_kind(e, ERR_FAIL, -ENOENT, "%s: no such folder", path);
 	return err_set(e, -errno, "%s: %s", path, strerror(errno));
+}
+
+/* What fusermount3 asks of a mount point, which it refuses in words of its own. */
+static bool may_mount_on(const char *path, const struct stat *st)
+{
+	uid_t user = geteuid();
+	return user == 0 || (access(path, W_OK) == 0 && (!(st->st_mode & S_ISVTX) || st->st_uid == user));
 }
 
 int mountpoint_prepare(const char *path, bool over, char **ret, struct err *e)
@@ -178,6 +185,8 @@ int mountpoint_prepare(const char *path, bool over, char **ret, struct err *e)
 	struct mount_entry entry;
 	char *real = NULL;
 	int r = mountpoint_resolve(path, &real, e);
+	if (r == -ENOENT)
+		return err_set_kind(e, ERR_FAIL, r, "%s: no such folder; make it first: mkdir -p %s", path, path);
 	if (r)
 		return r;
 	r = mend(real, e);
@@ -187,6 +196,8 @@ int mountpoint_prepare(const char *path, bool over, char **ret, struct err *e)
 		r = err_set(e, -ENOTDIR, "%s: is not a folder", path);
 	else if (!r && !mountpoint_find(real, &entry) && entry.ours)
 		r = err_set(e, -EBUSY, "%s: %s is mounted here already; 'meshfs umount %s' first", path, entry.source, path);
+	else if (!r && !may_mount_on(real, &st))
+		r = err_set(e, -EACCES, "%s: only a folder of your own, in which you may write, can be mounted on; choose another one", path);
 	else if (!r && !over && !is_empty(real))
 		r = err_set(e, -ENOTEMPTY, "%s: is not empty; mount on an empty folder, or say --over to hide what is in it", path);
 	if (r)

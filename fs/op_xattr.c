@@ -101,6 +101,8 @@ static int xattr_value(struct session *s, const struct place *p, const char *nam
 	struct manifest *m = NULL;
 	struct face face = { 0 };
 	struct subject_file f = { s, p, "", NULL };
+	if (p->entry.kind == ENTRY_SYMLINK) /* the kernel gives none of their user.* attributes: a name listed could not be read */
+		return name ? -ENODATA : 0;
 	int r = 0;
 	/* The folder of a version is told of without its manifest: `ls -l` of a product asks for each. */
 	if (p->entry.row != MANIFEST_ROOT && !(r = slot_manifest(p->slot, &m)))

@@ -34,6 +34,17 @@ static const struct option_spec *find(const struct option_spec *specs, size_t co
 	return NULL;
 }
 
+/* The command's words: "policy explain" of "policy explain ADDRESS [--as …]". */
+static void command_words(const char *usage, char *ret, size_t size)
+{
+	size_t len = 0;
+	for (size_t n; (n = strspn(usage + len, "abcdefghijklmnopqrstuvwxyz-")) > 0 && (!usage[len + n] || usage[len + n] == ' ');)
+		len += n + (usage[len + n] == ' ');
+	while (len && usage[len - 1] == ' ')
+		len--;
+	snprintf(ret, size, "%.*s", (int)len, usage);
+}
+
 static int unknown(const char *usage, const char *word, const struct option_spec *specs, size_t count, struct err *e)
 {
 	const char *names[64];
@@ -42,7 +53,9 @@ static int unknown(const char *usage, const char *word, const struct option_spec
 		names[n] = specs[n].name;
 	const char *near = text_nearest(word, names, n);
 	char verb[64];
-	snprintf(verb, sizeof verb, "%.*s", (int)strcspn(usage, " ["), usage);
+	command_words(usage, verb, sizeof verb);
+	if (strlen(word) == 2 && strchr("mqv", word[1]))
+		return options_wrong(e, verb, "%s: stands before the command: meshfs %s%s %s …", word, word, word[1] == 'm' ? " MESH" : "", verb);
 	if (near)
 		return options_wrong(e, verb, "%s: unknown option (did you mean %s?)", word, near);
 	return options_wrong(e, verb, "%s: unknown option", word);

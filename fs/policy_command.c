@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 int policy_command_open(const struct invocation *inv, struct policy_command *ret, struct err *e)
@@ -57,16 +58,24 @@ int policy_command_version(struct policy_command *c, const char *domain, const c
 	for (size_t i = 0; i < c->browse.count; i++)
 		if (!strcmp(c->browse.domains[i].config->name, domain))
 			v.domain = &c->browse.domains[i];
-	if (!v.domain || !v.domain->snapshot)
-		return err_set(e, -ENOENT, v.domain ? "domain %s was never reached" : "the mesh has no domain %s", domain);
-	int r = snapshot_product(v.domain->snapshot, product, &v.product);
+	if (!v.domain) {
+		const struct mesh_domain *none;
+		return mesh_domain_get(c->browse.mesh, domain, &none, e);
+	}
+	if (!v.domain->snapshot)
+		return err_set(e, -ENOENT, "domain %s was never reached", domain);
+	struct address a = { .path = "" };
+	snprintf(a.domain, sizeof a.domain, "%s", domain);
+	snprintf(a.product, sizeof a.product, "%s", product);
+	snprintf(a.version, sizeof a.version, "%s", version[0] ? version : "latest");
+	int r = browse_product(&c->browse, v.domain, product, &v.product, e);
 	if (!r)
-		r = snapshot_version(v.domain->snapshot, product, version[0] ? version : "latest", &v.info);
+		r = browse_version(&c->browse, v.domain, &a, &v.info, e);
 	if (!r && !browse_sees(&c->browse, v.domain, product, &v.info, NULL))
-		r = -ENOENT;
+		r = err_set(e, -ENOENT, "%s/%s/%s: no such version", domain, product, a.version);
 	if (r) {
 		loaded_version_free(&v);
-		return err_set(e, r, "there is no %s/%s/%s", domain, product, version[0] ? version : "latest");
+		return r;
 	}
 	version_facts_of(v.domain->config->name, v.product.name, &v.info, NULL, &v.facts);
 	r = read_contract(&v, e);

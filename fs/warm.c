@@ -229,7 +229,9 @@ static int warm_version(struct warmer *w, const char *domain, const char *produc
 	for (size_t n = below ? strlen(below) : 0; n && below[n - 1] == '/';)
 		below[--n] = '\0';
 	k.below = below;
-	r = below ? policy_decide_version(w->c->policy, w->subject, &v.facts, clock_now_ns(), &k.decision, e) : err_set(e, -ENOMEM, "no memory");
+	r = browse_served(domain, product, &v.info, e);
+	if (!r)
+		r = below ? policy_decide_version(w->c->policy, w->subject, &v.facts, clock_now_ns(), &k.decision, e) : err_set(e, -ENOMEM, "no memory");
 	if (!r)
 		r = domain_manifest(v.domain->domain, product, &v.info, &k.manifest, e);
 	if (!r) {

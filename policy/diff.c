@@ -166,7 +166,7 @@ static int compare(struct diff *x, const struct world *w, const char *path, cons
 	if (rank(a->outcome))
 		return 0;
 	int r = compare_rows(x, w, path, s, a->transform ? a->transform->filter : NULL, b->transform ? b->transform->filter : NULL);
-	const struct contract_object *o = contract_object_for(w->facts.contract, path);
+	const struct contract_object *o = w->facts.contract ? contract_object_for(w->facts.contract, path) : NULL;
 	for (size_t i = 0; o && i < o->column_count && !r; i++)
 		r = compare_column(x, w, path, s, a->transform, b->transform, o->columns[i].name);
 	return r ? r : compare_column(x, w, path, s, a->transform, b->transform, NULL);

@@ -69,6 +69,8 @@ int policy_key_make(const char *path, struct err *e)
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) {
 		explicit_bzero(key, sizeof key);
+		if (errno == EEXIST)
+			return err_set(e, -EEXIST, "%s: a key is there already, and one is never replaced; choose another name", path);
 		return err_set(e, -errno, "cannot make %s: %s", path, strerror(errno));
 	}
 	r = io_write_full(fd, key, sizeof key);

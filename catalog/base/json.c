@@ -5,6 +5,8 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void json_start(struct json *j, struct buf *out)
@@ -112,7 +114,11 @@ void json_double(struct json *j, double v)
 		return;
 	}
 	before_value(j);
-	buf_addf(j->out, "%.17g", v);
+	char text[32]; /* the shorter form, where it is the same number */
+	snprintf(text, sizeof text, "%.15g", v);
+	if (strtod(text, NULL) != v)
+		snprintf(text, sizeof text, "%.17g", v);
+	buf_adds(j->out, text);
 }
 
 void json_bool(struct json *j, bool v)

@@ -73,13 +73,11 @@ int store_open(struct transfer *t, const char *label, const char *url, const cha
 {
 	struct store *s = NULL;
 	int r;
+	if ((endpoint || region) && !text_starts(url, "s3://"))
+		return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: only an s3:// store has %s", label, endpoint ? "an endpoint" : "a region");
 	if (text_starts(url, "file://")) {
-		if (endpoint)
-			return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: only an s3:// store has an endpoint", label);
 		r = file_store_new(t, url, &s, e);
 	} else if (text_starts(url, "http://") || text_starts(url, "https://")) {
-		if (endpoint)
-			return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: only an s3:// store has an endpoint", label);
 		r = http_store_new(t, label, url, &s, e);
 	} else if (text_starts(url, "s3://")) {
 		r = s3_store_new(t, label, url, endpoint, region, &s, e);

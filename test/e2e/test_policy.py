@@ -264,7 +264,7 @@ def test_a_new_key_is_private_and_named_in_the_mesh_file(hr):
     assert "train-1" in hr.file.read_text() and hr.file.read_text() != text
     secret = open(path, "rb").read()
     assert len(secret) >= 32
-    assert "File exists" in hr.run("policy", "key", "new", "train-1", status=1).stderr
+    assert "never replaced" in hr.run("policy", "key", "new", "train-1", status=1).stderr
     assert open(path, "rb").read() == secret
     hr.run("policy", "key", "new", "train-2")
     assert (hr.folder / "keys/train-2.key").read_bytes() != secret

@@ -1,0 +1,150 @@
+"""The interface as somebody meets it who has only the manual: odd command lines, what is printed where, and with which status."""
+import errno
+import fcntl
+import os
+import subprocess
+
+import pytest
+
+from meshkit import is_mounted
+
+
+def orders(mesh, *versions):
+    mesh.domain("sales")
+    for version in versions or ("1.0.0",):
+        mesh.publish(f"sales/orders/{version}", {"a.csv": f"id,v\n1,{version}\n", "sub/b.txt": "b\n"})
+
+
+def says(mesh, *args, status, **options):
+    """The one line that a command which fails leaves on stderr."""
+    done = mesh.run(*args, status=status, **options)
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("meshfs: "), done.stderr
+    return done.stderr
+
+
+# -- command lines ---------------------------------------------------------------------------------
+
+def test_help_is_a_command_too(mesh):
+    usage = mesh.run("--help").stdout
+    assert usage == mesh.run("help").stdout
+    for words in (["publish"], ["policy", "explain"], ["lineage", "up"]):
+        assert mesh.run("help", *words).stdout == mesh.run(*words, "--help").stdout
+    assert "no such command" in says(mesh, "help", "nothing", status=2)
+
+
+@pytest.mark.parametrize("option, hint", [("-q", "meshfs -q ls"), ("-v", "meshfs -v ls"), ("-m", "meshfs -m MESH ls")])
+def test_options_of_the_program_stand_before_the_command(mesh, option, hint):
+    assert hint in says(mesh, "ls", option, status=2)
+
+
+def test_help_is_pointed_at_the_command_that_was_called(mesh):
+    assert "'meshfs policy explain --help'" in says(mesh, "policy", "explain", "--nothing", status=2)
+    assert "'meshfs lineage trace --help'" in says(mesh, "lineage", "trace", "sales", status=2)
+    says(mesh, "version", "x", status=2)
+
+
+def test_output_that_is_lost_is_a_failure(mesh):
+    orders(mesh)
+    mesh.publish("sales/many/1.0.0", {f"file-number-{i:05}.txt": "" for i in range(500)})
+    more_than_a_buffer = ["ls", "--json", "sales/many/1.0.0"]
+    for command in (["--help"], ["ls"], more_than_a_buffer):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([*mesh.command(), *command], stdout=full, stderr=subprocess.PIPE, text=True, env=mesh.environment())
+        assert done.returncode == 1 and "cannot write the output" in done.stderr, (command, done)
+    # a reader who has enough is no failure
+    with subprocess.Popen([*mesh.command(), *more_than_a_buffer], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=mesh.environment()) as reader:
+        reader.stdout.close()
+        assert (reader.stderr.read(), reader.wait(30)) == (b"", 0)
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+def test_selectors_stand_wherever_an_address_does(mesh):
+    orders(mesh, "1.0.0", "1.1.0", "1.1.1", "2.0.0")
+    for selector, version in (("latest", "2.0.0"), ("1", "1.1.1"), ("1.0", "1.0.0")):
+        for command in ("show", "verify", "policy explain"):
+            assert mesh.json(command, f"sales/orders/{selector}")[0]["address"] == f"sales/orders/{version}", command
+        assert mesh.json("ls", f"sales/orders/{selector}")[0]["address"] == f"sales/orders/{version}/a.csv"
+        mesh.run("warm", f"sales/orders/{selector}")
+    mesh.publish("sales/orders/3.0.0", {"c.csv": "c\n"}, "--onto", "sales/orders/2")
+    assert [f["address"] for f in mesh.json("ls", "sales/orders/3", "-R")] == [
+        f"sales/orders/3.0.0/{f}" for f in ("a.csv", "c.csv", "sub", "sub/b.txt")]
+    assert mesh.json("withdraw", "sales/orders/1", "--reason", "x")[0]["address"] == "sales/orders/1.1.1"
+    assert mesh.json("withdraw", "sales/orders/latest", "--reason", "x")[0]["address"] == "sales/orders/3.0.0"
+    assert [v["address"][-5:] for v in mesh.json("ls", "sales/orders") if v["status"] == "active"] == ["2.0.0", "1.1.0", "1.0.0"]
+    assert "wants a version of sales/orders" in says(mesh, "publish", "sales/orders/4.0.0", mesh.folder / "policy", "--onto", "sales/x/1.0.0", status=2)
+
+
+def test_a_withdrawn_version_is_not_warmed(mesh):
+    orders(mesh)
+    mesh.run("withdraw", "sales/orders/1.0.0", "--reason", "wrong prices")
+    for command in ("ls", "verify", "warm"):
+        assert "wrong prices" in says(mesh, command, "sales/orders/1.0.0", status=4)
+
+
+def test_policy_explain_of_what_is_not_there(mesh):
+    orders(mesh)
+    assert mesh.json("policy explain", "sales/orders/1.0.0/sub")[0]["outcome"] == "allow"
+    for address, why in (("sales/orders/1.0.0/none", "no such file"), ("sales/orders/2", "the newest is 1.0.0"), ("sales/order", "did you mean"),
+                         ("sale/orders", "did you mean 'sales'")):
+        assert why in says(mesh, "policy", "explain", address, status=4)
+
+
+def test_policy_diff_over_products_without_a_contract(mesh):
+    orders(mesh)
+    rules = mesh.folder / "policy/sales.policy"
+    old = mesh.folder / "old.policy"
+    old.write_text(rules.read_text())
+    rules.write_text(rules.read_text() + "\ndrop email\n  columns named email\n  when    purpose == training\n")
+    assert mesh.json("policy diff", old, old) == []
+    assert mesh.json("policy diff", old, rules)
+
+
+def test_lineage_find_of_a_file_that_is_not_there(mesh):
+    assert "no such file" in says(mesh, "lineage", "find", "/nonexistent/x.csv", status=4)
+
+
+# -- surroundings ----------------------------------------------------------------------------------
+
+def test_without_a_home_that_can_be_made_the_catalog_is_read_all_the_same(mesh):
+    orders(mesh)
+    nowhere = {k: "/proc/nowhere" for k in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")}
+    done = mesh.run("ls", "sales", env=nowhere)
+    assert "orders" in done.stdout and "is kept in" in done.stderr
+
+
+def test_a_mount_holds_nothing_that_its_caller_had_open(mesh, fuse):
+    orders(mesh)
+    (point := mesh.folder / "mnt").mkdir()
+    with open(mesh.folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
+        subprocess.run([*mesh.command(), "mount", point], pass_fds=[lock.fileno()], env=mesh.environment(), check=True)
+    try:
+        with open(mesh.folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine, = [m for m in mesh.json("status") if m["kind"] == "mount"]
+        assert mine["user"], mine
+    finally:
+        mesh.run("umount", point)
+    assert not is_mounted(point)
+    assert "mkdir" not in says(mesh, "umount", mesh.folder / "none", status=1)
+
+
+def test_symlinks_list_no_attributes_that_cannot_be_read(mesh, fuse):
+    mesh.domain("sales")
+    folder = mesh.folder / "source"
+    folder.mkdir()
+    (folder / "a.csv").write_text("x\n")
+    (folder / "link.csv").symlink_to("a.csv")
+    mesh.publish("sales/orders/1.0.0", folder)
+    with mesh.mount() as m:
+        version = m.path / "sales/orders/1.0.0"
+        for entry in os.scandir(version):
+            for name in os.listxattr(entry.path, follow_symlinks=False):
+                os.getxattr(entry.path, name, follow_symlinks=False)
+        assert os.listxattr(version / "link.csv", follow_symlinks=False) == []
+        assert "user.mesh.hash" in os.listxattr(version / "link.csv")
+        with pytest.raises(OSError) as refused:
+            os.setxattr(version / "a.csv", "user.x", b"1")
+        assert refused.value.errno == errno.EROFS
