@@ -1,253 +1,12 @@
-/*
- * What ODCS v3.1.0 asks of a contract, as tables: one shape per kind of map in the standard's JSON Schema.
- *
- * Fields that the standard does not know are kept, as an extension; one that is nearly a known field is refused as a slip of the
- * pen, because a misspelt `classification` would otherwise be silently without effect.
- */
+/* What ODCS v3.1.0 asks of a contract, as tables: one shape per kind of map in the standard's JSON Schema. */
 #include "catalog/contract.h"
+#include "catalog/shape.h"
 
-#include "catalog/base/clock.h"
 #include "catalog/base/text.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-enum field_type {
-	ANY,	  /* anything */
-	TEXT,
-	STABLE_ID,  /* [A-Za-z0-9_-]+ */
-	FLAG,
-	NUMBER,
-	POSITIVE, /* a number above 0 */
-	INTEGER,
-	COUNT,	  /* an integer of 0 or more */
-	DATE,
-	TIME,	  /* a date with a time */
-	SCALAR,	  /* text, number, truth value or null */
-	TEXTS,	  /* list of texts */
-	PAIR,	  /* list of two numbers */
-	LIST,
-	MAP,	  /* a map of any shape */
-	SHAPE,	  /* a map of `shape` */
-	SHAPES,	  /* a list of maps of `shape` */
-};
-
-struct field {
-	const char *name;
-	enum field_type type;
-	bool required;
-	const struct shape *shape;
-	const char *const *allowed; /* TEXT: NULL-terminated */
-};
-
-/* Aliases let a small document nest the same maps again and again. */
-#define MAPS_MAX 200000u
-
-struct checker {
-	const struct contract *contract;
-	struct err *err;
-	unsigned maps; /* looked at so far */
-};
-
-struct shape {
-	const char *what; /* in errors: "a server" */
-	const struct field *fields;
-	int (*extra)(struct checker *k, const struct doc_node *n); /* rules over several fields, or NULL */
-};
-
-#define FIELDS(...) ((const struct field[]){ __VA_ARGS__, { NULL, ANY, false, NULL, NULL } })
-#define ALLOWED(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define OPTIONAL(name, type) { name, type, false, NULL, NULL }
-#define REQUIRED(name, type) { name, type, true, NULL, NULL }
-#define OF_SHAPE(name, type, shape) { name, type, false, &shape, NULL }
-
-static int bad(struct checker *k, const struct doc_node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static int bad(struct checker *k, const struct doc_node *n, const char *fmt, ...)
-{
-	char text[ERR_TEXT_MAX / 2];
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	return doc_err(contract_doc(k->contract), n, k->err, "%s", text);
-}
-
-static int check_shape(struct checker *k, const struct doc_node *n, const struct shape *shape);
-
-/* -- single values --------------------------------------------------------------- */
-
-static bool is_number(const struct doc_node *n)
-{
-	double v;
-	return doc_double(n, &v) == 0;
-}
-
-static bool is_text(const struct doc_node *n)
-{
-	bool flag;
-	return doc_text(n) && (doc_quoted(n) || (!is_number(n) && doc_bool(n, &flag) != 0));
-}
-
-static bool is_moment(const char *text, bool with_time)
-{
-	int64_t ns;
-	if (!text || clock_parse(text, &ns))
-		return false;
-	return !with_time || strpbrk(text, "Tt ") != NULL;
-}
-
-static bool is_stable_id(const struct doc_node *n)
-{
-	const char *t = doc_text(n);
-	return t && *t && strspn(t, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(t);
-}
-
-static bool is_texts(const struct doc_node *n)
-{
-	if (doc_kind(n) != DOC_LIST)
-		return false;
-	for (size_t i = 0; i < doc_count(n); i++)
-		if (!is_text(doc_item(n, i)))
-			return false;
-	return true;
-}
-
-/* What the value must be, or NULL when it is. */
-static const char *mismatch(const struct field *f, const struct doc_node *n)
-{
-	bool flag;
-	int64_t whole;
-	double number;
-	switch (f->type) {
-	case TEXT:
-		return is_text(n) ? NULL : doc_text(n) ? "a text (put it in quotes)" : "a text";
-	case STABLE_ID:
-		return is_stable_id(n) ? NULL : "an id of letters, digits, '_' and '-'";
-	case FLAG:
-		return doc_bool(n, &flag) == 0 ? NULL : "true or false";
-	case NUMBER:
-		return is_number(n) ? NULL : "a number";
-	case POSITIVE:
-		return doc_double(n, &number) == 0 && number > 0 ? NULL : "a number above 0";
-	case INTEGER:
-		return doc_int(n, &whole) == 0 ? NULL : "a whole number";
-	case COUNT:
-		return doc_int(n, &whole) == 0 && whole >= 0 ? NULL : "a whole number of 0 or more";
-	case DATE:
-		return is_moment(doc_text(n), false) ? NULL : "a date such as 2026-11-22";
-	case TIME:
-		return is_moment(doc_text(n), true) ? NULL : "a date and time such as 2026-11-22T08:00:00Z";
-	case SCALAR:
-		return doc_kind(n) == DOC_SCALAR || doc_kind(n) == DOC_NULL ? NULL : "a single value";
-	case TEXTS:
-		return is_texts(n) ? NULL : "a list of texts";
-	case PAIR:
-		return doc_kind(n) == DOC_LIST && doc_count(n) == 2 && is_number(doc_item(n, 0)) && is_number(doc_item(n, 1))
-			       ? NULL
-			       : "a list of two numbers";
-	case LIST:
-		return doc_kind(n) == DOC_LIST ? NULL : "a list";
-	case MAP:
-	case SHAPE:
-		return doc_kind(n) == DOC_MAP ? NULL : "a map";
-	case SHAPES:
-		return doc_kind(n) == DOC_LIST ? NULL : "a list of maps";
-	case ANY:
-		break;
-	}
-	return NULL;
-}
-
-static int check_allowed(struct checker *k, const struct field *f, const struct doc_node *n)
-{
-	size_t count = 0;
-	for (; f->allowed[count]; count++)
-		if (!strcmp(f->allowed[count], doc_text(n)))
-			return 0;
-	const char *near = text_nearest(doc_text(n), f->allowed, count);
-	if (near)
-		return bad(k, n, "'%s' is not a value of '%s' (did you mean '%s'?)", doc_text(n), f->name, near);
-	char list[400] = "";
-	for (size_t i = 0; i < count && strlen(list) + strlen(f->allowed[i]) + 3 < sizeof list; i++) {
-		if (i)
-			strcat(list, ", ");
-		strcat(list, f->allowed[i]);
-	}
-	return bad(k, n, "'%s' is not a value of '%s'; allowed are %s", doc_text(n), f->name, list);
-}
-
-static int check_field(struct checker *k, const struct field *f, const struct doc_node *n)
-{
-	const char *wanted = mismatch(f, n);
-	if (wanted)
-		return bad(k, n, "'%s' must be %s", f->name, wanted);
-	if (f->allowed && f->type == TEXT)
-		return check_allowed(k, f, n);
-	if (f->type == SHAPE)
-		return check_shape(k, n, f->shape);
-	for (size_t i = 0; f->type == SHAPES && i < doc_count(n); i++) {
-		if (doc_kind(doc_item(n, i)) != DOC_MAP)
-			return bad(k, doc_item(n, i), "%s must be a map", f->shape->what);
-		int r = check_shape(k, doc_item(n, i), f->shape);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/* A key that is nearly one of the shape's fields. */
-static int check_unknown(struct checker *k, const struct doc_node *n, size_t i, const struct shape *shape)
-{
-	const char *names[64], *key = doc_key(n, i);
-	size_t count = 0;
-	for (const struct field *f = shape->fields; f->name && count < 64; f++)
-		names[count++] = f->name;
-	const char *near = strlen(key) > 3 ? text_nearest(key, names, count) : NULL;
-	if (near && !doc_get(n, near))
-		return bad(k, doc_key_node(n, i), "%s has no field '%s' (did you mean '%s'?)", shape->what, key, near);
-	return 0;
-}
-
-static int check_shape(struct checker *k, const struct doc_node *n, const struct shape *shape)
-{
-	if (++k->maps > MAPS_MAX)
-		return bad(k, n, "more than %u maps in a contract", MAPS_MAX);
-	for (const struct field *f = shape->fields; f->name; f++) {
-		const struct doc_node *value = doc_get(n, f->name);
-		if (f->required && (!value || (doc_kind(value) == DOC_NULL && f->type != SCALAR && f->type != ANY)))
-			return bad(k, n, "%s must have '%s'", shape->what, f->name);
-	}
-	for (size_t i = 0; i < doc_count(n); i++) {
-		const struct field *f = shape->fields;
-		while (f->name && strcmp(f->name, doc_key(n, i)) != 0)
-			f++;
-		int r;
-		if (!f->name)
-			r = check_unknown(k, n, i, shape);
-		else
-			r = doc_kind(doc_item(n, i)) == DOC_NULL ? 0 : check_field(k, f, doc_item(n, i));
-		if (r)
-			return r;
-	}
-	return shape->extra ? shape->extra(k, n) : 0;
-}
-
 /* -- the shapes of the standard ----------------------------------------------------- */
-
-static const struct shape custom_property = {
-	"a custom property",
-	FIELDS(OPTIONAL("id", STABLE_ID), REQUIRED("property", TEXT), REQUIRED("value", ANY), OPTIONAL("description", TEXT)), NULL
-};
-
-static const struct shape definition = {
-	"an authoritative definition",
-	FIELDS(OPTIONAL("id", STABLE_ID), REQUIRED("url", TEXT), REQUIRED("type", TEXT), OPTIONAL("description", TEXT)), NULL
-};
-
-#define CUSTOM OF_SHAPE("customProperties", SHAPES, custom_property)
-#define DEFINITIONS OF_SHAPE("authoritativeDefinitions", SHAPES, definition)
 
 static const struct shape role = {
 	"a role",
@@ -319,7 +78,7 @@ static int check_server(struct checker *k, const struct doc_node *n)
 			continue;
 		for (size_t f = 0; f < 4 && wanted[i].fields[f]; f++)
 			if (doc_kind(doc_get(n, wanted[i].fields[f])) == DOC_NULL)
-				return bad(k, n, "a server of type %s must have '%s'", type, wanted[i].fields[f]);
+				return shape_bad(k, n, "a server of type %s must have '%s'", type, wanted[i].fields[f]);
 	}
 	return 0;
 }
@@ -351,7 +110,7 @@ static int check_operators(struct checker *k, const struct doc_node *n, const ch
 		found += doc_get(n, operators[i]) != NULL;
 	if (found == 1)
 		return 0;
-	return bad(k, n, found ? "%s must have one operator (mustBe…), not several" : "%s must have an operator (mustBe…)", what);
+	return shape_bad(k, n, found ? "%s must have one operator (mustBe…), not several" : "%s must have an operator (mustBe…)", what);
 }
 
 static int check_quality(struct checker *k, const struct doc_node *n)
@@ -360,16 +119,16 @@ static int check_quality(struct checker *k, const struct doc_node *n)
 	bool library = doc_get(n, "metric") || (type && !strcmp(type, "library"));
 	if (library) {
 		if (!doc_get(n, "metric"))
-			return bad(k, n, "a library check must have 'metric'");
+			return shape_bad(k, n, "a library check must have 'metric'");
 		return check_operators(k, n, "a library check");
 	}
 	if (type && !strcmp(type, "sql")) {
 		if (!doc_get(n, "query"))
-			return bad(k, n, "an sql check must have 'query'");
+			return shape_bad(k, n, "an sql check must have 'query'");
 		return check_operators(k, n, "an sql check");
 	}
 	if (type && !strcmp(type, "custom") && (!doc_get(n, "engine") || !doc_get(n, "implementation")))
-		return bad(k, n, "a custom check must have 'engine' and 'implementation'");
+		return shape_bad(k, n, "a custom check must have 'engine' and 'implementation'");
 	return 0;
 }
 
@@ -395,18 +154,18 @@ static int check_references(struct checker *k, const struct doc_node *n, const c
 	if (doc_kind(v) == DOC_LIST) {
 		for (size_t i = 0; i < doc_count(v); i++)
 			if (!is_reference(doc_text(doc_item(v, i))))
-				return bad(k, doc_item(v, i), "'%s' must refer to columns as object.column", field);
+				return shape_bad(k, doc_item(v, i), "'%s' must refer to columns as object.column", field);
 		return 0;
 	}
-	return is_reference(doc_text(v)) ? 0 : bad(k, v, "'%s' must refer to a column as object.column", field);
+	return is_reference(doc_text(v)) ? 0 : shape_bad(k, v, "'%s' must refer to a column as object.column", field);
 }
 
 static int check_column_relationship(struct checker *k, const struct doc_node *n)
 {
 	if (doc_get(n, "from"))
-		return bad(k, doc_get(n, "from"), "a column's relationship has no 'from': it is the column itself");
+		return shape_bad(k, doc_get(n, "from"), "a column's relationship has no 'from': it is the column itself");
 	if (!doc_get(n, "to"))
-		return bad(k, n, "a relationship must have 'to'");
+		return shape_bad(k, n, "a relationship must have 'to'");
 	return check_references(k, n, "to");
 }
 
@@ -414,9 +173,9 @@ static int check_object_relationship(struct checker *k, const struct doc_node *n
 {
 	const struct doc_node *from = doc_get(n, "from"), *to = doc_get(n, "to");
 	if (!from || !to)
-		return bad(k, n, "a relationship must have 'from' and 'to'");
+		return shape_bad(k, n, "a relationship must have 'from' and 'to'");
 	if (doc_kind(from) != doc_kind(to) || (doc_kind(from) == DOC_LIST && doc_count(from) != doc_count(to)))
-		return bad(k, n, "'from' and 'to' of a relationship must be two columns or two lists of the same length");
+		return shape_bad(k, n, "'from' and 'to' of a relationship must be two columns or two lists of the same length");
 	int r = check_references(k, n, "from");
 	return r ? r : check_references(k, n, "to");
 }
@@ -492,11 +251,11 @@ static int check_options(struct checker *k, const struct doc_node *options, cons
 			at++;
 		const char *near = at < count ? NULL : text_nearest(doc_key(options, i), names, count);
 		if (at == count && near)
-			return bad(k, doc_key_node(options, i), "%s have no '%s' (did you mean '%s'?)", shape->what, doc_key(options, i), near);
+			return shape_bad(k, doc_key_node(options, i), "%s have no '%s' (did you mean '%s'?)", shape->what, doc_key(options, i), near);
 		if (at == count)
-			return bad(k, doc_key_node(options, i), "%s have no '%s'", shape->what, doc_key(options, i));
+			return shape_bad(k, doc_key_node(options, i), "%s have no '%s'", shape->what, doc_key(options, i));
 	}
-	return check_shape(k, options, shape);
+	return shape_check(k, options, shape);
 }
 
 static int check_property(struct checker *k, const struct doc_node *n)
@@ -531,21 +290,6 @@ static const struct shape price = {
 	FIELDS(OPTIONAL("id", STABLE_ID), OPTIONAL("priceAmount", NUMBER), OPTIONAL("priceCurrency", TEXT), OPTIONAL("priceUnit", TEXT)), NULL
 };
 
-static const struct shape member = {
-	"a team member",
-	FIELDS(OPTIONAL("id", STABLE_ID), REQUIRED("username", TEXT), OPTIONAL("name", TEXT), OPTIONAL("description", TEXT),
-	       OPTIONAL("role", TEXT), OPTIONAL("dateIn", DATE), OPTIONAL("dateOut", DATE), OPTIONAL("replacedByUsername", TEXT),
-	       OPTIONAL("tags", TEXTS), CUSTOM, DEFINITIONS),
-	NULL
-};
-
-static const struct shape team = {
-	"'team'",
-	FIELDS(OPTIONAL("id", STABLE_ID), OPTIONAL("name", TEXT), OPTIONAL("description", TEXT), OF_SHAPE("members", SHAPES, member),
-	       OPTIONAL("tags", TEXTS), CUSTOM, DEFINITIONS),
-	NULL
-};
-
 static const struct shape sla = {
 	"a service level property",
 	FIELDS(OPTIONAL("id", STABLE_ID), REQUIRED("property", TEXT), REQUIRED("value", SCALAR), OPTIONAL("valueExt", SCALAR),
@@ -559,15 +303,6 @@ static const struct shape description = {
 	FIELDS(OPTIONAL("usage", TEXT), OPTIONAL("purpose", TEXT), OPTIONAL("limitations", TEXT), DEFINITIONS, CUSTOM), NULL
 };
 
-static int check_team(struct checker *k, const struct doc_node *n)
-{
-	const struct doc_node *t = doc_get(n, "team");
-	if (doc_kind(t) == DOC_NULL)
-		return 0;
-	struct field f = { "team", doc_kind(t) == DOC_LIST ? SHAPES : SHAPE, false, doc_kind(t) == DOC_LIST ? &member : &team, NULL };
-	return check_field(k, &f, t);
-}
-
 static const struct shape contract_shape = {
 	"a data contract",
 	FIELDS(REQUIRED("version", TEXT),
@@ -578,11 +313,10 @@ static const struct shape contract_shape = {
 	       OF_SHAPE("support", SHAPES, support), OF_SHAPE("price", SHAPE, price), OPTIONAL("team", ANY), OF_SHAPE("roles", SHAPES, role),
 	       OPTIONAL("slaDefaultElement", TEXT), OF_SHAPE("slaProperties", SHAPES, sla), DEFINITIONS, CUSTOM,
 	       OPTIONAL("contractCreatedTs", TIME)),
-	check_team
+	shape_check_team
 };
 
 int contract_validate(const struct contract *c, struct err *e)
 {
-	struct checker k = { c, e, 0 };
-	return check_shape(&k, doc_root(contract_doc(c)), &contract_shape);
+	return shape_check_doc(contract_doc(c), &contract_shape, e);
 }
