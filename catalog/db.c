@@ -291,7 +291,7 @@ static uint32_t be32(const unsigned char *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t format, struct err *e)
+int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t oldest, uint32_t newest, uint32_t *ret_found, struct err *e)
 {
 	unsigned char header[HEADER_BYTES];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -304,11 +304,12 @@ int db_check_format(const char *path, const char *name, uint32_t application_id,
 	if (r || memcmp(header, "SQLite format 3", 16) != 0 || be32(header + 68) != application_id)
 		return err_set(e, -EBADMSG, "%s: not a file of this kind, or broken", name);
 	uint32_t found = be32(header + 60);
-	if (found > format)
+	if (found > newest)
 		return err_set(e, -EPROTONOSUPPORT, "%s: written in format %u, and this meshfs reads formats up to %u: use a newer meshfs",
-			       name, found, format);
-	if (found != format)
+			       name, found, newest);
+	if (found < oldest)
 		return err_set(e, -EBADMSG, "%s: format %u is not known", name, found);
+	*ret_found = found;
 	return 0;
 }
 

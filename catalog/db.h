@@ -43,8 +43,8 @@ int db_open_memory(struct db **ret, struct err *e);
  */
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e);
 /* Reads the header of an untrusted file: -EBADMSG when it is no database with this application id, -EPROTONOSUPPORT when its
- * format (PRAGMA user_version) is newer than `format`: so that a newer file is told from a broken one before its tables are looked at. */
-int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t format, struct err *e);
+ * format (PRAGMA user_version) is newer than `newest`: so that a newer file is told from a broken one before its tables are looked at. */
+int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t oldest, uint32_t newest, uint32_t *ret_found, struct err *e);
 /* Marks a database being written with the ids that db_check_format reads. */
 int db_set_format(struct db *db, uint32_t application_id, uint32_t format, struct err *e);
 void db_close(struct db *db); /* NULL is legal; finalizes what is still prepared */

@@ -119,6 +119,9 @@ int snapshot_contract(struct snapshot *s, const struct digest *digest, struct bu
 /* The domain's own policy files (published with its catalog): name and text. */
 int snapshot_policies(struct snapshot *s, int (*each)(void *, const char *name, const char *text, size_t len), void *arg);
 
+/* The domain's descriptions of products (catalog/odps.h): id and text. */
+int snapshot_descriptions(struct snapshot *s, int (*each)(void *, const char *id, const char *text, size_t len), void *arg);
+
 struct search_hit {
 	char product[NAME_SIZE];
 	char *title; /* or NULL */

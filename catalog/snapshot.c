@@ -21,6 +21,7 @@ struct snapshot {
 	int64_t created_ns;
 	struct digest digest;
 	struct db_pool *pool;
+	uint32_t format;
 };
 
 /* -- opening ------------------------------------------------------------------------------- */
@@ -161,6 +162,21 @@ static int check_policies(struct snapshot *s, struct db *db, struct err *e)
 	return r;
 }
 
+static int check_descriptions(struct snapshot *s, struct db *db, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, "SELECT length(CAST(id AS BLOB)), length(CAST(text AS BLOB)) FROM description", &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW)
+		if (!in_range(db_int(q, 0) - 1, DESCRIPTION_ID_MAX - 1) || !in_range(db_int(q, 1), DESCRIPTION_BYTES_MAX)) {
+			r = broken(s, e, "it holds a description of products that is not allowed");
+			break;
+		}
+	db_reset(q);
+	return r;
+}
+
 /* gc deletes such keys with the domain's credentials: only what meshfs itself wrote may stand here. */
 static int check_condemned(struct snapshot *s, struct db *db, struct err *e)
 {
@@ -207,8 +223,15 @@ static int check_content(struct snapshot *s, struct err *e)
 		r = check_policies(s, db, e);
 	if (!r)
 		r = check_condemned(s, db, e);
+	if (!r && snapshot_has_descriptions(s))
+		r = check_descriptions(s, db, e);
 	db_pool_give(s->pool, db);
 	return r;
+}
+
+bool snapshot_has_descriptions(const struct snapshot *s)
+{
+	return s->format >= SNAPSHOT_FORMAT_DESCRIPTIONS;
 }
 
 static int open_checked(struct snapshot *s, struct err *e)
@@ -222,9 +245,10 @@ static int open_checked(struct snapshot *s, struct err *e)
 		return broken(s, e, "it is too large");
 	if (!digest_equal(&found, &s->digest))
 		return broken(s, e, "its bytes do not match its hash");
-	r = db_check_format(s->path, s->label, SNAPSHOT_APPLICATION_ID, SNAPSHOT_FORMAT, e);
+	r = db_check_format(s->path, s->label, SNAPSHOT_APPLICATION_ID, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_DESCRIPTIONS, &s->format, e);
 	if (!r)
-		r = db_pool_open(s->path, s->label, SNAPSHOT_SCHEMA, IDLE_CONNECTIONS, &s->pool, e);
+		r = db_pool_open(s->path, s->label, snapshot_has_descriptions(s) ? SNAPSHOT_SCHEMA SNAPSHOT_DESCRIPTIONS : SNAPSHOT_SCHEMA,
+				 IDLE_CONNECTIONS, &s->pool, e);
 	if (!r)
 		r = check_content(s, e);
 	return r;
@@ -525,11 +549,11 @@ int snapshot_contract(struct snapshot *s, const struct digest *digest, struct bu
 	return r;
 }
 
-int snapshot_policies(struct snapshot *s, int (*each)(void *, const char *name, const char *text, size_t len), void *arg)
+static int each_text(struct snapshot *s, const char *sql, int (*each)(void *, const char *name, const char *text, size_t len), void *arg)
 {
 	struct db *db;
 	struct db_stmt *q;
-	int r = begin_query(s, "SELECT name, text FROM policy ORDER BY name", &db, &q);
+	int r = begin_query(s, sql, &db, &q);
 	if (r)
 		return r;
 	while ((r = db_step(q, NULL)) == DB_ROW) {
@@ -541,6 +565,16 @@ int snapshot_policies(struct snapshot *s, int (*each)(void *, const char *name, 
 	}
 	end_query(s, db, q);
 	return r;
+}
+
+int snapshot_policies(struct snapshot *s, int (*each)(void *, const char *name, const char *text, size_t len), void *arg)
+{
+	return each_text(s, "SELECT name, text FROM policy ORDER BY name", each, arg);
+}
+
+int snapshot_descriptions(struct snapshot *s, int (*each)(void *, const char *id, const char *text, size_t len), void *arg)
+{
+	return snapshot_has_descriptions(s) ? each_text(s, "SELECT id, text FROM description ORDER BY id", each, arg) : 0;
 }
 
 int snapshot_condemned(struct snapshot *s, int (*each)(void *arg, const struct condemned *c), void *arg)

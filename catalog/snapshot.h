@@ -18,9 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SNAPSHOT_FORMAT 1
+#define SNAPSHOT_FORMAT 1	     /* of a catalog without descriptions of products */
+#define SNAPSHOT_FORMAT_DESCRIPTIONS 2 /* … with them: written only where there are some */
 #define SNAPSHOT_BYTES_MAX (256u << 20)
 #define POLICY_BYTES_MAX (1u << 20) /* of one policy file in a snapshot */
+#define DESCRIPTION_BYTES_MAX (1u << 20) /* of one description of products (ODPS) */
+#define DESCRIPTION_ID_MAX 256u
 
 struct snapshot_edit;
 
@@ -65,6 +68,9 @@ int snapshot_edit_describe_contract(struct snapshot_edit *x, const char *product
 
 /* The domain's own policy file `name` ("x.policy"); `text` NULL removes it (-ENOENT). */
 int snapshot_edit_policy(struct snapshot_edit *x, const char *name, const char *text, size_t len, struct err *e);
+
+/* A description of products (catalog/odps.h) by its id; `text` NULL removes it (-ENOENT). */
+int snapshot_edit_description(struct snapshot_edit *x, const char *id, const char *text, size_t len, struct err *e);
 
 /* gc: a key that nothing refers to (condemning again keeps the first time), and one that is needed again or was deleted. */
 int snapshot_edit_condemn(struct snapshot_edit *x, const char *key, int64_t now_ns, struct err *e);

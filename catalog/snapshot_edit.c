@@ -21,6 +21,7 @@ struct snapshot_edit {
 	struct snapshot *base; /* a reference, or NULL */
 	char *path;            /* of the scratch file */
 	struct db *db;         /* NULL after snapshot_edit_finish */
+	bool descriptions; /* their table was made */
 };
 
 /* -- life ---------------------------------------------------------------------------------- */
@@ -367,6 +368,40 @@ int snapshot_edit_policy(struct snapshot_edit *x, const char *name, const char *
 	r = db_run(q, e);
 	if (!r && !text && !db_changes(x->db))
 		return err_set(e, -ENOENT, "%s: domain %s has no such policy file", name, x->domain);
+	return r;
+}
+
+/* The first description makes the catalog one of the newer format. */
+static int add_descriptions(struct snapshot_edit *x, struct err *e)
+{
+	if (x->descriptions || (x->base && snapshot_has_descriptions(x->base)))
+		return 0;
+	int r = db_exec(x->db, SNAPSHOT_DESCRIPTIONS, e);
+	if (!r)
+		r = db_set_format(x->db, SNAPSHOT_APPLICATION_ID, SNAPSHOT_FORMAT_DESCRIPTIONS, e);
+	x->descriptions = !r;
+	return r;
+}
+
+int snapshot_edit_description(struct snapshot_edit *x, const char *id, const char *text, size_t len, struct err *e)
+{
+	struct db_stmt *q;
+	if (!*id || strlen(id) > DESCRIPTION_ID_MAX)
+		return err_set(e, -EINVAL, "the id of a description has 1 to %u bytes", DESCRIPTION_ID_MAX);
+	if (text && (len > DESCRIPTION_BYTES_MAX || !text_is_utf8(text, len) || memchr(text, '\0', len)))
+		return err_set(e, -EINVAL, "%s: not UTF-8 text of at most %u MiB", id, DESCRIPTION_BYTES_MAX >> 20);
+	int r = add_descriptions(x, e);
+	if (!r)
+		r = text ? db_cached(x->db, "INSERT OR REPLACE INTO description VALUES (?, ?)", &q, e)
+			 : db_cached(x->db, "DELETE FROM description WHERE id = ?", &q, e);
+	if (r)
+		return r;
+	db_bind_text(q, 1, id);
+	if (text)
+		db_bind_text_n(q, 2, text, len);
+	r = db_run(q, e);
+	if (!r && !text && !db_changes(x->db))
+		return err_set(e, -ENOENT, "domain %s has no description %s", x->domain, id);
 	return r;
 }
 

@@ -26,6 +26,11 @@
 	"CREATE VIRTUAL TABLE search USING fts5(name, title, description, columns, tags, tokenize = 'unicode61 remove_diacritics 2',"  \
 	" prefix = '2 3');"
 
+/* What format 2 has besides. */
+#define SNAPSHOT_DESCRIPTIONS "CREATE TABLE description(id TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+
+bool snapshot_has_descriptions(const struct snapshot *s);
+
 /* The reader's connections (for the parts of it that stand in other files). */
 struct db_pool *snapshot_pool(struct snapshot *s);
 

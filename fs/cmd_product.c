@@ -3,6 +3,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/text.h"
 #include "catalog/profile.h"
+#include "fs/cmd_product.h"
 #include "fs/commands.h"
 
 #include <dirent.h>
@@ -125,13 +126,15 @@ static int product_new(int argc, char **argv, struct err *e)
 
 int cmd_product(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
-	(void)inv;
 	(void)ret_status;
 	if (argc > 1 && !strcmp(argv[1], "new"))
 		return product_new(argc - 1, argv + 1, e);
+	if (argc > 1 && !strcmp(argv[1], "describe"))
+		return product_describe(inv, argc - 1, argv + 1, e);
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
-		printf("usage: meshfs product new ADDRESS FROM… [--output FILE]\n\nDrafts a data contract by looking at the data.\n");
+		printf("usage: meshfs product new ADDRESS FROM… [--output FILE]\n       meshfs product describe DOMAIN FILE… [--remove ID] [--print ID]\n\n"
+		       "Drafts a data contract by looking at the data; keeps descriptions of a domain's products and their ports (ODPS).\n");
 		return 0;
 	}
-	return options_wrong(e, "product", argc > 1 ? "%s: there is only 'product new'" : "product wants a verb: new", argc > 1 ? argv[1] : "");
+	return options_wrong(e, "product", argc > 1 ? "%s: there are 'product new' and 'product describe'" : "product wants a verb: new or describe", argc > 1 ? argv[1] : "");
 }

@@ -6,6 +6,7 @@
 #include "fs/browse.h"
 #include "fs/commands.h"
 #include "fs/show_changes.h"
+#include "fs/show_ports.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -176,6 +177,10 @@ static void show_contract(struct show *s, const char *product, const struct vers
 	field_words(s, "tags", words, count);
 	if (contract_allowed_purposes(c, &words, &count))
 		field_words(s, "purposes", words, count);
+	if (s->json)
+		show_ports_json(s->d->snapshot, c, &s->j);
+	else
+		show_ports_lines(s->d->snapshot, c, &s->out);
 	show_columns(s, c);
 	contract_unref(c);
 }

@@ -2,6 +2,7 @@
 #include "fs/virtual.h"
 
 #include "fs/node.h"
+#include "fs/show_ports.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 
@@ -164,7 +165,7 @@ static void add_use(const struct contract *c, const char *path, struct buf *out)
 }
 
 /* What the contract says, as this session may see it: dropped columns are not in it.  Returns the contract (the caller's), or NULL. */
-static struct contract *add_contract(struct session *s, const struct vnode *v, struct buf *ret)
+static struct contract *add_contract(struct session *s, const struct vnode *v, struct snapshot *snapshot, struct buf *ret)
 {
 	struct buf text = BUF_INIT;
 	struct contract *c = NULL;
@@ -184,6 +185,8 @@ static struct contract *add_contract(struct session *s, const struct vnode *v, s
 		size_t members = contract_team(c, &team);
 		for (size_t i = 0; i < members; i++)
 			buf_addf(ret, "%s%s%s", i ? ", " : "\nTeam: ", team[i], i + 1 == members ? "\n" : "");
+		if (snapshot)
+			show_ports_readme(snapshot, c, ret);
 		buf_adds(ret, "\n## Columns\n");
 		add_columns(c, ret);
 	}
@@ -204,7 +207,7 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 		if (p.status)
 			buf_addf(ret, ", %s", p.status);
 		buf_addc(ret, '\n');
-		struct contract *c = add_contract(s, v, ret);
+		struct contract *c = add_contract(s, v, r.snapshot, ret);
 		buf_adds(ret, "\n## Versions\n");
 		code = tree_versions(s, v->domain, r.snapshot, v->product, add_version, &r);
 		product_info_fini(&p);

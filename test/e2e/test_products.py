@@ -212,6 +212,49 @@ def test_watch_tells_at_once(sales):
     sales.run("watch", "sales/orders/1.0.0/a.csv", status=2)
 
 
+# -- ports ---------------------------------------------------------------------------------------------
+
+PORTS = """apiVersion: v1.1.0
+kind: DataProduct
+id: shop-orders
+name: Orders of all shops
+status: active   # kept, with its comment
+inputPorts:
+- {name: till, version: 2.1.0, contractId: c-till}
+outputPorts:
+- {name: raw, version: 1.0.0, contractId: orders, type: files, description: one row an order}
+- {name: clean, version: 1.0.0, contractId: nobody-has-it}
+xOurs: also kept
+"""
+
+
+def test_a_description_of_products_tells_the_ports(sales, fuse):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, contract())
+    publish(sales, "sales/other/1.0.0", {"orders.csv": ROWS}, contract().replace("id: orders", "id: other"))
+    path = sales.folder / "shop.odps.yaml"
+    path.write_text(PORTS)
+    told = sales.json("product describe", "sales", path)[0]
+    assert told["outcome"] == "described" and [p["product"] for p in told["output_ports"]] == ["orders", None]
+    assert sales.json("product describe", "sales", path)[0]["outcome"] == "unchanged"
+    assert sales.run("product", "describe", "sales", "--print", "shop-orders").stdout == PORTS
+    shown = sales.json("show", "sales/orders")[0]["data_product"]
+    assert (shown["id"], shown["name"], shown["status"]) == ("shop-orders", "Orders of all shops", "active")
+    assert shown["output_port"]["name"] == "raw" and shown["input_ports"][0]["contract_id"] == "c-till"
+    assert sales.json("show", "sales/other")[0]["data_product"] is None
+    assert "raw 1.0.0, files" in sales.run("show", "sales/orders/1.0.0").stdout
+    publish(sales, "sales/orders/1.0.1", {"orders.csv": ROWS + "51,1\n"})  # later versions of the catalog keep it
+    with sales.mount() as m:
+        readme = (m.path / "sales/orders/README.md").read_text()
+        assert "output port `raw 1.0.0, files`" in readme and "- till 2.1.0" in readme and "one row an order" in readme
+        assert "Ports" not in (m.path / "sales/other/README.md").read_text()
+    path.write_text(PORTS.replace("outputPorts", "outputPort"))
+    done = sales.run("product", "describe", "sales", path, status=2)
+    assert "shop.odps.yaml:8:1" in done.stderr and "did you mean 'outputPorts'" in done.stderr
+    sales.run("product", "describe", "sales", "--print", "none", status=4)
+    sales.run("product", "describe", "sales", "--remove", "shop-orders")
+    assert sales.json("show", "sales/orders")[0]["data_product"] is None
+
+
 # -- changes and ends --------------------------------------------------------------------------------
 
 def test_show_changes_tells_schema_rows_and_files(sales):

@@ -1,6 +1,7 @@
-/* YAML and JSON from outside, and contracts made of them: no crash, no leak, bounded time. */
+/* YAML and JSON from outside, contracts and descriptions of products made of them: no crash, no leak, bounded time. */
 #include "catalog/base/doc.h"
 #include "catalog/contract.h"
+#include "catalog/odps.h"
 #include "test/fuzz/suppress.h"
 
 #include <stdint.h>
@@ -19,11 +20,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		buf_free(&json);
 		doc_free(d);
 	}
+	struct odps *p = NULL;
 	struct contract *c = NULL;
+	odps_parse("fuzz", (const char *)bytes, len, &p, &e);
 	if (!contract_parse("fuzz", (const char *)bytes, len, &c, &e)) {
 		contract_validate(c, &e);
 		contract_object_for(c, "a/b.csv");
+		if (p)
+			odps_port_of(p, c);
 		contract_unref(c);
 	}
+	odps_free(p);
 	return 0;
 }

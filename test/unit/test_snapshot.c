@@ -188,6 +188,33 @@ static void finds(struct snapshot *s, const char *a, const char *b, const char *
 	buf_free(&text);
 }
 
+TEST(descriptions_make_the_newer_format)
+{
+	struct snapshot_edit *x;
+	struct buf text = BUF_INIT;
+	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
+	struct snapshot *before = finish(x, 1);
+	CHECK_INT(snapshot_descriptions(before, count_texts, &text), 0);
+	CHECK_OK(snapshot_edit_begin("sales", before, scratch(), &x, &e), &e);
+	CHECK_OK(snapshot_edit_description(x, "p-1", "id: p-1", 7, &e), &e);
+	CHECK_OK(snapshot_edit_description(x, "p-2", "id: p-2", 7, &e), &e);
+	CHECK_INT(snapshot_edit_description(x, "", "x", 1, &e), -EINVAL);
+	CHECK_INT(snapshot_edit_description(x, "p-3", "\xff", 1, &e), -EINVAL);
+	struct snapshot *s = finish(x, 2);
+	CHECK(s != NULL);
+	CHECK_INT(snapshot_descriptions(s, count_texts, &text), 0);
+	CHECK_OK(snapshot_edit_begin("sales", s, scratch(), &x, &e), &e);
+	CHECK_OK(snapshot_edit_description(x, "p-1", NULL, 0, &e), &e);
+	CHECK_INT(snapshot_edit_description(x, "p-1", NULL, 0, &e), -ENOENT);
+	struct snapshot *after = finish(x, 3);
+	CHECK_INT(snapshot_descriptions(after, count_texts, &text), 0);
+	CHECK_STR(buf_text(&text), "p-1=id: p-1 p-2=id: p-2 p-2=id: p-2 ");
+	buf_free(&text);
+	snapshot_unref(before);
+	snapshot_unref(s);
+	snapshot_unref(after);
+}
+
 TEST(search)
 {
 	static const struct {
@@ -293,7 +320,7 @@ TEST(hostile_snapshots_are_refused)
 
 TEST(newer_format_says_so)
 {
-	CHECK_INT(open_hostile("PRAGMA user_version = 2"), -EPROTONOSUPPORT);
+	CHECK_INT(open_hostile("PRAGMA user_version = 3"), -EPROTONOSUPPORT);
 	CHECK(strstr(e.text, "newer meshfs"));
 	CHECK_INT(open_hostile("UPDATE meta SET domain = 'health'"), -EBADMSG);
 	CHECK(strstr(e.text, "another domain"));
