@@ -29,6 +29,7 @@ struct file {
 	struct sha256 *content;
 	uint64_t first_chunk;
 	struct manifest_chunk last; /* of a file with one chunk, its hash is the file's */
+	uint32_t pieces;
 	bool begun;
 };
 
@@ -37,6 +38,7 @@ struct item {
 	bool end, discard; /* end: no bytes, the file is complete, or discarded */
 	size_t offset, len; /* in the batch's bytes */
 	struct digest digest;
+	struct leaf *leaves; /* owned; NULL: it has none */
 	struct xxh128 hash;
 	void *compressed; /* owned, or NULL: stored raw */
 	size_t compressed_len;
@@ -151,12 +153,21 @@ static void file_free(struct file *f)
 
 /* -- batches -------------------------------------------------------------------------------- */
 
+/* What the workers made of an item. */
+static void item_clear(struct item *it)
+{
+	free(it->leaves);
+	free(it->compressed);
+	it->leaves = NULL;
+	it->compressed = NULL;
+}
+
 static void batch_free(struct batch *b)
 {
 	if (!b)
 		return;
 	for (size_t i = 0; i < b->count; i++) {
-		free(b->items[i].compressed);
+		item_clear(&b->items[i]);
 		if (b->items[i].end)
 			file_free(b->items[i].file);
 	}
@@ -223,7 +234,10 @@ static void batch_submit(struct ingest *in, struct batch *b)
 static int hash_item(struct ingest *in, struct codec *codec, struct batch *b, struct item *it)
 {
 	const unsigned char *bytes = b->bytes + it->offset;
-	sha256_of(bytes, it->len, &it->digest);
+	const uint32_t leaves = leaf_count((uint32_t)it->len);
+	if (leaves && !(it->leaves = malloc(leaves * sizeof *it->leaves)))
+		return -ENOMEM;
+	chunk_digest_of(bytes, (uint32_t)it->len, it->leaves, &it->digest);
 	xxh128_of(bytes, it->len, &it->hash);
 	if (it->file->object || chunk_index_maybe(in->config.index, &it->digest))
 		return 0;
@@ -435,21 +449,27 @@ static int place_chunk(struct ingest *in, const struct batch *b, const struct it
 		return r ? r : 1;
 	}
 	const uint64_t file_offset = c->file_offset;
+	const uint32_t piece = c->piece;
 	*c = k.chunk;
 	c->file_offset = file_offset;
+	c->piece = piece;
 	return 0;
 }
 
 static int pack_item(struct ingest *in, const struct batch *b, const struct item *it, struct err *e)
 {
 	struct file *f = it->file;
-	struct manifest_chunk c = { .digest = it->digest, .hash = it->hash, .length = (uint32_t)it->len, .file_offset = f->entry.size };
+	struct manifest_chunk c = { .digest = it->digest,
+				    .hash = it->hash,
+				    .length = (uint32_t)it->len,
+				    .file_offset = f->entry.size,
+				    .piece = f->pieces };
 	const struct publish_observer *o = in->config.observer;
 	uint64_t id;
 	int r = place_chunk(in, b, it, &c);
 	const bool is_new = r > 0;
 	if (r >= 0)
-		r = stage_chunk(in->config.stage, &c, &id, e);
+		r = stage_chunk(in->config.stage, &c, it->leaves, &id, e);
 	if (!r && is_new)
 		r = chunk_index_add(in->config.index, &it->digest, 0, id);
 	if (!r && !f->content && !(f->content = sha256_new()))
@@ -460,6 +480,7 @@ static int pack_item(struct ingest *in, const struct batch *b, const struct item
 	if (!f->entry.chunk_count++)
 		f->first_chunk = id;
 	f->entry.size += it->len;
+	f->pieces += piece_count(c.length);
 	f->last = c;
 	if (o && o->bytes)
 		r = o->bytes(o->arg, f->path, b->bytes + it->offset, it->len, e);
@@ -506,8 +527,7 @@ static void pack_batch(struct ingest *in, struct batch *b)
 		if (!r)
 			r = it->end ? finish_file(in, it, &e) : pack_item(in, b, it, &e);
 		bytes += it->len;
-		free(it->compressed);
-		it->compressed = NULL;
+		item_clear(it);
 		if (it->end)
 			file_free(f);
 	}

@@ -33,7 +33,7 @@ struct entry_row {
 #define ENTRY_COLUMNS                                                                                                                      \
 	"row, parent, kind, executable, mtime, size, hash, content, first_chunk, chunk_count, aligned, first_child, child_count, name"
 #define ENTRY_NAME 13
-#define CHUNK_COLUMNS "id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot"
+#define CHUNK_COLUMNS "id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot, piece"
 
 /* -- checked columns ------------------------------------------------------------------------ */
 
@@ -151,14 +151,14 @@ static int read_entry(const struct manifest *m, struct db_stmt *s, struct entry_
 
 static int read_chunk(struct db_stmt *s, uint64_t *ret_id, struct manifest_chunk *ret)
 {
-	int64_t id, file_offset, length, pack, pack_offset, stored, codec, raw_offset, slot;
+	int64_t id, file_offset, length, pack, pack_offset, stored, codec, raw_offset, slot, piece;
 	const int64_t offset_max = INT64_MAX / 2;
 	if (!get_int(s, 0, 1, MANIFEST_ROWS_MAX, &id) || !get_bytes(s, 1, ret->digest.bytes, SHA256_SIZE) ||
 	    !get_bytes(s, 2, ret->hash.bytes, XXH128_SIZE) || !get_int(s, 3, 0, offset_max, &file_offset) ||
 	    !get_int(s, 4, 1, MANIFEST_CHUNK_MAX, &length) || !get_int(s, 5, 1, UINT32_MAX, &pack) ||
 	    !get_int(s, 6, 0, offset_max, &pack_offset) || !get_int(s, 7, 1, MANIFEST_CHUNK_MAX, &stored) ||
 	    !get_int(s, 8, CODEC_RAW, CODEC_ZSTD, &codec) || !get_int(s, 9, 0, offset_max, &raw_offset) ||
-	    !get_int(s, 10, 0, UINT32_MAX, &slot))
+	    !get_int(s, 10, 0, UINT32_MAX, &slot) || !get_int(s, 11, 0, UINT32_MAX, &piece))
 		return -EBADMSG;
 	if (codec == CODEC_RAW ? stored != length : stored >= length)
 		return -EBADMSG;
@@ -171,6 +171,7 @@ static int read_chunk(struct db_stmt *s, uint64_t *ret_id, struct manifest_chunk
 	ret->codec = (enum chunk_codec)codec;
 	ret->raw_offset = (uint64_t)raw_offset;
 	ret->slot = (uint32_t)slot;
+	ret->piece = (uint32_t)piece;
 	return 0;
 }
 
@@ -227,8 +228,9 @@ static int check_header(const char *path, const char *name, struct err *e)
 	if (format > MANIFEST_FORMAT)
 		return err_set_kind(e, ERR_FAIL, -EBADMSG, "%s: the manifest has format %u, this meshfs knows %d: install a newer meshfs", name,
 				    format, MANIFEST_FORMAT);
-	if (format < 1)
-		return err_set(e, -EBADMSG, "%s: the manifest has no format version", name);
+	if (format < MANIFEST_FORMAT_OLDEST)
+		return err_set_kind(e, ERR_FAIL, -EBADMSG, "%s: the manifest has format %u, older than what this meshfs reads (%d): publish the files as a new version",
+				    name, format, MANIFEST_FORMAT_OLDEST);
 	return 0;
 }
 
@@ -634,11 +636,46 @@ int manifest_chunks(struct manifest *m, uint64_t row, uint32_t first, uint32_t c
 		if (!r && (id != start + i || ret[i].file_offset > file.entry.size || ret[i].length > file.entry.size - ret[i].file_offset))
 			r = -EBADMSG;
 		const uint64_t begins = i ? ret[i - 1].file_offset + ret[i - 1].length : 0;
-		if (!r && (i || !first) && ret[i].file_offset != begins)
+		const uint64_t piece = i ? (uint64_t)ret[i - 1].piece + piece_count(ret[i - 1].length) : 0;
+		if (!r && (i || !first) && (ret[i].file_offset != begins || ret[i].piece != piece))
+			r = -EBADMSG;
+		if (!r && ret[i].piece > ret[i].file_offset / LEAF_BYTES + first + i) /* what memory is taken for */
 			r = -EBADMSG;
 		if (!r && first + i + 1 == file.entry.chunk_count && ret[i].file_offset + ret[i].length != file.entry.size)
 			r = -EBADMSG;
 	}
+	query_end(m, db, s);
+	return r;
+}
+
+static int read_leaves(struct db_stmt *s, const struct manifest_chunk *c, struct leaf *ret)
+{
+	const uint32_t count = leaf_count(c->length);
+	struct digest d;
+	if (!get_bytes(s, 0, ret, count * sizeof *ret))
+		return -EBADMSG;
+	leaves_digest(ret, count, &d);
+	return digest_equal(&d, &c->digest) ? 0 : -EBADMSG;
+}
+
+int manifest_leaves(struct manifest *m, uint64_t row, uint32_t index, const struct manifest_chunk *chunk, struct leaf *ret)
+{
+	struct entry_row file;
+	struct db *db;
+	struct db_stmt *s;
+	int r = get_row(m, row, &file);
+	if (r)
+		return r;
+	if (file.entry.kind != ENTRY_FILE || index >= file.entry.chunk_count)
+		return -EINVAL;
+	if (!leaf_count(chunk->length))
+		return 0;
+	r = query(m, "SELECT leaves FROM chunk WHERE id = ?", &db, &s);
+	if (r)
+		return r;
+	db_bind_int(s, 1, (int64_t)(file.first_chunk + index));
+	r = db_step(s, NULL);
+	r = r == DB_ROW ? read_leaves(s, chunk, ret) : r ? r : -EBADMSG;
 	query_end(m, db, s);
 	return r;
 }

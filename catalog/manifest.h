@@ -5,8 +5,8 @@
  * breadth first, so that the children of a folder are neighbours, in byte order of their names; a row never changes, so it
  * serves as directory cookie and as part of a node id.
  *
- * Chunks.  A file is the concatenation of its chunks.  A chunk is named by the SHA-256 of its bytes and lies in a pack
- * (raw or zstd), or, registered in place, in an object of the store that is guarded by its ETag.
+ * Chunks.  A file is the concatenation of its chunks.  A chunk is named by its digest and lies in a pack
+ * (raw or zstd), or, registered in place, in an object of the store that is guarded by its ETag.  Longer chunks have leaves: catalog/leaves.h.
  *
  * A manifest comes from a store: it is opened read-only with SQLite's defensive settings and checked before use (format
  * version, whose it is, names, symlink targets, lengths); later reads check again what they touch.  -EBADMSG: it is broken.
@@ -19,6 +19,7 @@
 #include "catalog/base/buf.h"
 #include "catalog/base/err.h"
 #include "catalog/base/hash.h"
+#include "catalog/leaves.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,6 +57,7 @@ struct manifest_chunk {
 	enum chunk_codec codec;
 	uint64_t raw_offset; /* where its bytes stand in the pack's raw image: sum of the raw lengths before it */
 	uint32_t slot;       /* its number in the pack */
+	uint32_t piece;      /* pieces of the file before it */
 };
 
 struct manifest_pack {
@@ -101,6 +103,8 @@ int manifest_path(struct manifest *m, uint64_t row, struct buf *ret); /* the pat
 int manifest_chunks(struct manifest *m, uint64_t row, uint32_t first, uint32_t count, struct manifest_chunk *ret);
 /* The chunk that holds byte `offset` of the file (offset < size): its index. */
 int manifest_chunk_at(struct manifest *m, uint64_t row, uint64_t offset, uint32_t *ret_index);
+/* The leaves of the file's chunk `index`, which manifest_chunks gave: leaf_count(chunk->length) of them, held against its digest. */
+int manifest_leaves(struct manifest *m, uint64_t row, uint32_t index, const struct manifest_chunk *chunk, struct leaf *ret);
 int manifest_pack(struct manifest *m, uint32_t pack, struct manifest_pack *ret);
 /* Chunks of a pack with slots in [first, first + count), whatever file they belong to (neighbours for one request).  Returns how many
  * are there (≤ count) or -errno; a slot this version does not use is skipped. */

@@ -2,12 +2,14 @@
  * The format of a manifest file, for its reader and its writer.  A change here is a new MANIFEST_FORMAT.
  *
  * Rows of `entry` and of `chunk` stand in row order; the chunks of a file are neighbours: first_chunk …
- * first_chunk + chunk_count - 1.
+ * first_chunk + chunk_count - 1.  `leaves` holds the digests of a chunk's leaves one after the other and stands last, as most queries
+ * do not ask for it; it is NULL for chunks without leaves.
  */
 #ifndef MESHFS_CATALOG_MANIFEST_SCHEMA_H
 #define MESHFS_CATALOG_MANIFEST_SCHEMA_H
 
-#define MANIFEST_FORMAT 1
+#define MANIFEST_FORMAT 2
+#define MANIFEST_FORMAT_OLDEST 2
 #define MANIFEST_APPLICATION_ID 0x4d664d31 /* "MfM1" */
 
 #define MANIFEST_TABLES                                                                                                                    \
@@ -18,7 +20,7 @@
 	" chunk_count INTEGER, aligned INTEGER, first_child INTEGER, child_count INTEGER, target BLOB);"                                   \
 	"CREATE TABLE chunk (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, hash BLOB NOT NULL, file_offset INTEGER NOT NULL,"              \
 	" length INTEGER NOT NULL, pack INTEGER NOT NULL, pack_offset INTEGER NOT NULL, stored_length INTEGER NOT NULL,"                   \
-	" codec INTEGER NOT NULL, raw_offset INTEGER NOT NULL, slot INTEGER NOT NULL);"                                                    \
+	" codec INTEGER NOT NULL, raw_offset INTEGER NOT NULL, slot INTEGER NOT NULL, piece INTEGER NOT NULL, leaves BLOB);"               \
 	"CREATE TABLE pack (number INTEGER PRIMARY KEY, key TEXT NOT NULL, in_place INTEGER NOT NULL, etag TEXT NOT NULL,"                 \
 	" size INTEGER NOT NULL, raw_size INTEGER NOT NULL, slots INTEGER NOT NULL);"
 

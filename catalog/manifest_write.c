@@ -19,7 +19,7 @@
 	" aligned INTEGER, target BLOB);"                                                                                                  \
 	"CREATE UNIQUE INDEX node_name ON node (parent, name);"                                                                            \
 	"CREATE TABLE chunk (id INTEGER PRIMARY KEY, digest BLOB, hash BLOB, file_offset INTEGER, length INTEGER, pack INTEGER,"           \
-	" pack_offset INTEGER, stored_length INTEGER, codec INTEGER, raw_offset INTEGER, slot INTEGER);"                                   \
+	" pack_offset INTEGER, stored_length INTEGER, codec INTEGER, raw_offset INTEGER, slot INTEGER, piece INTEGER, leaves BLOB);"       \
 	"CREATE TABLE pack (number INTEGER PRIMARY KEY, key TEXT UNIQUE, in_place INTEGER, etag TEXT, size INTEGER, raw_size INTEGER,"      \
 	" slots INTEGER);"
 
@@ -183,7 +183,7 @@ int stage_packs(struct stage *s, int (*each)(void *arg, uint32_t number, const s
 	return r;
 }
 
-static void bind_chunk(struct db_stmt *q, uint64_t id, const struct manifest_chunk *c)
+static void bind_chunk(struct db_stmt *q, uint64_t id, const struct manifest_chunk *c, const void *leaves)
 {
 	db_bind_int(q, 1, (int64_t)id);
 	db_bind_blob(q, 2, c->digest.bytes, SHA256_SIZE);
@@ -196,6 +196,11 @@ static void bind_chunk(struct db_stmt *q, uint64_t id, const struct manifest_chu
 	db_bind_int(q, 9, c->codec);
 	db_bind_int(q, 10, (int64_t)c->raw_offset);
 	db_bind_int(q, 11, c->slot);
+	db_bind_int(q, 12, c->piece);
+	if (leaf_count(c->length))
+		db_bind_blob(q, 13, leaves, leaf_count(c->length) * sizeof(struct leaf));
+	else
+		db_bind_null(q, 13);
 }
 
 static int copy_blob(struct db_stmt *q, int column, void *ret, size_t size)
@@ -220,21 +225,22 @@ static int column_chunk(struct db_stmt *q, struct manifest_chunk *ret)
 	ret->codec = (enum chunk_codec)db_int(q, 8);
 	ret->raw_offset = (uint64_t)db_int(q, 9);
 	ret->slot = (uint32_t)db_int(q, 10);
+	ret->piece = (uint32_t)db_int(q, 11);
 	return 0;
 }
 
 #define CHUNK_INSERT                                                                                                                       \
-	"INSERT INTO chunk (id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot)"             \
-	" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-#define CHUNK_SELECT "SELECT id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot FROM chunk"
+	"INSERT INTO chunk (id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot, piece, leaves)" \
+	" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define CHUNK_COLUMNS "id, digest, hash, file_offset, length, pack, pack_offset, stored_length, codec, raw_offset, slot, piece"
 
-int stage_chunk(struct stage *s, const struct manifest_chunk *c, uint64_t *ret_id, struct err *e)
+int stage_chunk(struct stage *s, const struct manifest_chunk *c, const struct leaf *leaves, uint64_t *ret_id, struct err *e)
 {
 	struct db_stmt *q;
 	int r = db_cached(s->db, CHUNK_INSERT, &q, e);
 	if (r)
 		return r;
-	bind_chunk(q, s->next_chunk, c);
+	bind_chunk(q, s->next_chunk, c, leaves);
 	r = db_run(q, e);
 	if (!r)
 		*ret_id = s->next_chunk++;
@@ -244,7 +250,7 @@ int stage_chunk(struct stage *s, const struct manifest_chunk *c, uint64_t *ret_i
 int stage_chunk_get(struct stage *s, uint64_t id, struct manifest_chunk *ret, struct err *e)
 {
 	struct db_stmt *q;
-	int r = db_cached(s->db, CHUNK_SELECT " WHERE id = ?", &q, e);
+	int r = db_cached(s->db, "SELECT " CHUNK_COLUMNS " FROM chunk WHERE id = ?", &q, e);
 	if (r)
 		return r;
 	db_bind_int(q, 1, (int64_t)id);
@@ -475,7 +481,7 @@ static int write_pack(struct writer *w, uint32_t number, uint32_t *ret, struct e
 static int write_chunks(struct writer *w, uint64_t first, uint32_t count, uint64_t *ret_first, struct err *e)
 {
 	struct db_stmt *from, *to;
-	int r = db_cached(w->stage->db, CHUNK_SELECT " WHERE id >= ? AND id < ? ORDER BY id", &from, e);
+	int r = db_cached(w->stage->db, "SELECT " CHUNK_COLUMNS ", leaves FROM chunk WHERE id >= ? AND id < ? ORDER BY id", &from, e);
 	if (!r)
 		r = db_cached(w->out, CHUNK_INSERT, &to, e);
 	if (r)
@@ -491,7 +497,9 @@ static int write_chunks(struct writer *w, uint64_t first, uint32_t count, uint64
 			r = write_pack(w, c.pack, &c.pack, e);
 		if (r)
 			break;
-		bind_chunk(to, w->next_chunk, &c);
+		size_t len;
+		const void *leaves = db_blob(from, 12, &len); /* lives until the next step */
+		bind_chunk(to, w->next_chunk, &c, leaves);
 		r = db_run(to, e);
 		w->next_chunk++;
 		n++;

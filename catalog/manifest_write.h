@@ -27,8 +27,8 @@ int stage_pack_set(struct stage *s, uint32_t number, const struct manifest_pack 
 int stage_pack_get(struct stage *s, uint32_t number, struct manifest_pack *ret, struct err *e);
 int stage_packs(struct stage *s, int (*each)(void *arg, uint32_t number, const struct manifest_pack *pack), void *arg, struct err *e);
 
-/* Appends a chunk; ids count up from 1.  The chunks of a file must be appended without another's between. */
-int stage_chunk(struct stage *s, const struct manifest_chunk *c, uint64_t *ret_id, struct err *e);
+/* Appends a chunk with its leaf_count(c->length) leaves; ids count up from 1.  The chunks of a file must be appended without another's between. */
+int stage_chunk(struct stage *s, const struct manifest_chunk *c, const struct leaf *leaves, uint64_t *ret_id, struct err *e);
 int stage_chunk_get(struct stage *s, uint64_t id, struct manifest_chunk *ret, struct err *e);
 
 /*

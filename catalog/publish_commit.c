@@ -20,6 +20,7 @@ struct restage {
 	uint32_t *packs; /* manifest number → stage number */
 	size_t pack_count;
 	struct manifest_chunk chunks[CHUNKS_STEP];
+	struct leaf leaves[LEAVES_MAX]; /* of one chunk */
 	struct err *e;
 	int code;
 };
@@ -51,7 +52,9 @@ static int restage_chunks(struct restage *x, const struct manifest_entry *en, ui
 			if (c->pack >= x->pack_count || !x->packs[c->pack])
 				return -EBADMSG;
 			c->pack = x->packs[c->pack];
-			r = stage_chunk(x->p->stage, c, &id, x->e);
+			r = manifest_leaves(x->manifest, en->row, at + i, c, x->leaves);
+			if (!r)
+				r = stage_chunk(x->p->stage, c, x->leaves, &id, x->e);
 			if (!r && at + i == 0)
 				*ret_first = id;
 		}

@@ -155,6 +155,7 @@ static int check_chunk(struct verify *v, struct window *w, const struct manifest
 		       struct err *e)
 {
 	const unsigned char *stored = NULL;
+	struct leaf leaves[LEAVES_MAX];
 	struct digest digest;
 	struct xxh128 hash;
 	int r = stored_bytes(v, w, c, &stored, ret_what, e);
@@ -172,14 +173,24 @@ static int check_chunk(struct verify *v, struct window *w, const struct manifest
 	}
 	if (r)
 		return r;
-	sha256_of(stored, c->length, &digest);
+	chunk_digest_of(stored, c->length, leaves, &digest);
 	xxh128_of(stored, c->length, &hash);
 	if (!digest_equal(&digest, &c->digest))
-		*ret_what = "its bytes do not match their SHA-256";
+		*ret_what = "its bytes do not match their digest";
 	else if (memcmp(&hash, &c->hash, sizeof hash) != 0)
 		*ret_what = "the manifest holds a wrong XXH3-128 for it";
 	*ret = stored;
 	return 0;
+}
+
+/* Do the leaves that the manifest holds give the chunk's digest?  Then they are those of its bytes, which gave it too. */
+static int check_leaves(struct verify *v, const struct target *t, uint32_t index, const struct manifest_chunk *c, const char **ret_what)
+{
+	struct leaf leaves[LEAVES_MAX];
+	int r = manifest_leaves(v->manifest, t->entry.row, index, c, leaves);
+	if (r == -EBADMSG)
+		*ret_what = "the manifest holds wrong leaves for it";
+	return r == -EBADMSG ? 0 : r;
 }
 
 /* -- files ---------------------------------------------------------------------------------- */
@@ -199,6 +210,8 @@ static int check_chunks(struct verify *v, struct window *w, const struct target 
 			const unsigned char *bytes = NULL;
 			*ret_chunk = (int64_t)at + i;
 			r = stopped(v) ? -EINTR : check_chunk(v, w, &chunks[i], &bytes, ret_what, e);
+			if (!r && !*ret_what)
+				r = check_leaves(v, t, at + i, &chunks[i], ret_what);
 			if (r || *ret_what)
 				return r;
 			sha256_update(content, chunks[i].digest.bytes, SHA256_SIZE);

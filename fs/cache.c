@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define STATE_MAGIC "meshblob"
-#define STATE_FORMAT 1
+#define STATE_FORMAT 2
 #define BOOT_SIZE 16
 #define TOUCH_INTERVAL_NS (60 * NS_PER_S)
 #define BROKEN_PAUSE_MS 10000 /* after a failed write, how long the cache is left alone */
@@ -27,9 +27,12 @@ struct slot_record {
 	uint64_t offset;
 	uint32_t length;
 	_Atomic uint8_t state; /* enum slot_state */
-	uint8_t reserved[3];
-	struct xxh128 hash;
+	uint8_t kind;          /* of the hash: enum slot_hash */
+	uint8_t reserved[2];
+	unsigned char hash[16];
 };
+
+enum slot_hash { HASH_XXH128 = 0, HASH_SHA256 = 1 };
 
 struct state_header {
 	char magic[8]; /* written last when a state file is made */
@@ -521,7 +524,7 @@ int blob_write(struct blob *b, const void *bytes, size_t len, uint64_t offset)
 	return r;
 }
 
-void blob_mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const struct xxh128 *hash)
+static void mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, enum slot_hash kind, const unsigned char hash[16])
 {
 	if (slot >= b->slots)
 		return;
@@ -531,10 +534,21 @@ void blob_mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, 
 		return;
 	s->offset = offset;
 	s->length = length;
-	s->hash = *hash;
+	s->kind = (uint8_t)kind;
+	memcpy(s->hash, hash, sizeof s->hash);
 	atomic_store_explicit(&s->state, SLOT_PRESENT, memory_order_release);
 	if (before == SLOT_ABSENT)
 		atomic_fetch_add_explicit(&b->cache->usage->bytes, length, memory_order_relaxed);
+}
+
+void blob_mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const struct xxh128 *hash)
+{
+	mark(b, slot, offset, length, HASH_XXH128, hash->bytes);
+}
+
+void blob_mark_sha256(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const unsigned char sha256[SLOT_SHA256_SIZE])
+{
+	mark(b, slot, offset, length, HASH_SHA256, sha256);
 }
 
 void blob_drop(struct blob *b, uint32_t slot)
@@ -547,7 +561,7 @@ void blob_drop(struct blob *b, uint32_t slot)
 		atomic_store(&b->scanned, slot);
 }
 
-bool blob_record(const struct blob *b, uint32_t slot, uint64_t *ret_offset, uint32_t *ret_length, struct xxh128 *ret_hash)
+bool blob_record(const struct blob *b, uint32_t slot, uint64_t *ret_offset, uint32_t *ret_length)
 {
 	if (blob_state(b, slot) == SLOT_ABSENT)
 		return false;
@@ -558,8 +572,33 @@ bool blob_record(const struct blob *b, uint32_t slot, uint64_t *ret_offset, uint
 		return false;
 	*ret_offset = offset;
 	*ret_length = length;
-	*ret_hash = s->hash;
 	return true;
+}
+
+static bool matches(const struct slot_record *s, const void *bytes, uint32_t length)
+{
+	struct xxh128 hash;
+	struct digest digest;
+	if (s->kind == HASH_SHA256) {
+		sha256_of(bytes, length, &digest);
+		return !memcmp(digest.bytes, s->hash, sizeof s->hash);
+	}
+	xxh128_of(bytes, length, &hash);
+	return s->kind == HASH_XXH128 && !memcmp(hash.bytes, s->hash, sizeof s->hash);
+}
+
+bool blob_check(struct blob *b, uint32_t slot, void *room)
+{
+	uint64_t offset;
+	uint32_t length;
+	const bool sound = blob_record(b, slot, &offset, &length) && !blob_read(b, room, length, offset) &&
+			   matches(&b->state->slot[slot], room, length);
+	uint8_t unverified = SLOT_UNVERIFIED;
+	if (sound)
+		atomic_compare_exchange_strong(&b->state->slot[slot].state, &unverified, SLOT_PRESENT);
+	else
+		blob_drop(b, slot);
+	return sound;
 }
 
 int blob_reopen(const struct blob *b, int *ret_fd)

@@ -2,13 +2,13 @@
  * The disk cache: verified bytes of chunks, shared by every process of one owner.
  *
  * A blob is a sparse data file and a small mapped state file beside it, in <folder>/<domain>/blobs/<2 hex>/.  The state file has a
- * record a slot (one chunk): where its bytes stand in the data file, their XXH3-128, and whether they are there.
+ * record a slot (a piece: one chunk, or one leaf of it): where its bytes stand in the data file, a hash of them, and whether they are there.
  *
  * Invariants:
  *  - A slot becomes SLOT_PRESENT only after its bytes were verified by the caller and written (release store); so a process that
  *    dies at any point leaves a blob that is right.
  *  - A reboot may lose written pages and keep the record: a state file of another boot has all its present slots turned into
- *    SLOT_UNVERIFIED when it is opened; the caller checks the hash and marks or drops them.
+ *    SLOT_UNVERIFIED when it is opened; blob_check marks or drops them.
  *  - A state file is bound to its data file by the inode number; creating and evicting happen under an exclusive flock of
  *    <folder>/blobs.lock.  Eviction only unlinks: whoever has the blob open keeps reading right bytes and sees blob_doomed.
  *  - State files are fully allocated before they are mapped, so that a full disk is an error here and not a SIGBUS.
@@ -61,9 +61,14 @@ int blob_read(const struct blob *b, void *bytes, size_t len, uint64_t offset); /
 /* Writes bytes, without marking.  A failure is remembered: the cache is left alone for a while (cache_writable). */
 int blob_write(struct blob *b, const void *bytes, size_t len, uint64_t offset);
 void blob_mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const struct xxh128 *hash);
+/* The same for a caller that has the SHA-256 and no XXH3-128: its first bytes serve as well, and cost no second pass. */
+#define SLOT_SHA256_SIZE 16
+void blob_mark_sha256(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const unsigned char sha256[SLOT_SHA256_SIZE]);
 void blob_drop(struct blob *b, uint32_t slot);
 /* Where the record says that the slot's bytes stand.  False: absent or out of bounds. */
-bool blob_record(const struct blob *b, uint32_t slot, uint64_t *ret_offset, uint32_t *ret_length, struct xxh128 *ret_hash);
+bool blob_record(const struct blob *b, uint32_t slot, uint64_t *ret_offset, uint32_t *ret_length);
+/* Holds the slot's bytes against its record, using `room` (as long as the record says): marks it present, or drops it (false). */
+bool blob_check(struct blob *b, uint32_t slot, void *room);
 /* A new read-only descriptor of the data file. */
 int blob_reopen(const struct blob *b, int *ret_fd);
 /* Notes that it is in use (least recently used goes first); cheap, at most one system call a minute. */

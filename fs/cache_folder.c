@@ -189,10 +189,9 @@ static int check_slot(struct checking *k, struct blob *b, uint32_t slot)
 {
 	uint64_t offset;
 	uint32_t length;
-	struct xxh128 want, have;
 	if (blob_state(b, slot) == SLOT_ABSENT)
 		return 0;
-	bool sound = blob_record(b, slot, &offset, &length, &want);
+	bool sound = blob_record(b, slot, &offset, &length);
 	if (sound && length > k->size) {
 		unsigned char *grown = realloc(k->buffer, length);
 		if (!grown)
@@ -200,16 +199,10 @@ static int check_slot(struct checking *k, struct blob *b, uint32_t slot)
 		k->buffer = grown;
 		k->size = length;
 	}
-	if (sound && !blob_read(b, k->buffer, length, offset)) {
-		xxh128_of(k->buffer, length, &have);
-		sound = !memcmp(want.bytes, have.bytes, XXH128_SIZE);
-	} else {
-		sound = false;
-	}
-	if (!sound)
+	if (sound)
+		sound = blob_check(b, slot, k->buffer);
+	else
 		blob_drop(b, slot);
-	else if (blob_state(b, slot) == SLOT_UNVERIFIED)
-		blob_mark(b, slot, offset, length, &want);
 	k->checked++;
 	k->bad += !sound;
 	if (k->progress && sound)

@@ -21,9 +21,11 @@ static int check_page(const struct content *c, uint32_t first, const struct chun
 		uint64_t end = k->file_offset + k->length;
 		if (!k->length || k->length > CHUNK_BYTES_MAX || end < k->file_offset || end > c->entry.size)
 			return -EBADMSG;
-		if (first + i == 0 && k->file_offset != 0)
+		if (first + i == 0 && (k->file_offset != 0 || k->piece != 0))
 			return -EBADMSG;
 		if (first + i + 1 == c->entry.chunk_count ? end != c->entry.size : i + 1 < p->count && end != k[1].file_offset)
+			return -EBADMSG;
+		if (i + 1 < p->count && k[1].piece != k->piece + piece_count(k->length))
 			return -EBADMSG;
 	}
 	return 0;
@@ -113,9 +115,9 @@ int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret)
 	return find_in_page(p, index / CHUNK_PAGE, offset, ret) ? 0 : -EBADMSG;
 }
 
-uint32_t content_slot(const struct content *c, const struct manifest_chunk *k, uint32_t index)
+uint32_t content_slot(const struct content *c, const struct manifest_chunk *k)
 {
-	return c->shape == SHAPE_SMALL ? k->slot : index;
+	return c->shape == SHAPE_SMALL ? k->slot : k->piece;
 }
 
 uint64_t content_image_offset(const struct content *c, const struct manifest_chunk *k)
@@ -153,9 +155,17 @@ int content_piece(struct content *c, uint64_t at, struct piece *ret)
 	int r = content_chunk_index(c, at, &index);
 	if (!r)
 		r = content_chunk(c, index, &k);
-	if (!r)
-		*ret = (struct piece){ k->file_offset, content_image_offset(c, k), k->length, content_slot(c, k, index), k->hash };
-	return r;
+	if (r)
+		return r;
+	*ret = (struct piece){ k->file_offset, content_image_offset(c, k), k->length, content_slot(c, k) };
+	if (c->shape == SHAPE_FILE && leaf_count(k->length)) {
+		const uint32_t leaf = (uint32_t)(at - k->file_offset) / LEAF_BYTES, skip = leaf * LEAF_BYTES;
+		ret->start += skip;
+		ret->image_offset += skip;
+		ret->length = k->length - skip < LEAF_BYTES ? k->length - skip : LEAF_BYTES;
+		ret->slot += leaf;
+	}
+	return 0;
 }
 
 /* -- getting a content ---------------------------------------------------------------------- */
@@ -242,8 +252,10 @@ static int attach_image(struct content *c)
 	r = name_blob(c, pack.in_place ? &pack : NULL, &name);
 	if (r)
 		return r;
-	if (c->shape == SHAPE_FILE)
-		return image_get(c->reader, c->domain, BLOB_FILE, &name, c->entry.size, c->entry.chunk_count, &c->image);
+	if (c->shape == SHAPE_FILE) {
+		r = content_chunk(c, c->entry.chunk_count - 1, &k);
+		return r ? r : image_get(c->reader, c->domain, BLOB_FILE, &name, c->entry.size, k->piece + piece_count(k->length), &c->image);
+	}
 	sha256_of(pack.key, strlen(pack.key), &name);
 	return image_get(c->reader, c->domain, BLOB_PACK, &name, pack.raw_size, pack.slots, &c->image);
 }

@@ -68,21 +68,18 @@ static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t l
 	return s->bytes + (offset - s->base);
 }
 
-/* After a reboot a slot's bytes are checked once before they are believed. */
+/* After a reboot a slot's bytes are checked once before they are believed.  The record was made when they were verified, so it vouches for them
+ * as long as it is about the same bytes. */
 static enum slot_state confirm(struct blob *b, const struct piece *k)
 {
 	enum slot_state state = blob_state(b, k->slot);
 	if (state != SLOT_UNVERIFIED)
 		return state;
-	unsigned char *bytes = thread_buffer(k->length);
-	struct xxh128 hash;
-	if (bytes && !blob_read(b, bytes, k->length, k->image_offset)) {
-		xxh128_of(bytes, k->length, &hash);
-		if (!memcmp(hash.bytes, k->hash.bytes, XXH128_SIZE)) {
-			blob_mark(b, k->slot, k->image_offset, k->length, &k->hash);
-			return SLOT_PRESENT;
-		}
-	}
+	unsigned char *room = thread_buffer(k->length);
+	uint64_t offset;
+	uint32_t length;
+	if (room && blob_record(b, k->slot, &offset, &length) && offset == k->image_offset && length == k->length && blob_check(b, k->slot, room))
+		return SLOT_PRESENT;
 	log_info("a cached chunk did not survive the last reboot: fetched again");
 	blob_drop(b, k->slot);
 	return SLOT_ABSENT;
@@ -142,12 +139,14 @@ static bool serve_now(struct content *c, uint64_t offset, size_t len, content_by
 	struct piece k;
 	if (content_piece(c, offset, &k))
 		return false;
-	struct span *s = offset + len <= k.start + k.length ? ready_span(c->image, k.slot) : NULL;
-	if (s) {
-		done(arg, 0, span_bytes(s, k.image_offset + (offset - k.start), len), len);
-		span_unref(s);
+	const uint64_t image_offset = k.image_offset + (offset - k.start);
+	struct span *s = ready_span(c->image, k.slot);
+	const bool enough = s && span_extent(s, image_offset) >= len;
+	if (enough)
+		done(arg, 0, span_bytes(s, image_offset, len), len);
+	span_unref(s);
+	if (enough)
 		return true;
-	}
 	struct blob *b = image_blob(c->image);
 	if (b && on_disk(c, b, offset, len, &from))
 		served = serve_disk(b, from, len, done, arg);
@@ -246,9 +245,6 @@ static int op_plan(struct read_op *op)
 		op->planned = true;
 		return view_content_fetch(c, op->offset + op->pos, op->len - op->pos, FETCH_DEMAND);
 	}
-	int r = chunk_span(c, op->offset + op->pos, op->len - op->pos, &first, &last);
-	if (r)
-		return r;
 	if (store_stalled(c->domain))
 		return -EIO;
 	if (!op->counted) {
@@ -258,7 +254,10 @@ static int op_plan(struct read_op *op)
 		atomic_fetch_add_explicit(&c->reader->misses, 1, memory_order_relaxed);
 	}
 	op->planned = true;
-	return c->shape == SHAPE_SMALL ? fetch_small(c, first, last, FETCH_DEMAND) : fetch_chunks(c, first, last, FETCH_DEMAND);
+	if (c->shape == SHAPE_FILE)
+		return fetch_bytes(c, op->offset + op->pos, op->offset + op->len, FETCH_DEMAND);
+	int r = chunk_span(c, op->offset + op->pos, op->len - op->pos, &first, &last);
+	return r ? r : fetch_small(c, first, last, FETCH_DEMAND);
 }
 
 /* One chunk's worth of progress.  1: parked or finished (the read may be gone); 0: go on; -errno. */
@@ -272,12 +271,13 @@ static int op_advance(struct read_op *op, unsigned *tries)
 	if (r)
 		return r;
 	uint64_t from = k.image_offset + (at - k.start);
-	size_t left = (size_t)(k.start + k.length - at), n = left < op->len - op->pos ? left : op->len - op->pos;
+	size_t left = op->len - op->pos, n = k.start + k.length - at < left ? (size_t)(k.start + k.length - at) : left;
 	struct reader *reader = c->reader;
 	enum look found = look(op, c->image, k.slot, &s);
 	if (found == LOOK_PARKED)
 		return 1;
 	if (found == LOOK_READY) {
+		n = span_extent(s, from) < left ? span_extent(s, from) : left;
 		if (n == op->len) {
 			op_finish(op, 0, span_bytes(s, from, n));
 			span_unref(s);
@@ -350,12 +350,12 @@ static void look_ahead(struct content *c, uint64_t offset, size_t len, uint64_t 
 	pthread_mutex_lock(&c->lock);
 	readahead_note(&c->readahead, offset, len, size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
 	pthread_mutex_unlock(&c->lock);
-	uint32_t first, last;
-	if (from != to && c->shape == SHAPE_VIEW)
-		view_content_fetch(c, from, (size_t)(to - from), FETCH_READAHEAD);
-	if (from == to || c->shape == SHAPE_VIEW || content_chunk_index(c, from, &first) || content_chunk_index(c, to - 1, &last) || !store_healthy(c->domain->store))
+	if (from == to)
 		return;
-	fetch_chunks(c, first, last, FETCH_READAHEAD);
+	if (c->shape == SHAPE_VIEW)
+		view_content_fetch(c, from, (size_t)(to - from), FETCH_READAHEAD);
+	else if (store_healthy(c->domain->store))
+		fetch_bytes(c, from, to, FETCH_READAHEAD);
 }
 
 static void read_slowly(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token)

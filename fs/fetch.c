@@ -62,22 +62,15 @@ static bool chunk_is_sound(const struct manifest_chunk *k, const struct manifest
 	       k->stored_length <= p->size - k->pack_offset;
 }
 
-static void fill_chunk(struct span *s, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+/* Takes over the chunk's leaves. */
+static void fill_chunk(struct span *s, const struct span_chunk *k, uint64_t pack_offset)
 {
 	if (!s->count) {
-		s->base = offset;
-		s->pack_offset = k->pack_offset;
+		s->base = k->offset;
+		s->pack_offset = pack_offset;
 	}
-	s->chunk[s->count++] = (struct span_chunk){
-		.slot = slot,
-		.length = k->length,
-		.stored_length = k->stored_length,
-		.stored_skip = s->stored_length,
-		.codec = k->codec,
-		.offset = offset,
-		.digest = k->digest,
-		.hash = k->hash,
-	};
+	s->chunk[s->count] = *k;
+	s->chunk[s->count++].stored_skip = s->stored_length;
 	s->length += k->length;
 	s->stored_length += k->stored_length;
 	s->raw = s->raw && k->codec == CODEC_RAW;
@@ -85,61 +78,179 @@ static void fill_chunk(struct span *s, const struct manifest_chunk *k, uint32_t 
 
 static void submit(struct plan *p);
 
-/* Adds one chunk that is missing; image.lock is held. */
-static int plan_add_locked(struct plan *p, struct image *i, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+/* Puts the span's chunk into the table, where nothing is yet; image.lock is held.  How many slots it got. */
+static uint32_t claim_slots_locked(struct span *s, const struct span_chunk *k)
+{
+	struct image *i = s->image;
+	uint32_t got = 0;
+	for (uint32_t n = k->slot; n < k->slot + k->slots; n++) {
+		if (i->spans[n])
+			continue;
+		i->spans[n] = s;
+		got++;
+	}
+	atomic_fetch_add(&i->resident, got);
+	return got;
+}
+
+static bool any_free_locked(const struct image *i, const struct span_chunk *k)
+{
+	for (uint32_t n = k->slot; n < k->slot + k->slots; n++)
+		if (!i->spans[n])
+			return true;
+	return false;
+}
+
+/* Adds a chunk, or part of one, that is missing; image.lock is held.  Takes over its leaves. */
+static int plan_add_locked(struct plan *p, struct image *i, const struct span_chunk *k, uint64_t pack_offset)
 {
 	struct span *s = p->open;
-	bool grows = s && s->count < p->open_cap && s->pack_offset + s->stored_length == k->pack_offset && s->base + s->length == offset &&
+	bool grows = s && s->count < p->open_cap && s->pack_offset + s->stored_length == pack_offset && s->base + s->length == k->offset &&
 		     s->length + k->length <= SPAN_BYTES_MAX;
+	if (!any_free_locked(i, k)) { /* another was faster */
+		free(k->leaves);
+		return 0;
+	}
 	if (!grows) {
 		uint32_t cap = k->length >= SPAN_BYTES_MAX / 2 ? 1 : SPAN_BYTES_MAX / k->length;
 		p->open_cap = cap > 256 ? 256 : cap;
 		s = span_new(p->content, i, p->open_cap);
-		if (!s)
+		if (!s) {
+			free(k->leaves);
 			return -ENOMEM;
+		}
 		*p->last = s;
 		p->last = &s->next;
 		p->open = s;
 	}
-	fill_chunk(s, k, slot, offset);
-	i->spans[slot] = s;
-	atomic_fetch_add(&i->resident, 1);
+	fill_chunk(s, k, pack_offset);
+	claim_slots_locked(s, k);
 	p->bytes += k->stored_length;
-	p->end = k->pack_offset + k->stored_length;
+	p->end = pack_offset + k->stored_length;
 	return 0;
 }
 
-static bool fits_plan(const struct plan *p, const struct manifest_chunk *k)
+/* What is wanted of a chunk: some of the pieces that it is in the image. */
+struct want {
+	const struct manifest_chunk *chunk;
+	uint32_t index;        /* of the chunk, as span_chunk has it */
+	uint32_t slot, slots;  /* all of the chunk's */
+	uint64_t offset;       /* of the chunk in the image */
+	uint32_t first, count; /* pieces */
+};
+
+/* Of a chunk in a pack's image, which has a slot for it: all. */
+static struct want want_slot(const struct manifest_chunk *k)
 {
-	return p->first && p->pack_number == k->pack && k->pack_offset >= p->end && k->pack_offset - p->end <= GAP_BYTES_MAX &&
-	       p->bytes + k->stored_length <= RANGE_BYTES_MAX;
+	return (struct want){ .chunk = k, .index = k->slot, .slot = k->slot, .slots = 1, .offset = k->raw_offset, .count = 1 };
 }
 
-/* Adds a chunk unless it is here or on its way; submits what was planned when the chunk does not fit that request. */
-static int plan_chunk(struct plan *p, struct image *i, struct blob *b, const struct manifest_chunk *k, uint32_t slot, uint64_t offset)
+/* Of a file's chunk `index`: the pieces that hold bytes of [from, to). */
+static struct want want_bytes(const struct content *c, const struct manifest_chunk *k, uint32_t index, uint64_t from, uint64_t to)
 {
-	if (b && blob_state(b, slot) != SLOT_ABSENT)
-		return 0;
-	if (!fits_plan(p, k)) {
-		submit(p);
-		if (p->pack_number != k->pack || !p->pack.key[0]) {
-			int r = content_pack(p->content, k->pack, &p->pack);
-			if (r)
-				return r;
-			p->pack_number = k->pack;
-		}
+	struct want w = { .chunk = k, .index = index, .slot = content_slot(c, k), .slots = piece_count(k->length), .offset = content_image_offset(c, k) };
+	const uint64_t end = k->file_offset + k->length;
+	w.count = w.slots;
+	if (w.slots > 1 && k->codec == CODEC_RAW) {
+		w.first = from > k->file_offset ? (uint32_t)(from - k->file_offset) / LEAF_BYTES : 0;
+		w.count = (to < end ? (uint32_t)(to - k->file_offset - 1) / LEAF_BYTES + 1 : w.slots) - w.first;
 	}
-	if (!chunk_is_sound(k, &p->pack, i, slot, offset))
-		return -EBADMSG;
-	struct range *raise = NULL;
-	int r = 0;
+	return w;
+}
+
+/* The next pieces after those of `at` that are neither here nor on their way.  The first request found on the way of those that are is `raise`, with a
+ * reference, if it may become more urgent. */
+static bool next_missing(const struct plan *p, struct image *i, struct blob *b, struct want *at, uint32_t end, struct range **raise)
+{
+	uint32_t n = at->first + at->count, first;
 	pthread_mutex_lock(&i->lock);
-	struct span *s = i->spans[slot];
-	if (!s)
-		r = plan_add_locked(p, i, k, slot, offset);
-	else if (p->priority == FETCH_DEMAND && s->range && atomic_load(&s->range->priority) > FETCH_DEMAND)
-		atomic_fetch_add(&(raise = s->range)->refs, 1);
+	for (first = n; first < end; first++) {
+		struct span *s = i->spans[at->slot + first];
+		if (!s && !(b && blob_state(b, at->slot + first) != SLOT_ABSENT))
+			break;
+		if (s && !*raise && p->priority == FETCH_DEMAND && s->range && atomic_load(&s->range->priority) > FETCH_DEMAND)
+			atomic_fetch_add(&(*raise = s->range)->refs, 1);
+	}
+	for (n = first; n < end && !i->spans[at->slot + n] && !(b && blob_state(b, at->slot + n) != SLOT_ABSENT); n++)
+		;
 	pthread_mutex_unlock(&i->lock);
+	at->first = first;
+	at->count = n - first;
+	return at->count > 0;
+}
+
+static bool fits_plan(const struct plan *p, uint32_t pack, uint64_t pack_offset, uint32_t stored_length)
+{
+	return p->first && p->pack_number == pack && pack_offset >= p->end && pack_offset - p->end <= GAP_BYTES_MAX &&
+	       p->bytes + stored_length <= RANGE_BYTES_MAX;
+}
+
+/* The leaves of a run, and the run as a span has it.  -EBADMSG: the manifest's leaves are not the chunk's. */
+static int run_of(const struct plan *p, const struct want *w, struct span_chunk *ret, uint64_t *ret_pack_offset)
+{
+	const struct manifest_chunk *k = w->chunk;
+	const uint32_t skip = w->first * LEAF_BYTES;
+	struct leaf *all = NULL;
+	*ret = (struct span_chunk){ .index = w->index, .slot = w->slot + w->first, .slots = w->count, .first_leaf = w->first, .part = w->count < w->slots,
+				    .length = k->length, .stored_length = k->stored_length, .codec = k->codec, .offset = w->offset + skip,
+				    .digest = k->digest, .hash = k->hash };
+	*ret_pack_offset = k->pack_offset + skip;
+	if (w->slots > 1 && !(ret->leaves = malloc(w->count * sizeof *ret->leaves)))
+		return -ENOMEM;
+	if (!ret->part)
+		return 0;
+	const uint64_t left = k->length - skip, run = (uint64_t)w->count * LEAF_BYTES;
+	ret->length = ret->stored_length = (uint32_t)(run < left ? run : left);
+	all = malloc(w->slots * sizeof *all);
+	int r = all ? manifest_leaves(p->content->manifest, p->content->entry.row, w->index, k, all) : -ENOMEM;
+	if (!r)
+		memcpy(ret->leaves, all + w->first, w->count * sizeof *all);
+	else
+		free(ret->leaves);
+	free(all);
+	return r;
+}
+
+/* Adds a run of pieces; submits what was planned when they do not fit that request. */
+static int plan_run(struct plan *p, struct image *i, const struct want *w)
+{
+	const struct manifest_chunk *k = w->chunk;
+	struct span_chunk c;
+	uint64_t pack_offset;
+	if (p->pack_number != k->pack || !p->pack.key[0]) {
+		submit(p);
+		int r = content_pack(p->content, k->pack, &p->pack);
+		if (r)
+			return r;
+		p->pack_number = k->pack;
+	}
+	if (!chunk_is_sound(k, &p->pack, i, w->slot, w->offset) || w->slots > i->slots - w->slot)
+		return -EBADMSG;
+	int r = run_of(p, w, &c, &pack_offset);
+	if (r)
+		return r;
+	if (!fits_plan(p, k->pack, pack_offset, c.stored_length))
+		submit(p);
+	pthread_mutex_lock(&i->lock);
+	r = plan_add_locked(p, i, &c, pack_offset);
+	pthread_mutex_unlock(&i->lock);
+	return r;
+}
+
+/* Adds what is wanted of a chunk unless it is here or on its way. */
+static int plan_chunk(struct plan *p, struct image *i, struct blob *b, const struct want *w)
+{
+	struct want missing = *w;
+	struct range *raise = NULL;
+	int r = w->slot < i->slots && w->slots <= i->slots - w->slot ? 0 : -EBADMSG;
+	missing.count = 0;
+	while (!r && next_missing(p, i, b, &missing, w->first + w->count, &raise)) {
+		if (w->chunk->codec != CODEC_RAW) { /* only whole */
+			missing.first = 0;
+			missing.count = w->slots;
+		}
+		r = plan_run(p, i, &missing);
+	}
 	if (raise) {
 		range_raise(raise);
 		range_unref(raise);
@@ -245,7 +356,7 @@ static void log_failure(struct range *g, int code, const struct err *e)
 	const struct manifest_info *info = c ? manifest_info(c->manifest) : NULL;
 	const char *why = e && e->text[0] ? e->text : strerror(-code);
 	if (c)
-		log_error("%s/%s/%s/%s: chunk %u: %s", g->domain->name, info->product, info->version, c->path, g->current->chunk[0].slot, why);
+		log_error("%s/%s/%s/%s: chunk %u: %s", g->domain->name, info->product, info->version, c->path, g->current->chunk[0].index, why);
 	else
 		log_error("%s: %s: %s", g->domain->name, g->pack.key, why);
 }
@@ -480,20 +591,23 @@ static void submit(struct plan *p)
 
 /* -- what to bring -------------------------------------------------------------------------- */
 
-int fetch_chunks(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority)
+int fetch_bytes(struct content *c, uint64_t from, uint64_t to, enum fetch_priority priority)
 {
 	struct plan p = { .content = c, .priority = priority };
+	const struct manifest_chunk *k = NULL;
+	uint32_t index;
 	plan_reset(&p);
 	struct blob *b = image_blob(c->image);
-	int r = 0;
-	for (uint32_t i = first; i <= last && !r; i++) {
+	int r = content_chunk_index(c, from, &index);
+	for (; !r && (!k || k->file_offset + k->length < to); index++) {
 		/* Read-ahead takes what memory there is; a reader that comes to the rest asks again. */
 		if (priority != FETCH_DEMAND && !p.first && budget_used(c->reader->budget) > budget_limit(c->reader->budget) / 256 * READAHEAD_SHARE)
 			hot_evict(c->reader, RANGE_BYTES_MAX);
-		const struct manifest_chunk *k;
-		r = content_chunk(c, i, &k);
-		if (!r)
-			r = plan_chunk(&p, c->image, b, k, content_slot(c, k, i), content_image_offset(c, k));
+		r = content_chunk(c, index, &k);
+		if (r)
+			break;
+		const struct want w = want_bytes(c, k, index, from, to);
+		r = plan_chunk(&p, c->image, b, &w);
 	}
 	submit(&p);
 	blob_close(b);
@@ -531,9 +645,12 @@ static int plan_neighbours(struct plan *p, struct blob *b, uint32_t pack, uint32
 	if (!k)
 		return -ENOMEM;
 	int found = manifest_pack_chunks(p->content->manifest, pack, slot, count, k), r = found < 0 ? found : 0;
-	for (int n = 0; n < found && !r; n++)
-		if (k[n].length <= NEIGHBOUR_BYTES_MAX)
-			r = plan_chunk(p, i, b, &k[n], k[n].slot, k[n].raw_offset);
+	for (int n = 0; n < found && !r; n++) {
+		if (k[n].length <= NEIGHBOUR_BYTES_MAX) {
+			const struct want w = want_slot(&k[n]);
+			r = plan_chunk(p, i, b, &w);
+		}
+	}
 	free(k);
 	pthread_mutex_lock(&i->lock);
 	i->frontier = slot + count;
@@ -550,8 +667,10 @@ int fetch_small(struct content *c, uint32_t first, uint32_t last, enum fetch_pri
 	int r = 0;
 	for (uint32_t i = first; i <= last && !r; i++) {
 		r = content_chunk(c, i, &k);
-		if (!r)
-			r = plan_chunk(&p, c->image, b, k, k->slot, k->raw_offset);
+		if (r)
+			break;
+		const struct want w = want_slot(k);
+		r = plan_chunk(&p, c->image, b, &w);
 	}
 	p.open = NULL; /* what is waited for must not wait for its neighbours */
 	if (!r && k && p.first && k->length <= NEIGHBOUR_BYTES_MAX)
@@ -595,7 +714,6 @@ void fetch_advance(struct content *c, uint32_t slot)
 /* The pack of one chunk of a span: the content's own chunks know it. */
 static int pack_of(struct content *c, const struct span_chunk *chunk, struct manifest_chunk *ret)
 {
-	struct image *i = c->image;
 	const struct manifest_chunk *k;
 	if (c->shape == SHAPE_SMALL) {
 		int r = content_chunk(c, 0, &k);
@@ -604,7 +722,7 @@ static int pack_of(struct content *c, const struct span_chunk *chunk, struct man
 		r = manifest_pack_chunks(c->manifest, k->pack, chunk->slot, 1, ret);
 		return r == 1 ? 0 : r < 0 ? r : -EBADMSG;
 	}
-	int r = chunk->slot < i->slots ? content_chunk(c, chunk->slot, &k) : -EBADMSG;
+	int r = content_chunk(c, chunk->index, &k);
 	if (!r)
 		*ret = *k;
 	return r;
@@ -615,18 +733,26 @@ int fetch_again(struct span *failed, const struct span_chunk *chunk)
 	struct content *c = failed->content;
 	struct plan p = { .content = c, .priority = FETCH_DEMAND };
 	struct manifest_chunk k;
+	struct span_chunk again = *chunk;
 	plan_reset(&p);
 	int r = pack_of(c, chunk, &k);
 	if (!r)
 		r = content_pack(c, k.pack, &p.pack);
+	if (!r && chunk->leaves) {
+		again.leaves = malloc(chunk->slots * sizeof *again.leaves);
+		r = again.leaves ? 0 : -ENOMEM;
+	}
 	if (r)
 		return r;
+	if (again.leaves)
+		memcpy(again.leaves, chunk->leaves, chunk->slots * sizeof *again.leaves);
+	again.bad = false;
 	p.pack_number = k.pack;
 	pthread_mutex_lock(&failed->image->lock);
-	r = failed->image->spans[chunk->slot] ? -EEXIST : plan_add_locked(&p, failed->image, &k, chunk->slot, chunk->offset);
+	r = plan_add_locked(&p, failed->image, &again, k.pack_offset + (uint64_t)chunk->first_leaf * LEAF_BYTES);
 	pthread_mutex_unlock(&failed->image->lock);
-	if (r)
-		return r == -EEXIST ? 0 : r;
+	if (r || !p.first)
+		return r;
 	p.first->retried = true;
 	submit(&p);
 	return p.code;

@@ -185,14 +185,15 @@ void span_unref(struct span *s)
 	budget_give(r->budget, s->cost);
 	image_unref(s->image);
 	content_unref(s->content);
+	for (uint32_t i = 0; i < s->count; i++)
+		free(s->chunk[i].leaves);
 	free(s);
 }
 
-bool span_detach_locked(struct span *s)
+bool span_drop_slots_locked(struct span *s, const struct span_chunk *c)
 {
 	bool any = false;
-	for (uint32_t k = 0; k < s->count; k++) {
-		struct span **at = &s->image->spans[s->chunk[k].slot];
+	for (struct span **at = &s->image->spans[c->slot], **end = at + c->slots; at < end; at++) {
 		if (*at != s)
 			continue;
 		*at = NULL;
@@ -200,6 +201,28 @@ bool span_detach_locked(struct span *s)
 		any = true;
 	}
 	return any;
+}
+
+bool span_detach_locked(struct span *s)
+{
+	bool any = false;
+	for (uint32_t k = 0; k < s->count; k++)
+		any |= span_drop_slots_locked(s, &s->chunk[k]);
+	return any;
+}
+
+uint32_t span_extent(const struct span *s, uint64_t offset)
+{
+	uint64_t end = offset;
+	for (uint32_t k = 0; k < s->count; k++) {
+		const struct span_chunk *c = &s->chunk[k];
+		if (c->offset + c->length <= end)
+			continue;
+		if (c->offset > end || c->bad)
+			break;
+		end = c->offset + c->length;
+	}
+	return (uint32_t)(end - offset);
 }
 
 /* Takes over the caller's reference. */

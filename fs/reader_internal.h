@@ -4,7 +4,8 @@
  *   content ──> image ──> blob (disk, cache.h)
  *                 └─────> spans: bytes in memory or on their way
  *
- * A `struct image` is the bytes of one blob wherever they are.  A `struct span` is a run of neighbouring chunks of an image: the
+ * A `struct image` is the bytes of one blob wherever they are, in slots: one a piece (a leaf of a chunk, or a chunk without leaves) of a
+ * file, one a chunk of a pack or of a view.  A `struct span` is a run of neighbouring chunks, or parts of chunks, of an image: the
  * unit that arrives, is verified, is written and is kept hot.  A `struct range` is one request to a store; it fills spans in order.
  *
  * Locks, in order: reader.lock → content.lock → image.lock → leaves (range.lock, the verify queue's, the hot list's, the pending
@@ -44,13 +45,19 @@ struct reader_domain {
 	struct reader_domain *next;
 };
 
+/* A chunk, or a run of its leaves. */
 struct span_chunk {
-	uint32_t slot, length, stored_length, stored_skip; /* stored_skip: from the span's first stored byte */
+	uint32_t index;       /* of the chunk in its file; in a pack's or a view's image: the slot */
+	uint32_t slot, slots; /* the first one, and how many */
+	uint32_t first_leaf;  /* the run starts with this leaf of the chunk */
+	bool part;            /* a run of leaves: `leaves` is what they must be */
+	struct leaf *leaves;  /* owned, one a slot; NULL: its one slot is no leaf.  Of a whole chunk: filled by the verifier, which has them from the bytes */
+	uint32_t length, stored_length, stored_skip; /* stored_skip: from the span's first stored byte */
 	enum chunk_codec codec;
 	bool bad; /* its bytes did not match; the verifier's */
 	uint64_t offset; /* in the image */
-	struct digest digest;
-	struct xxh128 hash;
+	struct digest digest; /* of the whole chunk */
+	struct xxh128 hash;   /* where leaves is NULL */
 };
 
 enum span_state { SPAN_COMING, SPAN_READY, SPAN_FAILED };
@@ -107,7 +114,7 @@ struct image {
 	pthread_mutex_t lock;      /* guards what follows */
 	struct blob *blob;         /* NULL: not open, or no cache */
 	int64_t blob_retry_ms;
-	struct span **spans; /* by slot */
+	struct span **spans; /* by slot: the span that holds it */
 	struct content *watchers; /* contents with an on_whole; not references */
 	/* Packs: how much to bring with a small file (fetch.c). */
 	uint64_t window;
@@ -177,8 +184,11 @@ void images_forget_evicted(struct image *i);
 
 void span_ref(struct span *s);
 void span_unref(struct span *s);
+/* How many bytes from the image's `offset` on the ready span can serve: none of a chunk whose bytes were bad. */
+uint32_t span_extent(const struct span *s, uint64_t offset);
 /* Takes the span's slots out of the table (image.lock held); the caller drops the table's reference after unlocking. */
 bool span_detach_locked(struct span *s);
+bool span_drop_slots_locked(struct span *s, const struct span_chunk *c); /* the same for one chunk; was any there? */
 
 void hot_add(struct reader *r, struct span *s);
 /* Lets go of hot bytes until at least `bytes` are free or none is left. */
@@ -186,12 +196,12 @@ void hot_evict(struct reader *r, uint64_t bytes);
 void hot_clear(struct reader *r);
 
 /* -- fetch.c -------------------------------------------------------------------------------- */
-/* Brings chunks [first, last] of an identity content, those that are neither here nor on their way. */
-int fetch_chunks(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority);
-/* The same for a small file, with its neighbours in the pack. */
+/* Brings the pieces of [from, to) of an identity content, those that are neither here nor on their way. */
+int fetch_bytes(struct content *c, uint64_t from, uint64_t to, enum fetch_priority priority);
+/* Brings the chunks of a small file, with its neighbours in the pack. */
 int fetch_small(struct content *c, uint32_t first, uint32_t last, enum fetch_priority priority);
 void fetch_advance(struct content *c, uint32_t slot); /* after a hit: the next window of the pack, when near its end */
-int fetch_again(struct span *s, const struct span_chunk *chunk); /* one chunk, after a mismatch */
+int fetch_again(struct span *s, const struct span_chunk *chunk); /* one chunk or part of one, after a mismatch */
 void fetch_pump(struct reader *r); /* starts what waited for memory */
 void fetch_cancel_all(struct reader *r);
 void range_unref(struct range *g);
@@ -258,11 +268,10 @@ struct read_op {
 	unsigned failures; /* the content's, when the read last asked for chunks */
 };
 
-/* A chunk as reads see it, of a file or of a view. */
+/* What one slot of the image holds, as reads see it. */
 struct piece {
 	uint64_t start, image_offset; /* in the content; in its image */
 	uint32_t length, slot;
-	struct xxh128 hash;
 };
 
 int content_piece(struct content *c, uint64_t at, struct piece *ret);
@@ -271,8 +280,8 @@ void content_read_until(struct content *c, uint64_t end, uint64_t offset, size_t
 void content_read_image(struct content *c, uint64_t size, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 int content_chunk(struct content *c, uint32_t index, const struct manifest_chunk **ret);
 int content_chunk_index(struct content *c, uint64_t offset, uint32_t *ret);
-/* Where a chunk stands in the content's image. */
-uint32_t content_slot(const struct content *c, const struct manifest_chunk *k, uint32_t index);
+/* Where a chunk stands in the content's image: its first slot and its first byte. */
+uint32_t content_slot(const struct content *c, const struct manifest_chunk *k);
 uint64_t content_image_offset(const struct content *c, const struct manifest_chunk *k);
 int content_pack(struct content *c, uint32_t pack, struct manifest_pack *ret);
 /* Continues parked reads after their span is ready (code 0) or failed. */

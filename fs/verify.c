@@ -5,6 +5,7 @@
 #include "catalog/base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -103,6 +104,20 @@ static void judge(struct span_chunk *k, const struct digest *d)
 	k->bad = !digest_equal(d, &k->digest);
 }
 
+/* Leaves are hashed two at once among themselves: this is for what has some. */
+static void check_leaves(struct span_chunk *k, const unsigned char *bytes)
+{
+	struct leaf own[LEAVES_MAX], *leaves = k->leaves && !k->part ? k->leaves : own;
+	struct digest d;
+	if (k->part) {
+		leaves_of(bytes, k->length, own);
+		k->bad = memcmp(own, k->leaves, k->slots * sizeof *own) != 0;
+	} else {
+		chunk_digest_of(bytes, k->length, leaves, &d);
+		judge(k, &d);
+	}
+}
+
 /* Holds every chunk of a batch against its digest.  Two are hashed at once, see sha256_pair. */
 static void check(struct span *first)
 {
@@ -112,6 +127,10 @@ static void check(struct span *first)
 		for (uint32_t i = 0; s->bytes && i < s->count; i++) {
 			struct span_chunk *k = &s->chunk[i];
 			const unsigned char *bytes = s->bytes + (k->offset - s->base);
+			if (k->part || leaf_count(k->length)) {
+				check_leaves(k, bytes);
+				continue;
+			}
 			if (!waiting.chunk) {
 				waiting = (struct checking){ bytes, k };
 				continue;
@@ -125,6 +144,16 @@ static void check(struct span *first)
 	if (waiting.chunk) {
 		sha256_of(waiting.bytes, waiting.chunk->length, &d[0]);
 		judge(waiting.chunk, &d[0]);
+	}
+}
+
+static void mark_slots(struct blob *b, const struct span_chunk *k)
+{
+	if (!k->leaves)
+		blob_mark(b, k->slot, k->offset, k->length, &k->hash);
+	for (uint32_t i = 0; k->leaves && i < k->slots; i++) {
+		const uint32_t skip = i * LEAF_BYTES, left = k->length - skip;
+		blob_mark_sha256(b, k->slot + i, k->offset + skip, left < LEAF_BYTES ? left : LEAF_BYTES, k->leaves[i].bytes);
 	}
 }
 
@@ -145,7 +174,7 @@ static void write_cache(struct span *s)
 			continue;
 		}
 		for (uint32_t j = i; j < end; j++)
-			blob_mark(b, s->chunk[j].slot, s->chunk[j].offset, s->chunk[j].length, &s->chunk[j].hash);
+			mark_slots(b, &s->chunk[j]);
 	}
 	atomic_store(&s->written, all);
 	bool whole = all && s->image->kind != BLOB_PACK && blob_whole(b);
@@ -157,11 +186,13 @@ static void write_cache(struct span *s)
 static void report_bad(struct span *s, const struct span_chunk *k)
 {
 	struct content *c = s->content;
-	char hex[SHA256_HEX_SIZE];
+	char hex[SHA256_HEX_SIZE], part[64] = "";
 	const struct manifest_info *info = manifest_info(c->manifest);
 	hex_format(k->digest.bytes, SHA256_SIZE, hex);
-	log_error("%s/%s/%s/%s: chunk %u (%s): the store's bytes do not match their hash, twice; run 'meshfs verify'", c->domain->name,
-		  info->product, info->version, c->path, k->slot, hex);
+	if (k->part)
+		snprintf(part, sizeof part, ", leaves %u to %u", k->first_leaf, k->first_leaf + k->slots - 1);
+	log_error("%s/%s/%s/%s: chunk %u (%s)%s: the store's bytes do not match their hash, twice; run 'meshfs verify'", c->domain->name,
+		  info->product, info->version, c->path, k->index, hex, part);
 }
 
 /* The chunks that did not match are asked for once more, each as a span of its own; a second mismatch is the end. */
@@ -178,10 +209,7 @@ static void handle_bad(struct span *s)
 			continue;
 		}
 		pthread_mutex_lock(&s->image->lock);
-		if (s->image->spans[k->slot] == s) {
-			s->image->spans[k->slot] = NULL;
-			atomic_fetch_sub(&s->image->resident, 1);
-		}
+		span_drop_slots_locked(s, k);
 		pthread_mutex_unlock(&s->image->lock);
 		fetch_again(s, k);
 	}
@@ -192,7 +220,8 @@ static bool in_table(struct span *s)
 	bool any = false;
 	pthread_mutex_lock(&s->image->lock);
 	for (uint32_t i = 0; i < s->count && !any; i++)
-		any = s->image->spans[s->chunk[i].slot] == s;
+		for (uint32_t j = 0; j < s->chunk[i].slots && !any; j++)
+			any = s->image->spans[s->chunk[i].slot + j] == s;
 	pthread_mutex_unlock(&s->image->lock);
 	return any;
 }

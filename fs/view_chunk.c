@@ -32,7 +32,7 @@ static uint32_t find_chunk(const struct view_index *x, uint64_t at)
 static struct piece piece_of(const struct view_index *x, uint32_t i)
 {
 	uint64_t start = i ? x->ends[i - 1] : 0;
-	return (struct piece){ start, start, (uint32_t)(x->ends[i] - start), i, x->hashes[i] };
+	return (struct piece){ start, start, (uint32_t)(x->ends[i] - start), i };
 }
 
 int view_content_piece(struct content *c, uint64_t at, struct piece *ret)
@@ -66,7 +66,7 @@ static int derive_from(struct content *c, uint32_t index, const void *bytes, uin
 	if (r)
 		return r;
 	xxh128_of(buf_text(out), out->len, &hash);
-	if (out->len != k.length || memcmp(hash.bytes, k.hash.bytes, XXH128_SIZE) != 0 || (stats.cut && index + 1 < x->count))
+	if (out->len != k.length || memcmp(hash.bytes, x->hashes[index].bytes, XXH128_SIZE) != 0 || (stats.cut && index + 1 < x->count))
 		return err_set(e, -EBADMSG, "%s: chunk %u of its view does not come out as its index says", c->path, index);
 	return 0;
 }
@@ -186,8 +186,10 @@ static void chunk_job(void *arg)
 }
 
 /* A span for the slot, unless it is here or being made. */
-static struct span *claim_slot(struct content *c, const struct piece *k)
+static struct span *claim_slot(struct content *c, uint32_t index)
 {
+	const struct view_index *x = c->view->index;
+	const struct piece k = piece_of(x, index);
 	struct image *i = c->image;
 	struct span *s = calloc(1, sizeof *s + sizeof s->chunk[0]);
 	if (!s)
@@ -196,14 +198,16 @@ static struct span *claim_slot(struct content *c, const struct piece *k)
 	s->image = image_ref(i);
 	s->content = content_ref(c);
 	s->raw = true;
-	s->base = k->image_offset;
-	s->length = s->stored_length = k->length;
+	s->base = k.image_offset;
+	s->length = s->stored_length = k.length;
 	s->count = 1;
-	s->chunk[0] = (struct span_chunk){ .slot = k->slot, .length = k->length, .offset = k->image_offset, .hash = k->hash };
+	s->chunk[0] = (struct span_chunk){
+		.index = k.slot, .slot = k.slot, .slots = 1, .length = k.length, .offset = k.image_offset, .hash = x->hashes[index]
+	};
 	pthread_mutex_lock(&i->lock);
-	bool taken = i->spans[k->slot] != NULL;
+	bool taken = i->spans[k.slot] != NULL;
 	if (!taken) {
-		i->spans[k->slot] = s;
+		i->spans[k.slot] = s;
 		atomic_fetch_add(&i->resident, 1);
 	}
 	pthread_mutex_unlock(&i->lock);
@@ -229,7 +233,7 @@ int view_content_fetch(struct content *c, uint64_t offset, size_t len, enum fetc
 			break;
 		if (!k.length || (b && blob_state(b, i) != SLOT_ABSENT))
 			continue;
-		struct span *s = claim_slot(c, &k);
+		struct span *s = claim_slot(c, i);
 		if (!s)
 			continue;
 		started++;
@@ -258,7 +262,7 @@ static int prove_chunk(struct content *c, uint32_t i)
 	blob_close(b);
 	if (here)
 		return 0;
-	struct span *s = k.length ? claim_slot(c, &k) : NULL;
+	struct span *s = k.length ? claim_slot(c, i) : NULL;
 	if (s) {
 		unsigned failures = atomic_load(&c->failures);
 		chunk_job(s);

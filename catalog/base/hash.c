@@ -22,6 +22,11 @@ void sha256_of(const void *bytes, size_t len, struct digest *ret)
 	must(EVP_Digest(bytes, len, ret->bytes, NULL, EVP_sha256(), NULL));
 }
 
+void sha512_256_of(const void *bytes, size_t len, struct digest *ret)
+{
+	must(EVP_Digest(bytes, len, ret->bytes, NULL, EVP_sha512_256(), NULL));
+}
+
 void hmac_sha256_of(const void *key, size_t key_len, const void *bytes, size_t len, struct digest *ret)
 {
 	unsigned int n = 0;

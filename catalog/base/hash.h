@@ -1,7 +1,8 @@
 /*
  * Hashes.
  *
- * SHA-256 (OpenSSL's libcrypto) names chunks, packs, manifests and snapshots: it is what integrity rests on.
+ * SHA-256 (OpenSSL's libcrypto) names chunks, packs, manifests and snapshots: it is what integrity rests on.  SHA-512/256 names chunks that have
+ * leaves (catalog/leaves.h).
  * XXH3-128 (xxHash) is the fast check of bytes that were verified before; it stops accidents, not attackers.
  * HMAC-SHA-256 keys the `hmac` mask and the chain of lineage seals.
  *
@@ -28,6 +29,7 @@ struct xxh128 {
 };
 
 void sha256_of(const void *bytes, size_t len, struct digest *ret);
+void sha512_256_of(const void *bytes, size_t len, struct digest *ret); /* another function of the same length */
 /* The digests of two messages, faster than one after the other when they are of about equal length. */
 void sha256_pair(const void *x, size_t x_len, const void *y, size_t y_len, struct digest *ret_x, struct digest *ret_y);
 void xxh128_of(const void *bytes, size_t len, struct xxh128 *ret);

@@ -62,6 +62,14 @@ def manifests(store):
         yield db, db.execute("SELECT domain, product, version FROM manifest").fetchone()
 
 
+def chunk_digest(raw):
+    """What names a chunk, and its leaves, as docs/FORMATS.md has them."""
+    if len(raw) <= 256 << 10:
+        return hashlib.sha256(raw).digest(), b""
+    leaves = b"".join(hashlib.sha256(raw[at:at + (64 << 10)]).digest()[:24] for at in range(0, len(raw), 64 << 10))
+    return hashlib.new("sha512_256", leaves).digest(), leaves
+
+
 def read_version(store, product, version):
     """{path (bytes): (kind, executable, mtime, content)}; checks every digest on the way."""
     for db, (_, p, v) in manifests(store):
@@ -77,15 +85,15 @@ def read_version(store, product, version):
         content = target
         if kind == 2:
             content = b""
-            for digest, length, pack, offset, stored, codec in db.execute(
-                    "SELECT digest, length, pack, pack_offset, stored_length, codec FROM chunk WHERE id >= ? AND id < ? ORDER BY id",
+            for digest, leaves, length, pack, offset, stored, codec in db.execute(
+                    "SELECT digest, leaves, length, pack, pack_offset, stored_length, codec FROM chunk WHERE id >= ? AND id < ? ORDER BY id",
                     (first or 0, (first or 0) + count)):
                 with open(store / packs[pack][0], "rb") as f:
                     f.seek(offset)
                     raw = f.read(stored)
                 if codec == 1:
                     raw = pa.decompress(raw, decompressed_size=length, codec="zstd", asbytes=True)
-                assert hashlib.sha256(raw).digest() == digest
+                assert chunk_digest(raw) == (digest, leaves or b"")
                 content += raw
             assert len(content) == size
         if row > 1:

@@ -139,7 +139,9 @@ static inline void fake_add_chunk(struct manifest *m, unsigned pack, const unsig
 		.raw_offset = p->info.raw_size,
 		.slot = p->info.slots,
 	};
-	sha256_of(bytes, len, &ret->digest);
+	struct leaf *leaves = calloc(leaf_count(len) + 1, sizeof *leaves);
+	chunk_digest_of(bytes, len, leaves, &ret->digest);
+	free(leaves);
 	xxh128_of(bytes, len, &ret->hash);
 	p->len += stored;
 	p->info.size = p->len;
@@ -174,6 +176,7 @@ static inline struct fake_file *fake_add_file(struct manifest *m, size_t size, u
 			pack++;
 		f->chunks = realloc(f->chunks, (n + 1) * sizeof *f->chunks);
 		fake_add_chunk(m, pack, f->bytes + at, len, at, zstd && n % 3 != 1, &f->chunks[n]);
+		f->chunks[n].piece = n ? f->chunks[n - 1].piece + piece_count(f->chunks[n - 1].length) : 0;
 		sha256_update(h, f->chunks[n].digest.bytes, SHA256_SIZE);
 		at += len;
 	}
@@ -206,6 +209,13 @@ int manifest_chunks(struct manifest *m, uint64_t row, uint32_t first, uint32_t c
 	if (first + count > f->entry.chunk_count)
 		return -EBADMSG;
 	memcpy(ret, f->chunks + first, count * sizeof *ret);
+	return 0;
+}
+
+int manifest_leaves(struct manifest *m, uint64_t row, uint32_t index, const struct manifest_chunk *chunk, struct leaf *ret)
+{
+	struct fake_file *f = &m->files[row - 1];
+	leaves_of(f->bytes + f->chunks[index].file_offset, chunk->length, ret);
 	return 0;
 }
 

@@ -42,16 +42,29 @@ static int put_file(struct stage *s, const char *name, uint32_t chunks, uint32_t
 	fill(&en.content, sizeof en.content, 8);
 	for (uint32_t i = 0; i < chunks; i++) {
 		struct manifest_chunk c = { .file_offset = i * 100, .length = 100, .pack = pack, .pack_offset = 8 + i * 100,
-					    .stored_length = 100, .raw_offset = i * 100, .slot = i };
+					    .stored_length = 100, .raw_offset = i * 100, .slot = i, .piece = i };
 		uint64_t id;
 		fill(&c.digest, sizeof c.digest, (int)i);
-		int r = stage_chunk(s, &c, &id, e);
+		int r = stage_chunk(s, &c, NULL, &id, e);
 		if (r)
 			return r;
 		if (!i)
 			first = id;
 	}
 	return stage_put(s, name, &en, first, NULL, 0, false, e);
+}
+
+/* A file of one chunk of 1 MiB, with the leaves of so many zeros. */
+static int put_long(struct stage *s, const char *name, uint32_t pack, struct err *e)
+{
+	static const unsigned char zeros[1 << 20];
+	struct manifest_entry en = { .kind = ENTRY_FILE, .size = sizeof zeros, .chunk_count = 1 };
+	struct manifest_chunk c = { .length = sizeof zeros, .pack = pack, .pack_offset = 8, .stored_length = sizeof zeros };
+	struct leaf leaves[16];
+	uint64_t id;
+	chunk_digest_of(zeros, sizeof zeros, leaves, &c.digest);
+	int r = stage_chunk(s, &c, leaves, &id, e);
+	return r ? r : stage_put(s, name, &en, id, NULL, 0, false, e);
 }
 
 static int put_link(struct stage *s, const char *name, const char *target, struct err *e)
@@ -264,6 +277,11 @@ TEST(another_version_or_format_is_refused)
 	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EBADMSG);
 	CHECK(strstr(e.text, "newer meshfs") != NULL);
 	CHECK_INT(e.kind, ERR_FAIL);
+	bytes[63] = MANIFEST_FORMAT_OLDEST - 1;
+	save(copy, bytes, len);
+	err_clear(&e);
+	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EBADMSG);
+	CHECK(strstr(e.text, "older") != NULL);
 	unlink(copy);
 }
 
@@ -356,6 +374,57 @@ TEST(tampered_chunks_are_noticed)
 		manifest_unref(m);
 		if (r != -EBADMSG)
 			CHECK_FAIL("%s: gave %d", hostile_chunks[i], r);
+	}
+}
+
+static void write_long(const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct manifest_pack pack = { .size = 2 << 20, .raw_size = 1 << 20, .slots = 1 };
+	struct stage *s;
+	struct db *db;
+	uint32_t number;
+	unlink(path);
+	snprintf(pack.key, sizeof pack.key, ".mesh/packs/%064d", 5);
+	CHECK_OK(stage_new(folder, &s, &e), &e);
+	CHECK_OK(stage_pack(s, &pack, &number, &e), &e);
+	CHECK_OK(put_long(s, "long.bin", number, &e), &e);
+	CHECK_OK(stage_write(s, path, "sales", "orders", "1.0.0", 99, &staged, &e), &e);
+	stage_free(s);
+	if (!sql)
+		return;
+	CHECK_OK(db_open(path, 0, &db, &e), &e);
+	CHECK_OK(db_exec(db, sql, &e), &e);
+	db_close(db);
+}
+
+TEST(leaves_must_be_the_chunks)
+{
+	static const char *const hostile_leaves[] = {
+		"UPDATE chunk SET leaves = NULL",
+		"UPDATE chunk SET leaves = x''",
+		"UPDATE chunk SET leaves = zeroblob(16 * 24)",
+		"UPDATE chunk SET leaves = substr(leaves, 1, 15 * 24)",
+		"UPDATE chunk SET leaves = leaves || zeroblob(24)",
+		"UPDATE chunk SET leaves = CAST(leaves AS TEXT)",
+		"UPDATE chunk SET digest = zeroblob(32)",
+		"UPDATE chunk SET piece = 1",
+	};
+	for (size_t i = 0; i <= sizeof hostile_leaves / sizeof *hostile_leaves; i++) {
+		struct err e = ERR_INIT;
+		struct manifest *m;
+		struct manifest_chunk c;
+		struct leaf leaves[16];
+		const char *sql = i ? hostile_leaves[i - 1] : NULL;
+		write_long(sql);
+		CHECK_OK(manifest_open(path, "sales", "orders", "1.0.0", &m, &e), &e);
+		int r = manifest_chunks(m, 2, 0, 1, &c);
+		if (!r)
+			r = manifest_leaves(m, 2, 0, &c, leaves);
+		CHECK_INT(manifest_leaves(m, 2, 1, &c, leaves), -EINVAL);
+		manifest_unref(m);
+		if (r != (i ? -EBADMSG : 0))
+			CHECK_FAIL("%s: gave %d", sql ? sql : "as it was written", r);
 	}
 }
 
