@@ -104,6 +104,19 @@ static void free_job(struct read_job *j)
 	free(j);
 }
 
+/* A file that ends too early may have been replaced while it was read: then that is what to tell. */
+static int explain_short(struct read_job *j, int code, struct err *e)
+{
+	struct err changed = ERR_INIT;
+	int fd = j->open(j->store, j->request.key, j->request.if_match, &changed);
+	if (fd >= 0)
+		close(fd);
+	if (fd != -ESTALE)
+		return code;
+	err_clear(e);
+	return err_move(e, &changed);
+}
+
 static void run(struct read_job *j, char *block)
 {
 	struct err e = ERR_INIT;
@@ -115,6 +128,8 @@ static void run(struct read_job *j, char *block)
 	} else {
 		fd = j->open(j->store, j->request.key, j->request.if_match, &e);
 		code = fd < 0 ? fd : stream(j, fd, block, &e);
+		if (fd >= 0 && code == -EBADMSG && j->request.if_match)
+			code = explain_short(j, code, &e);
 	}
 	if (fd >= 0)
 		close(fd);
