@@ -78,38 +78,37 @@ static void fill_chunk(struct span *s, const struct span_chunk *k, uint64_t pack
 
 static void submit(struct plan *p);
 
-/* Puts the span's chunk into the table, where nothing is yet; image.lock is held.  How many slots it got. */
-static uint32_t claim_slots_locked(struct span *s, const struct span_chunk *k)
+/* Puts the span's chunk into the table, where nothing is yet; image.lock is held. */
+static void claim_slots_locked(struct span *s, const struct span_chunk *k)
 {
 	struct image *i = s->image;
-	uint32_t got = 0;
 	for (uint32_t n = k->slot; n < k->slot + k->slots; n++) {
 		if (i->spans[n])
 			continue;
 		i->spans[n] = s;
-		got++;
+		atomic_fetch_add(&i->resident, 1);
 	}
-	atomic_fetch_add(&i->resident, got);
-	return got;
 }
 
-static bool any_free_locked(const struct image *i, const struct span_chunk *k)
+static uint32_t free_slots_locked(const struct image *i, const struct span_chunk *k)
 {
+	uint32_t count = 0;
 	for (uint32_t n = k->slot; n < k->slot + k->slots; n++)
-		if (!i->spans[n])
-			return true;
-	return false;
+		count += !i->spans[n];
+	return count;
 }
 
-/* Adds a chunk, or part of one, that is missing; image.lock is held.  Takes over its leaves. */
+/* Adds a chunk, or part of one, that is missing; image.lock is held.  Takes over its leaves.  -EEXIST: another was faster with some of it, or with
+ * all of it where it cannot come in parts. */
 static int plan_add_locked(struct plan *p, struct image *i, const struct span_chunk *k, uint64_t pack_offset)
 {
 	struct span *s = p->open;
 	bool grows = s && s->count < p->open_cap && s->pack_offset + s->stored_length == pack_offset && s->base + s->length == k->offset &&
 		     s->length + k->length <= SPAN_BYTES_MAX;
-	if (!any_free_locked(i, k)) { /* another was faster */
+	const uint32_t free_slots = free_slots_locked(i, k);
+	if (!free_slots || (free_slots < k->slots && k->codec == CODEC_RAW)) {
 		free(k->leaves);
-		return 0;
+		return -EEXIST;
 	}
 	if (!grows) {
 		uint32_t cap = k->length >= SPAN_BYTES_MAX / 2 ? 1 : SPAN_BYTES_MAX / k->length;
@@ -250,6 +249,10 @@ static int plan_chunk(struct plan *p, struct image *i, struct blob *b, const str
 			missing.count = w->slots;
 		}
 		r = plan_run(p, i, &missing);
+		if (r == -EEXIST) { /* look again */
+			missing.count = 0;
+			r = 0;
+		}
 	}
 	if (raise) {
 		range_raise(raise);
@@ -751,8 +754,8 @@ int fetch_again(struct span *failed, const struct span_chunk *chunk)
 	pthread_mutex_lock(&failed->image->lock);
 	r = plan_add_locked(&p, failed->image, &again, k.pack_offset + (uint64_t)chunk->first_leaf * LEAF_BYTES);
 	pthread_mutex_unlock(&failed->image->lock);
-	if (r || !p.first)
-		return r;
+	if (r)
+		return r == -EEXIST ? 0 : r;
 	p.first->retried = true;
 	submit(&p);
 	return p.code;
