@@ -4,6 +4,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/text.h"
 #include "catalog/db.h"
+#include "catalog/lineage_schema.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,117 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FORMAT 1
-
 struct lineage {
 	struct db *db;
 	char *path;
 };
-
-/* Kept to numbers: ten million folded reads have to stay below 2 GiB. */
-static const char schema[] =
-	"CREATE TABLE IF NOT EXISTS runs(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, user TEXT NOT NULL,"
-	" uid INTEGER NOT NULL, purpose TEXT, command TEXT, parent TEXT, git_commit TEXT, params TEXT NOT NULL DEFAULT '{}',"
-	" host TEXT, mount TEXT, owner TEXT, started_ns INTEGER NOT NULL, ended_ns INTEGER, exit_status INTEGER,"
-	" sealed_parts INTEGER NOT NULL DEFAULT 0, unsealed INTEGER NOT NULL DEFAULT 1, pruned_ns INTEGER);"
-	"CREATE INDEX IF NOT EXISTS runs_unsealed ON runs(id) WHERE unsealed = 1;"
-	"CREATE INDEX IF NOT EXISTS runs_by_name ON runs(name);"
-	"CREATE INDEX IF NOT EXISTS runs_open ON runs(id) WHERE ended_ns IS NULL;"
-	"CREATE INDEX IF NOT EXISTS runs_by_parent ON runs(parent) WHERE parent IS NOT NULL;"
-	"CREATE TABLE IF NOT EXISTS versions(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, product TEXT NOT NULL,"
-	" version TEXT NOT NULL);"
-	"CREATE TABLE IF NOT EXISTS files(id INTEGER PRIMARY KEY, version INTEGER NOT NULL, path TEXT NOT NULL, UNIQUE(version, path));"
-	"CREATE TABLE IF NOT EXISTS decisions(id INTEGER PRIMARY KEY, outcome INTEGER NOT NULL, view TEXT NOT NULL, policy TEXT NOT NULL,"
-	" rules TEXT NOT NULL, UNIQUE(outcome, view, policy, rules));"
-	"CREATE TABLE IF NOT EXISTS transforms(view TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS processes(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, pid INTEGER NOT NULL, started_ns INTEGER NOT NULL,"
-	" exe TEXT NOT NULL, command TEXT NOT NULL, UNIQUE(run, pid, started_ns, exe));"
-	"CREATE TABLE IF NOT EXISTS reads(run INTEGER NOT NULL, part INTEGER NOT NULL, file INTEGER NOT NULL, decision INTEGER NOT NULL,"
-	" process INTEGER NOT NULL, opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
-	" PRIMARY KEY(run, part, file, decision)) WITHOUT ROWID;"
-	"CREATE INDEX IF NOT EXISTS reads_by_file ON reads(file);"
-	"CREATE TABLE IF NOT EXISTS inputs(run INTEGER NOT NULL, version INTEGER NOT NULL, decision INTEGER NOT NULL, files INTEGER NOT NULL,"
-	" opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
-	" PRIMARY KEY(run, version, decision)) WITHOUT ROWID;"
-	"CREATE INDEX IF NOT EXISTS inputs_by_version ON inputs(version);"
-	"CREATE TABLE IF NOT EXISTS publications(version INTEGER PRIMARY KEY, run TEXT, published_ns INTEGER NOT NULL, manifest TEXT NOT NULL,"
-	" publisher TEXT, withdrawn INTEGER NOT NULL DEFAULT 0);"
-	"CREATE INDEX IF NOT EXISTS publications_by_run ON publications(run);"
-	"CREATE TABLE IF NOT EXISTS domains(name TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS artifacts(id INTEGER PRIMARY KEY, run TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL,"
-	" size INTEGER NOT NULL, recorded_ns INTEGER NOT NULL, UNIQUE(run, path, sha256));"
-	"CREATE INDEX IF NOT EXISTS artifacts_by_hash ON artifacts(sha256);"
-	"CREATE TABLE IF NOT EXISTS journals(id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS gaps(journal TEXT PRIMARY KEY, lost INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL)"
-	" WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS seals(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, run TEXT NOT NULL, part INTEGER NOT NULL,"
-	" row_count INTEGER NOT NULL, digest TEXT NOT NULL, chain TEXT NOT NULL, sealed_ns INTEGER NOT NULL);"
-	"CREATE UNIQUE INDEX IF NOT EXISTS seals_by_run ON seals(run, kind, part);";
-
-/* What people query with sqlite3; the manual page lists these columns, and a test compares. */
-static const char views[] =
-	"CREATE VIEW IF NOT EXISTS mesh_runs AS SELECT uuid AS run, name, purpose, user, command, parent, git_commit, params, host, mount,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', started_ns / 1e9, 'unixepoch') AS started,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', ended_ns / 1e9, 'unixepoch') AS ended, exit_status AS exit,"
-	" (SELECT coalesce(sum(opens), 0) FROM inputs WHERE inputs.run = runs.id) AS reads FROM runs;"
-	"CREATE VIEW IF NOT EXISTS mesh_reads AS SELECT r.uuid AS run_id, r.name AS run, r.purpose, r.user, p.pid, p.exe, p.command,"
-	" v.address || '/' || f.path AS address, v.product, v.version, f.path AS file, d.view, d.policy, d.rules,"
-	" CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END AS outcome, x.part, x.opens, x.bytes,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', x.first_ns / 1e9, 'unixepoch') AS first,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', x.last_ns / 1e9, 'unixepoch') AS last"
-	" FROM reads x JOIN runs r ON r.id = x.run JOIN files f ON f.id = x.file JOIN versions v ON v.id = f.version"
-	" JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process;"
-	"CREATE VIEW IF NOT EXISTS mesh_inputs AS SELECT r.uuid AS run_id, r.name AS run, v.address, v.product, v.version, d.view, d.policy, d.rules,"
-	" CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END AS outcome, i.files, i.opens, i.bytes,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', i.first_ns / 1e9, 'unixepoch') AS first,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', i.last_ns / 1e9, 'unixepoch') AS last"
-	" FROM inputs i JOIN runs r ON r.id = i.run JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision;"
-	"CREATE VIEW IF NOT EXISTS mesh_publications AS SELECT v.address, v.product, v.version, p.run AS run_id, p.publisher, p.manifest, p.withdrawn,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', p.published_ns / 1e9, 'unixepoch') AS published FROM publications p JOIN versions v ON v.id = p.version;"
-	"CREATE VIEW IF NOT EXISTS mesh_artifacts AS SELECT a.run AS run_id, r.name AS run, a.path, a.sha256, a.size,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', a.recorded_ns / 1e9, 'unixepoch') AS recorded FROM artifacts a LEFT JOIN runs r ON r.uuid = a.run;"
-	"CREATE VIEW IF NOT EXISTS mesh_gaps AS SELECT journal, lost, strftime('%Y-%m-%dT%H:%M:%fZ', first_ns / 1e9, 'unixepoch') AS first,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', last_ns / 1e9, 'unixepoch') AS last FROM gaps;"
-	"CREATE VIEW IF NOT EXISTS mesh_seals AS SELECT seq, kind, run AS run_id, part, row_count, digest, chain,"
-	" strftime('%Y-%m-%dT%H:%M:%fZ', sealed_ns / 1e9, 'unixepoch') AS sealed FROM seals;";
-
-static int read_format(struct db *db, int64_t *ret, struct err *e)
-{
-	struct db_stmt *s;
-	int r = db_prepare(db, "PRAGMA user_version", &s, e);
-	if (r)
-		return r;
-	r = db_step(s, e);
-	if (r == DB_ROW) {
-		*ret = db_int(s, 0);
-		r = 0;
-	}
-	db_finalize(s);
-	return r;
-}
-
-static int make_schema(struct lineage *l, struct err *e)
-{
-	int64_t format = 0;
-	int r = read_format(l->db, &format, e);
-	if (r || format == FORMAT)
-		return r;
-	if (format > FORMAT)
-		return err_set(e, -EPROTO, "%s: a newer meshfs made this lineage database (format %lld); use that one", l->path,
-			       (long long)format);
-	r = db_begin(l->db, e);
-	if (!r)
-		r = db_exec(l->db, schema, e);
-	if (!r)
-		r = db_exec(l->db, views, e);
-	if (!r)
-		r = db_exec(l->db, "PRAGMA user_version = 1", e);
-	if (!r)
-		r = db_commit(l->db, e);
-	if (r)
-		db_rollback(l->db);
-	return r;
-}
 
 static int refuse_network(const char *path, struct err *e)
 {
@@ -166,7 +60,7 @@ int lineage_open(const char *path, struct lineage **ret, struct err *e)
 	if (!r)
 		r = db_open(path, DB_CREATE | DB_WAL, &l->db, e);
 	if (!r)
-		r = make_schema(l, e);
+		r = lineage_schema_make(l->db, l->path, e);
 	if (r)
 		lineage_close(l);
 	else
@@ -214,20 +108,20 @@ int lineage_run_insert(struct lineage *l, const struct lineage_run *run, struct 
 {
 	struct db_stmt *s;
 	int r = db_cached(l->db,
-			  "INSERT INTO runs(uuid, name, user, uid, purpose, command, parent, git_commit, params, host, mount, owner, started_ns)"
-			  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			  "INSERT INTO runs(uuid, name, user, uid, purpose, command, parent, git_commit, params, host, mount, owner, groups, started_ns)"
+			  " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			  &s, e);
 	if (r)
 		return r;
 	const char *texts[] = { run->purpose, run->command, run->parent, run->git_commit, run->params ? run->params : "{}",
-				run->host, run->mount, run->owner };
+				run->host, run->mount, run->owner, run->groups };
 	db_bind_text(s, 1, run->id);
 	db_bind_text(s, 2, run->name);
 	db_bind_text(s, 3, run->user ? run->user : "");
 	db_bind_int(s, 4, run->uid);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 9; i++)
 		db_bind_text(s, 5 + i, texts[i]);
-	db_bind_int(s, 13, run->started_ns);
+	db_bind_int(s, 14, run->started_ns);
 	return db_run(s, e);
 }
 
@@ -368,8 +262,11 @@ int lineage_context_get(struct lineage *l, const struct lineage_context *c, stru
 	const char *decision[] = { c->outcome == LINEAGE_SERVED ? "1" : "2", c->view, c->policy, c->rules };
 	if (!r)
 		r = text_id(l, "SELECT id FROM decisions WHERE outcome = CAST(?1 AS INTEGER) AND view = ?2 AND policy = ?3 AND rules = ?4",
-			    "INSERT INTO decisions(outcome, view, policy, rules) VALUES(CAST(?1 AS INTEGER), ?2, ?3, ?4)", decision, 4,
-			    &ids.decision, e);
+			    c->outcome == LINEAGE_SERVED
+				    ? "INSERT INTO decisions(outcome, view, policy, rules) VALUES(CAST(?1 AS INTEGER), ?2, ?3, ?4)"
+				    : "INSERT INTO decisions(id, outcome, view, policy, rules)"
+				      " SELECT coalesce(min(id), 0) - 1, CAST(?1 AS INTEGER), ?2, ?3, ?4 FROM decisions WHERE id < 0",
+			    decision, 4, &ids.decision, e);
 	if (!r)
 		*ret = ids;
 	return r;

@@ -46,6 +46,7 @@ struct lineage_run {
 	const char *name, *user, *purpose, *command, *parent, *git_commit, *host, *mount; /* NULL where unknown */
 	uid_t uid;
 	const char *params; /* JSON object */
+	const char *groups; /* of the subject, as policy saw them then: a JSON list of names; NULL where unknown */
 	const char *owner;  /* "boot-id pid start": who will end it */
 	int64_t started_ns;
 };

@@ -146,7 +146,7 @@ static const struct step file_step = {
 static int take_step(struct walk *w, size_t at, const struct step *step, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(lineage_db(w->l), step->sql, &s, e);
+	int r = db_cached(lineage_db(w->l), step->sql, &s, e);
 	if (r)
 		return r;
 	db_bind_text(s, 1, w->g->nodes[at].id);
@@ -166,7 +166,7 @@ static int take_step(struct walk *w, size_t at, const struct step *step, struct 
 		if (r)
 			break;
 	}
-	db_finalize(s);
+	db_reset(s);
 	return r;
 }
 
@@ -194,7 +194,8 @@ static int add_starts(struct walk *w, enum lineage_node_kind kind, const char *s
 	int r = db_prepare(lineage_db(w->l), sql, &s, e);
 	if (r)
 		return r;
-	db_bind_text(s, 1, first);
+	if (first)
+		db_bind_text(s, 1, first);
 	if (second)
 		db_bind_text(s, 2, second);
 	while ((r = db_step(s, e)) == DB_ROW) {
@@ -209,6 +210,8 @@ static int add_starts(struct walk *w, enum lineage_node_kind kind, const char *s
 	db_finalize(s);
 	return r;
 }
+
+static const char runs_called[] = "SELECT uuid, name, command, user, purpose FROM runs WHERE uuid = ?1 OR name = ?1 ORDER BY started_ns";
 
 static int start_versions(struct walk *w, const char *what, struct err *e)
 {
@@ -231,7 +234,7 @@ static int start(struct walk *w, const char *what, struct err *e)
 {
 	int r = start_versions(w, what, e);
 	if (!r && !w->g->count)
-		r = add_starts(w, NODE_RUN, "SELECT uuid, name, command, user, purpose FROM runs WHERE uuid = ?1 OR name = ?1 ORDER BY started_ns", what, NULL, e);
+		r = add_starts(w, NODE_RUN, runs_called, what, NULL, e);
 	if (!r && !w->g->count)
 		r = add_starts(w, NODE_OUTPUT,
 			       "SELECT path, path, sha256, run, NULL FROM artifacts WHERE sha256 = ?1 OR path = ?1 OR path LIKE '%/' || ?1 ORDER BY recorded_ns",
@@ -274,8 +277,7 @@ int lineage_graph_runs(struct lineage *l, const char *run, struct lineage_graph 
 	struct walk w;
 	int r = walk_init(&w, l, e);
 	if (!r)
-		r = add_starts(&w, NODE_RUN,
-			       "SELECT uuid, name, command, user, purpose FROM runs WHERE ?1 IS NULL OR uuid = ?1 OR name = ?1 ORDER BY started_ns", run, NULL, e);
+		r = add_starts(&w, NODE_RUN, run ? runs_called : "SELECT uuid, name, command, user, purpose FROM runs ORDER BY started_ns", run, NULL, e);
 	if (!r && run && !w.g->count)
 		r = err_set(e, -ENOENT, "%s: no such run; 'meshfs lineage runs' lists them", run);
 	if (!r)

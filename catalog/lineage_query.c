@@ -2,7 +2,6 @@
 
 #include "catalog/address.h"
 #include "catalog/base/buf.h"
-#include "catalog/base/clock.h"
 #include "catalog/base/text.h"
 #include "catalog/db.h"
 #include "catalog/lineage.h"
@@ -14,24 +13,25 @@
 
 static const char no_such_run[] = "%s: no such run; 'meshfs lineage runs' lists them";
 
+#define SELECT_RUNS \
+	"SELECT id, uuid, name, purpose, user, command, parent, git_commit, params, groups, host, mount, started_ns, coalesce(ended_ns, 0)," \
+	" coalesce(exit_status, -1), (SELECT coalesce(sum(opens), 0) FROM inputs WHERE inputs.run = runs.id) FROM runs"
+
 int lineage_runs(struct lineage *l, const char *run, int (*each)(void *arg, const struct lineage_run_row *row), void *arg, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l),
-			   "SELECT id, uuid, name, purpose, user, command, parent, git_commit, params, host, mount, started_ns, coalesce(ended_ns, 0),"
-			   " coalesce(exit_status, -1), (SELECT coalesce(sum(opens), 0) FROM inputs WHERE inputs.run = runs.id) FROM runs"
-			   " WHERE ?1 IS NULL OR uuid = ?1 OR name = ?1 ORDER BY started_ns, id",
-			   &s, e);
+	int r = db_prepare(lineage_db(l), run ? SELECT_RUNS " WHERE uuid = ?1 OR name = ?1 ORDER BY started_ns, id" : SELECT_RUNS " ORDER BY started_ns, id", &s, e);
 	if (r)
 		return r;
 	int64_t found = 0;
-	db_bind_text(s, 1, run);
+	if (run)
+		db_bind_text(s, 1, run);
 	while ((r = db_step(s, e)) == DB_ROW) {
 		struct lineage_run_row row = {
 			.row = db_int(s, 0), .id = db_text(s, 1), .name = db_text(s, 2), .purpose = db_text(s, 3), .user = db_text(s, 4),
 			.command = db_text(s, 5), .parent = db_text(s, 6), .git_commit = db_text(s, 7), .params = db_text(s, 8),
-			.host = db_text(s, 9), .mount = db_text(s, 10), .started_ns = db_int(s, 11), .ended_ns = db_int(s, 12),
-			.exit_status = (int)db_int(s, 13), .reads = db_int(s, 14),
+			.groups = db_text(s, 9), .host = db_text(s, 10), .mount = db_text(s, 11), .started_ns = db_int(s, 12), .ended_ns = db_int(s, 13),
+			.exit_status = (int)db_int(s, 14), .reads = db_int(s, 15),
 		};
 		found++;
 		r = each(arg, &row);
@@ -45,22 +45,6 @@ int lineage_runs(struct lineage *l, const char *run, int (*each)(void *arg, cons
 }
 
 /* -- reads ----------------------------------------------------------------------------------- */
-
-/* A run that lasted more than a day has several rows for one file. */
-static int has_parts(struct lineage *l, bool *ret, struct err *e)
-{
-	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l), "SELECT EXISTS(SELECT 1 FROM runs WHERE sealed_parts > 0 OR coalesce(ended_ns, ?1) - started_ns >= ?2)",
-			   &s, e);
-	if (r)
-		return r;
-	db_bind_int(s, 1, clock_now_ns());
-	db_bind_int(s, 2, LINEAGE_PART_NS);
-	r = db_step(s, e);
-	*ret = r == DB_ROW && db_int(s, 0);
-	db_finalize(s);
-	return r < 0 ? r : 0;
-}
 
 /* What a row must match: which version addresses (a range of texts), and which paths. */
 struct range {
@@ -102,25 +86,35 @@ static void add_conditions(const struct lineage_filter *f, const struct range *r
 	if (range->path && range->path[0])
 		buf_adds(sql, " AND (f.path = ?3 OR (f.path > ?3 || '/' AND f.path < ?3 || '0'))");
 	if (f->outcome)
-		buf_addf(sql, " AND d.outcome = %d", f->outcome);
+		buf_adds(sql, f->outcome == LINEAGE_DENIED ? " AND x.decision < 0" : " AND x.decision > 0");
+}
+
+/*
+ * The tables in the order in which they are walked: SQLite has no statistics to choose it by.  Whatever comes first, the days of one file in one run come one
+ * after the other, so that each_file can add them up as they pass.
+ */
+static const char *order_of(const struct lineage_filter *f, const struct range *range)
+{
+	bool files = range->path && range->path[0], by_run = f->run && !files;
+	if (by_run)
+		return "runs r CROSS JOIN reads x ON x.run = r.id CROSS JOIN files f ON f.id = x.file CROSS JOIN versions v ON v.id = f.version";
+	if (f->outcome == LINEAGE_DENIED && !files)
+		return "reads x CROSS JOIN runs r ON r.id = x.run CROSS JOIN files f ON f.id = x.file CROSS JOIN versions v ON v.id = f.version";
+	if (range->version || range->below)
+		return "versions v CROSS JOIN files f ON f.version = v.id CROSS JOIN reads x ON x.file = f.id CROSS JOIN runs r ON r.id = x.run";
+	return "reads x CROSS JOIN runs r ON r.id = x.run CROSS JOIN files f ON f.id = x.file CROSS JOIN versions v ON v.id = f.version";
 }
 
 static int prepare_reads(struct lineage *l, const struct lineage_filter *f, const struct range *range, struct db_stmt **ret, struct err *e)
 {
-	bool parts = false;
-	int r = has_parts(l, &parts, e);
-	if (r)
-		return r;
 	struct buf sql = BUF_INIT;
-	buf_adds(&sql, "SELECT r.name, r.uuid, r.purpose, r.user, p.pid, p.exe, p.command, v.address, v.product, v.version, f.path, d.view, d.policy,"
-		       " d.rules, CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END, ");
-	buf_adds(&sql, parts ? "sum(x.opens), sum(x.bytes), min(x.first_ns), max(x.last_ns)" : "x.opens, x.bytes, x.first_ns, x.last_ns");
-	buf_adds(&sql, " FROM reads x JOIN runs r ON r.id = x.run JOIN files f ON f.id = x.file JOIN versions v ON v.id = f.version"
-		       " JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process WHERE 1");
+	buf_addf(&sql,
+		 "SELECT r.name, r.uuid, r.purpose, r.user, p.pid, p.exe, p.command, v.address, v.product, v.version, f.path, d.view, d.policy, d.rules,"
+		 " CASE d.outcome WHEN 1 THEN 'served' ELSE 'denied' END, x.opens, x.bytes, x.first_ns, x.last_ns, x.run, x.file, x.decision"
+		 " FROM %s CROSS JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process WHERE 1",
+		 order_of(f, range));
 	add_conditions(f, range, &sql);
-	if (parts)
-		buf_adds(&sql, " GROUP BY x.run, x.file, x.decision");
-	r = buf_check(&sql);
+	int r = buf_check(&sql);
 	if (r)
 		err_set(e, r, "no memory for a query");
 	else
@@ -135,6 +129,76 @@ static int prepare_reads(struct lineage *l, const struct lineage_filter *f, cons
 	if (range->path && range->path[0])
 		db_bind_text(*ret, 3, range->path);
 	return 0;
+}
+
+/* One file of one run under one decision: its days so far. */
+struct folded {
+	int64_t run, file, decision;
+	struct lineage_read_row row;
+	struct buf texts; /* what the row points to */
+};
+
+#define TEXTS 15 /* columns of the query; the one numbered PID is none */
+#define PID 4
+
+static int keep_row(struct db_stmt *s, struct folded *f)
+{
+	const char *t[TEXTS];
+	size_t offsets[TEXTS];
+	buf_clear(&f->texts);
+	for (int i = 0; i < TEXTS; i++) {
+		t[i] = i == PID ? NULL : db_text(s, i);
+		offsets[i] = f->texts.len;
+		if (t[i])
+			buf_add(&f->texts, t[i], strlen(t[i]) + 1);
+	}
+	if (buf_check(&f->texts))
+		return -ENOMEM;
+	for (int i = 0; i < TEXTS; i++)
+		t[i] = t[i] ? f->texts.data + offsets[i] : NULL;
+	f->row = (struct lineage_read_row){
+		.run = t[0], .run_id = t[1], .purpose = t[2], .user = t[3], .pid = db_int(s, PID), .exe = t[5], .command = t[6],
+		.version_address = t[7], .product = t[8], .version = t[9], .file = t[10], .view = t[11], .policy = t[12],
+		.rules = t[13], .outcome = t[14], .opens = db_int(s, 15), .bytes = db_int(s, 16), .first_ns = db_int(s, 17), .last_ns = db_int(s, 18),
+	};
+	f->run = db_int(s, 19);
+	f->file = db_int(s, 20);
+	f->decision = db_int(s, 21);
+	return 0;
+}
+
+/* Another day of the same row is added to it; false: it is another row. */
+static bool add_day(struct db_stmt *s, struct folded *f)
+{
+	if (f->run != db_int(s, 19) || f->file != db_int(s, 20) || f->decision != db_int(s, 21))
+		return false;
+	int64_t first_ns = db_int(s, 17), last_ns = db_int(s, 18);
+	f->row.opens += db_int(s, 15);
+	f->row.bytes += db_int(s, 16);
+	f->row.first_ns = first_ns < f->row.first_ns ? first_ns : f->row.first_ns;
+	f->row.last_ns = last_ns > f->row.last_ns ? last_ns : f->row.last_ns;
+	return true;
+}
+
+static int each_file(struct db_stmt *s, int (*each)(void *arg, const struct lineage_read_row *row), void *arg, struct err *e)
+{
+	struct folded f = { .texts = BUF_INIT };
+	bool any = false;
+	int r;
+	while ((r = db_step(s, e)) == DB_ROW) {
+		if (any && add_day(s, &f))
+			continue;
+		r = any ? each(arg, &f.row) : 0;
+		if (!r && (r = keep_row(s, &f)))
+			err_set(e, r, "no memory for a row");
+		if (r)
+			break;
+		any = true;
+	}
+	if (!r && any)
+		r = each(arg, &f.row);
+	buf_free(&f.texts);
+	return r;
 }
 
 static int nothing(void *arg, const struct lineage_run_row *row)
@@ -154,16 +218,8 @@ int lineage_reads(struct lineage *l, const struct lineage_filter *filter, int (*
 		r = range_of(filter->address, &range, e);
 	if (!r)
 		r = prepare_reads(l, filter, &range, &s, e);
-	while (!r && (r = db_step(s, e)) == DB_ROW) {
-		struct lineage_read_row row = {
-			.run = db_text(s, 0), .run_id = db_text(s, 1), .purpose = db_text(s, 2), .user = db_text(s, 3), .pid = db_int(s, 4),
-			.exe = db_text(s, 5), .command = db_text(s, 6), .version_address = db_text(s, 7), .product = db_text(s, 8),
-			.version = db_text(s, 9), .file = db_text(s, 10), .view = db_text(s, 11), .policy = db_text(s, 12),
-			.rules = db_text(s, 13), .outcome = db_text(s, 14), .opens = db_int(s, 15), .bytes = db_int(s, 16),
-			.first_ns = db_int(s, 17), .last_ns = db_int(s, 18),
-		};
-		r = each(arg, &row);
-	}
+	if (!r)
+		r = each_file(s, each, arg, e);
 	if (s)
 		db_finalize(s);
 	free(range.version);

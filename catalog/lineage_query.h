@@ -14,7 +14,7 @@ struct lineage;
  * returned. */
 struct lineage_run_row {
 	int64_t row;
-	const char *id, *name, *purpose, *user, *command, *parent, *git_commit, *params, *host, *mount;
+	const char *id, *name, *purpose, *user, *command, *parent, *git_commit, *params, *groups, *host, *mount;
 	int64_t started_ns, ended_ns; /* 0: under way */
 	int exit_status;              /* -1: under way, or it was killed */
 	int64_t reads;                /* opens, served and denied */
@@ -33,7 +33,7 @@ struct lineage_filter {
 	const char *address; /* a domain, product, version, folder or file, without selectors; or NULL */
 	int outcome;         /* LINEAGE_SERVED, LINEAGE_DENIED; 0: both */
 };
-/* One row a (run, file, decision), whatever number of days the run took.  -ENOENT as above. */
+/* One row a (run, file, decision), whatever number of days the run took, in memory that does not grow with their number.  -ENOENT as above. */
 int lineage_reads(struct lineage *l, const struct lineage_filter *filter, int (*each)(void *arg, const struct lineage_read_row *row),
 		  void *arg, struct err *e);
 

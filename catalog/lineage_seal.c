@@ -54,41 +54,46 @@ static int digest_rows(struct db_stmt *s, int columns, char ret[SHA256_HEX_SIZE]
 	return r;
 }
 
+#define PART_ROWS \
+	"SELECT v.address, f.path, d.outcome, d.view, d.policy, d.rules, p.pid, p.started_ns, p.exe, p.command, x.opens, x.bytes, x.first_ns, x.last_ns" \
+	" FROM runs r CROSS JOIN reads x ON x.run = r.id CROSS JOIN files f ON f.id = x.file CROSS JOIN versions v ON v.id = f.version" \
+	" CROSS JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process WHERE r.uuid = ?1"
+#define PART_ORDER " ORDER BY v.address, f.path, d.outcome, d.view, d.policy, d.rules"
+
 static int digest_part(struct lineage *l, const char *run, int64_t part, char ret[SHA256_HEX_SIZE], int64_t *ret_rows, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l),
-			   "SELECT v.address, f.path, d.outcome, d.view, d.policy, d.rules, p.pid, p.started_ns, p.exe, p.command, x.opens, x.bytes,"
-			   " x.first_ns, x.last_ns FROM reads x JOIN files f ON f.id = x.file JOIN versions v ON v.id = f.version"
-			   " JOIN decisions d ON d.id = x.decision LEFT JOIN processes p ON p.id = x.process"
-			   " WHERE x.run = (SELECT id FROM runs WHERE uuid = ?) AND x.part = ?"
-			   " ORDER BY v.address, f.path, d.outcome, d.view, d.policy, d.rules",
-			   &s, e);
+	/* The first day is looked for among all days of a run, the later ones through the index that holds only them. */
+	static const char first_day[] = PART_ROWS " AND x.part = 0" PART_ORDER, later_day[] = PART_ROWS " AND x.part > 0 AND x.part = ?2" PART_ORDER;
+	int r = db_cached(lineage_db(l),
+			  part ? later_day : first_day, &s, e);
 	if (r)
 		return r;
 	db_bind_text(s, 1, run);
-	db_bind_int(s, 2, part);
+	if (part)
+		db_bind_int(s, 2, part);
 	r = digest_rows(s, 14, ret, ret_rows, e);
-	db_finalize(s);
+	db_reset(s);
 	return r;
 }
 
 static int digest_run(struct lineage *l, const char *run, char ret[SHA256_HEX_SIZE], int64_t *ret_rows, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l),
+	int r = db_cached(lineage_db(l),
 			   "SELECT 1, uuid, name, user, uid, purpose, command, parent, git_commit, params, host, mount, started_ns, ended_ns, exit_status"
 			   " FROM runs WHERE uuid = ?1 UNION ALL SELECT 2, path, sha256, size, recorded_ns, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
 			   " NULL, NULL FROM (SELECT * FROM artifacts WHERE run = ?1 ORDER BY path, sha256)"
 			   " UNION ALL SELECT 3, v.address, d.outcome, d.view, d.policy, d.rules, i.files, i.opens, i.bytes, i.first_ns, i.last_ns, NULL,"
 			   " NULL, NULL, NULL FROM (SELECT * FROM inputs WHERE run = (SELECT id FROM runs WHERE uuid = ?1)) i"
-			   " JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision ORDER BY 1, 2, 3, 4, 5, 6",
-			   &s, e);
+			   " JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision UNION ALL SELECT 4, groups, NULL, NULL, NULL, NULL, NULL,"
+			   " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM runs WHERE uuid = ?1 AND groups IS NOT NULL ORDER BY 1, 2, 3, 4, 5, 6",
+			  &s, e);
 	if (r)
 		return r;
 	db_bind_text(s, 1, run);
 	r = digest_rows(s, 15, ret, ret_rows, e);
-	db_finalize(s);
+	db_reset(s);
 	return r;
 }
 
@@ -165,7 +170,10 @@ static int seal_parts(struct lineage *l, const struct due *d, int64_t now_ns, st
 	struct db_stmt *s;
 	int64_t today = d->ended ? INT64_MAX : (now_ns - d->started_ns) / LINEAGE_PART_NS, next = d->sealed_parts;
 	for (;;) {
-		int r = db_cached(lineage_db(l), "SELECT part FROM reads WHERE run = ? AND part >= ? AND part < ? ORDER BY part LIMIT 1", &s, e);
+		int r = db_cached(lineage_db(l),
+				  "SELECT coalesce((SELECT part FROM reads WHERE run = ?1 AND part = 0 AND ?2 <= 0 AND 0 < ?3 LIMIT 1),"
+				  " (SELECT min(part) FROM reads WHERE run = ?1 AND part > 0 AND part >= ?2 AND part < ?3)) AS due WHERE due IS NOT NULL",
+				  &s, e);
 		if (r)
 			return r;
 		db_bind_int(s, 1, d->id);
@@ -372,7 +380,7 @@ static int check_rest(struct check *c, struct err *e)
 	static const struct {
 		const char *sql, *what;
 	} rules[] = {
-		{ "SELECT DISTINCT r.uuid FROM runs r JOIN reads x ON x.run = r.id WHERE x.part < r.sealed_parts"
+		{ "SELECT DISTINCT r.uuid FROM (SELECT DISTINCT run, part FROM reads) x CROSS JOIN runs r ON r.id = x.run WHERE x.part < r.sealed_parts"
 		  " AND NOT EXISTS(SELECT 1 FROM seals s WHERE s.run = r.uuid AND s.kind = 'reads' AND s.part = x.part)",
 		  "reads were added to a day that was sealed" },
 		{ "SELECT DISTINCT s.run FROM seals s WHERE NOT EXISTS(SELECT 1 FROM runs r WHERE r.uuid = s.run)", "sealed, but its row is gone" },

@@ -20,7 +20,7 @@ int lineage_spool_open(struct lineage *l, struct err *e);
 #define LINEAGE_EVENT_START 1
 #define LINEAGE_EVENT_END 2
 
-#define LINEAGE_SPOOL_BATCH 500
+#define LINEAGE_SPOOL_BATCH 1024
 
 /* Between lineage_begin and lineage_commit.  Runs whose event of that kind was not made for the target, oldest first, at most LINEAGE_SPOOL_BATCH (an
  * end comes after its start): ids, for the caller to free. */

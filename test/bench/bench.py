@@ -14,11 +14,13 @@ from pathlib import Path
 
 import cases
 import others
+import questions
 import systems
 from kit import BIN, TOP, Failed, Samples, can_drop, number, run, say, spread, table
 from systems import Place, which
 
 GROUPS = ("publish", "cold", "small", "warm", "epoch", "record", "views", "filters", "micro")
+ASKED = ("lineage-big",)  # only when they are named
 
 
 def arguments():
@@ -26,7 +28,7 @@ def arguments():
                                 "s3fs, geesefs, mount-s3), all on one S3 server on loopback, with native files and parallel curl as limits, and prints "
                                 "tables of ratios.  About ten minutes; everything it makes is in a temporary folder that is removed at the end.")
     p.add_argument("--quick", action="store_true", help="smaller data and fewer rounds: about three minutes")
-    p.add_argument("--only", metavar="GROUPS", help=f"some of: {','.join(GROUPS)}")
+    p.add_argument("--only", metavar="GROUPS", help=f"some of: {','.join(GROUPS + ASKED)}")
     p.add_argument("--peers", metavar="NAMES", help="only these peers, e.g. rclone,juicefs; none for none")
     p.add_argument("--scale", type=float, default=1, help="times the number of small files (20,000) and the size of the large one (512 MiB)")
     p.add_argument("--rounds", type=int, help="of each measurement (3)")
@@ -47,7 +49,7 @@ class Plan:
         self.cap = 4 if a.quick else 8
         self.table_size = 32 if a.quick else 128
         self.seconds = 1 if a.quick else 2
-        self.groups = [g for g in GROUPS if not a.only or g in a.only.split(",")]
+        self.groups = [g for g in GROUPS if not a.only or g in a.only.split(",")] + [g for g in ASKED if a.only and g in a.only.split(",")]
         self.million = a.million
         wanted = None if not a.peers else a.peers.split(",")
         self.peers = [k for k in systems.PEERS if k.installed() and (wanted is None or k.name in wanted)]
@@ -114,6 +116,9 @@ def measure(place, samples, plan):
     group("views", (others.views, place, samples, plan.rounds, make(systems.MeshfsView), mesh, plan.table_size))
     group("filters", (others.filters, place, samples, plan.rounds, plan.table_size))
     group("micro", (others.micro, samples), (others.journal, place, samples))
+    if plan.has("lineage-big"):
+        big = questions.Questions(place, samples)
+        group("lineage-big", (big.make,), (big.ask, plan.rounds), (big.scan,))
     if plan.million:
         group("million", (cases.million, place, samples, mesh, plan.million))
 
@@ -183,6 +188,8 @@ class Report:
             self.figure("a record, files seen before", spread(s.of("journal ns", "repeated"), " ns"), "< 200 ns", s.median("journal ns", "repeated") < 200)
             self.figure("a record, new files", spread(s.of("journal ns", "distinct"), " ns"), "< 200 ns", s.median("journal ns", "distinct") < 200)
             self.figure("new opens into the database", spread(s.of("journal rate", "sustained"), "/s"), "≥ 20,000/s", s.median("journal rate", "sustained") >= 20000)
+        if self.plan.has("lineage-big"):
+            questions.rows(s, self.figure)
         n = self.plan.million
         if n:
             self.figure(f"{n} files: mount and first ls", spread(s.of("million first ls", "meshfs"), " s"), "< 1 s", (s.median("million first ls", "meshfs") or 9) < 1)

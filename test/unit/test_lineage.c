@@ -351,6 +351,48 @@ TEST(reads_are_found_by_run_address_and_outcome)
 	clean();
 }
 
+/* -- earlier formats --------------------------------------------------------------------------- */
+
+/* As format 1 had it: no groups, days before files, refusals among the other decisions. */
+static const char format_1[] =
+	"DROP VIEW mesh_runs; ALTER TABLE runs DROP COLUMN groups; CREATE VIEW mesh_runs AS SELECT uuid AS run FROM runs;"
+	"DROP VIEW mesh_reads; CREATE TABLE old(run INTEGER NOT NULL, part INTEGER NOT NULL, file INTEGER NOT NULL, decision INTEGER NOT NULL,"
+	" process INTEGER NOT NULL, opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
+	" PRIMARY KEY(run, part, file, decision)) WITHOUT ROWID;"
+	"INSERT INTO old SELECT run, part, file, iif(decision < 0, 100, decision), process, opens, bytes, first_ns, last_ns FROM reads;"
+	"DROP TABLE reads; ALTER TABLE old RENAME TO reads; CREATE INDEX reads_by_file ON reads(file); CREATE VIEW mesh_reads AS SELECT run FROM reads;"
+	"UPDATE inputs SET decision = 100 WHERE decision < 0; UPDATE decisions SET id = 100 WHERE id < 0; DROP INDEX runs_pruned; DROP INDEX versions_by_product;"
+	"PRAGMA user_version = 1";
+
+static int count_denied(void *arg, const struct lineage_read_row *row)
+{
+	if (!strcmp(row->outcome, "denied") && row->opens == 1)
+		++*(int *)arg;
+	return 0;
+}
+
+TEST(a_database_of_the_first_format_is_taken_over)
+{
+	int denied = 0;
+	struct lineage_filter refused = { .outcome = LINEAGE_DENIED };
+	fresh();
+	three_runs();
+	add_run("z", NULL);
+	add_read("z", "sales/orders/1.2.0", "part-0.csv", LINEAGE_DENIED, START + 1);
+	add_read("z", "sales/orders/1.2.0", "part-0.csv", LINEAGE_SERVED, START + DAY + 1);
+	end_and_seal("z", START + 2 * DAY);
+	must(db_exec(lineage_db(l), format_1, &e));
+	lineage_close(l);
+	must(lineage_open(db_path, &l, &e));
+	CHECK(verify(NULL) == 0);
+	CHECK(ask("SELECT count(*) FROM reads") == 17);
+	must(lineage_reads(l, &refused, count_denied, &denied, &e));
+	CHECK(denied == 1);
+	CHECK(ask("SELECT count(*) FROM mesh_runs WHERE groups IS NULL") == 4);
+	CHECK(ask("SELECT count(*) FROM mesh_inputs WHERE outcome = 'denied'") == 1);
+	clean();
+}
+
 /* -- docs/LINEAGE.md ------------------------------------------------------------------------- */
 
 static void view_columns(const char *view, char ret[512])

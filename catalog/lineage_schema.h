@@ -1,0 +1,14 @@
+/*
+ * The tables of the lineage database and the views that people query, and how those of an earlier format become them.
+ */
+#ifndef MESHFS_CATALOG_LINEAGE_SCHEMA_H
+#define MESHFS_CATALOG_LINEAGE_SCHEMA_H
+
+#include "catalog/base/err.h"
+
+struct db;
+
+/* Makes what is missing.  A database of an earlier format is rewritten, once, in one transaction; one of a newer meshfs is refused (-EPROTO). */
+int lineage_schema_make(struct db *db, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,86 @@
+"""What is asked of a lineage database of 10,000,000 folded reads and 100,000 runs: the questions that need no data but the database."""
+import subprocess
+import time
+
+from kit import BIN, Failed, run, say
+
+RUNS, READS = 100000, 10000000
+RUN, VERSION, POPULAR = "train-5000", "bench/p00501/1.0.0", "bench/p00500/1.0.0"
+FILE = f"{POPULAR}/train/class-500/image-00500500.jpeg"
+# Each answers in under a second; the largest answers are 100,000 lines.
+QUESTIONS = {
+    "runs": ("runs",), "runs --run": ("runs", "--run", RUN), "reads --run": ("reads", "--run", RUN), "reads VERSION": ("reads", VERSION),
+    "reads FILE": ("reads", FILE), "reads --run ADDRESS": ("reads", "--run", RUN, VERSION), "denials": ("denials",), "denials ADDRESS": ("denials", POPULAR),
+    "up": ("up", VERSION), "up OUTPUT": ("up", "/models/77.pt"), "down": ("down", POPULAR), "summary": ("summary", RUN),
+    "export openlineage": ("export", "--format", "openlineage", "--run", RUN), "export json": ("export", "--format", "json", "--run", RUN),
+}
+
+
+class Questions:
+    """The database, and a mesh that knows the domain of its versions."""
+
+    def __init__(self, place, samples):
+        self.place, self.samples = place, samples
+        self.database = place.folder / "big.db"
+        self.mesh = place.folder / "big.yaml"
+        self.mesh.write_text(f'mesh: big\ndomains:\n  bench: {{ store: "file://{place.folder}/big-store" }}\nlineage: {{ db: {self.database} }}\n')
+
+    def make(self):
+        say(f"making a lineage of {RUNS} runs and {READS} reads")
+        start = time.monotonic()
+        run([BIN / "lineage_big", self.database, RUNS, READS], timeout=1800)
+        self.samples.add("lineage made", "meshfs", time.monotonic() - start)
+        self.samples.add("lineage size", "meshfs", self.database.stat().st_size / 2**30)
+
+    def ask(self, count):
+        for _ in range(count):
+            for name, words in QUESTIONS.items():
+                self.samples.take("lineage " + name, "meshfs", self._answer, *words)
+
+    def _answer(self, *words):
+        start = time.monotonic()
+        lines = run([self.place.program, "-m", self.mesh, "lineage", *words], env=self.place.environment(), timeout=300).splitlines()
+        took = time.monotonic() - start
+        if not lines and words[1:2] != ("--run",):
+            raise Failed("no answer")
+        return took
+
+    def scan(self):
+        """What looks at every row by its nature: all reads as JSON, in memory that does not grow; all seals again."""
+        for name, words in (("all reads", ("reads", "--json")), ("verify", ("verify",))):
+            child = subprocess.Popen([self.place.program, "-m", self.mesh, "lineage", *words], stdout=subprocess.PIPE, env=self.place.environment())
+            start, lines, peak = time.monotonic(), 0, 0
+            while block := child.stdout.read(1 << 20):
+                lines += block.count(b"\n")
+                if lines and not peak or lines % 64 == 0:
+                    peak = max(peak, _peak(child.pid))
+            child.stdout.close()
+            if child.wait():
+                raise Failed(f"lineage {name} ended with {child.returncode}")
+            self.samples.add(f"lineage {name}", "meshfs", time.monotonic() - start)
+            if name == "all reads":
+                self.samples.add("lineage all reads rss", "meshfs", peak)
+
+
+def _peak(pid):
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")), 0)
+    except OSError:
+        return 0
+
+
+def rows(samples, figure):
+    """The rows of the report."""
+    size = samples.median("lineage size", "meshfs")
+    figure("10,000,000 reads, 100,000 runs: the database", size and f"{size:.2f} GiB", "< 2 GiB", size and size < 2)
+    slowest = max(((samples.median("lineage " + n, "meshfs") or 0, n) for n in QUESTIONS), default=(0, ""))
+    for name in QUESTIONS:
+        took = samples.median("lineage " + name, "meshfs")
+        if took is not None:
+            figure(f"lineage {name}" + (" (the slowest)" if (took, name) == slowest else ""), f"{took:.3f} s", "< 1 s", took < 1)
+    for name, label in (("all reads", "lineage reads, all of them"), ("verify", "lineage verify")):
+        took = samples.median("lineage " + name, "meshfs")
+        figure(label, took and f"{took:.0f} s", "the speed of the scan")
+    rss = samples.median("lineage all reads rss", "meshfs")
+    figure("memory of listing all of them", rss and f"{rss:.1f} MiB", "bounded", rss and rss < 64)
