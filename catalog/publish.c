@@ -91,12 +91,12 @@ struct exclude {
 	struct snapshot *snapshot;
 };
 
-/* Chunks of condemned packs are about to go, those of in-place objects may change under us. */
+/* Chunks of condemned packs are about to go, those of in-place objects may change under us; `fresh` trusts none. */
 static int exclude_pack(void *arg, uint32_t number, const struct manifest_pack *pack)
 {
 	struct exclude *x = arg;
 	struct publication *p = x->p;
-	const bool exclude = pack->in_place || snapshot_is_condemned(x->snapshot, pack->key, NULL) == 0;
+	const bool exclude = p->fresh || pack->in_place || snapshot_is_condemned(x->snapshot, pack->key, NULL) == 0;
 	if (number >= PUBLISH_PACKS_MAX)
 		return -EBADMSG;
 	if (number >= p->excluded_count) {
@@ -217,6 +217,7 @@ static int copy_options(struct publication *p, const struct publish_options *o, 
 	snprintf(p->product, sizeof p->product, "%s", o->product);
 	p->bump = o->bump;
 	p->dry_run = o->dry_run;
+	p->fresh = o->fresh;
 	p->replace = o->replace;
 	p->publisher = o->publisher ? strdup(o->publisher) : NULL;
 	p->run = o->run ? strdup(o->run) : NULL;

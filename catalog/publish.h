@@ -36,6 +36,7 @@ struct publish_options {
 	const char *failures_reason; /* --with-failures */
 	const char *publisher, *run;
 	bool dry_run;             /* reads and chunks everything, stores nothing */
+	bool fresh;               /* nothing that lies in the store is used again: it may be damaged */
 	bool replace;             /* a path that is added again replaces the first (drafts); else -EEXIST */
 	const struct publish_observer *observer; /* borrowed until publish_free */
 	struct progress *progress;               /* borrowed likewise */

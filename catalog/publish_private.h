@@ -19,7 +19,7 @@ struct publication {
 	char version[VERSION_SIZE];
 	struct semver number;
 	enum version_bump bump;
-	bool dry_run, replace;
+	bool dry_run, fresh, replace;
 	char *publisher, *run, *failures_reason, *quality; /* owned, or NULL */
 	char *scratch;                                     /* folder for scratch files */
 

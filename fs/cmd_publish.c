@@ -22,7 +22,7 @@
 struct words {
 	const char *bump, *contract, *onto, *failures;
 	struct address onto_address; /* when --onto was given as one */
-	bool in_place, dry_run, json;
+	bool in_place, fresh, dry_run, json;
 	const char *const *sources;
 	size_t source_count;
 };
@@ -137,8 +137,8 @@ static void print_result(const struct address *a, const struct words *w, const s
 	text_size(res->new_bytes, new_bytes);
 	text_size(res->stored_bytes, stored);
 	if (res->unchanged) {
-		printf("%s/%s/%s is published already with the same content (%llu files, %s)\n", a->domain, a->product, res->version,
-		       (unsigned long long)res->files, bytes);
+		printf("%s/%s/%s is published already with the same content (%llu file%s, %s)\n", a->domain, a->product, res->version,
+		       (unsigned long long)res->files, res->files == 1 ? "" : "s", bytes);
 		return;
 	}
 	printf("%s %s/%s/%s: %llu file%s, %s (%s new, %s stored)\n", w->dry_run ? "would publish" : "published", a->domain, a->product,
@@ -177,6 +177,7 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 		{ "--bump", 0, OPTION_TEXT, "PART", "the next patch, minor or major version; the first is 1.0.0", &w.bump },
 		{ "--onto", 0, OPTION_TEXT, "VERSION", "add to and replace in this version, without having its files", &w.onto },
 		{ "--in-place", 0, OPTION_FLAG, NULL, "register files that lie in the store already, without copying", &w.in_place },
+		{ "--fresh", 0, OPTION_FLAG, NULL, "store every byte anew, after damage in the store", &w.fresh },
 		{ "--with-failures", 0, OPTION_TEXT, "REASON", "publish although checks fail, and say why", &w.failures },
 		{ "--dry-run", 'n', OPTION_FLAG, NULL, "read and compare everything, store nothing", &w.dry_run },
 		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object", &w.json },
@@ -222,6 +223,7 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 	o.publisher = user;
 	o.run = getenv("MESHFS_RUN");
 	o.dry_run = w.dry_run;
+	o.fresh = w.fresh;
 	o.interrupted = interrupt_flag();
 	for (int i = 0; !r && i < TRIES; i++) {
 		err_clear(e);

@@ -211,7 +211,7 @@ int cmd_verify(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		mesh_config_free(mesh);
 	}
 	if (!r && v.counts.problems)
-		r = err_set(e, -EBADMSG, "%s (%llu problem%s; publish the version again under a new number and withdraw this one)", v.first,
+		r = err_set(e, -EBADMSG, "%s (%llu problem%s; publish it again with --fresh under a new number, and withdraw this version)", v.first,
 			    (unsigned long long)v.counts.problems, v.counts.problems == 1 ? "" : "s");
 	return r;
 }

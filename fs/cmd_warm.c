@@ -79,7 +79,8 @@ int cmd_warm(const struct invocation *inv, int argc, char **argv, int *ret_statu
 	if (!r)
 		print(&n, json, inv->quiet);
 	if (!r && n.failed)
-		r = err_set(e, -EIO, "%llu files could not be fetched; the first: %s", (unsigned long long)n.failed, n.first);
+		r = err_set_kind(e, n.damaged ? ERR_INTEGRITY : ERR_FAIL, -EIO, "%llu file%s could not be fetched%s%s%s", (unsigned long long)n.failed,
+				 n.failed == 1 ? "" : "s", n.failed == 1 ? ": " : "; the first: ", n.first, n.damaged ? "; 'meshfs verify' looks at the store" : "");
 	identity_fini(&who);
 	return r;
 }

@@ -35,6 +35,7 @@ struct job {
 	struct warmer *w;
 	struct content *content;
 	char *address;
+	const char *path; /* the end of it */
 };
 
 static int key_get(void *arg, const char *name, unsigned char ret_key[32], struct err *e)
@@ -74,8 +75,12 @@ void warm_end(struct warmer *w, struct warm_counts *ret)
 	pool_free(w->pool); /* waits for what is queued */
 	view_gift_give(w->gift);
 	progress_end(w->progress);
-	if (w->reader)
+	if (w->reader) {
+		struct reader_stats stats;
+		reader_stats(w->reader, &stats);
+		w->counts.damaged = stats.integrity_errors > 0;
 		reader_stop(w->reader);
+	}
 	if (ret)
 		*ret = w->counts;
 	pthread_mutex_destroy(&w->lock);
@@ -143,7 +148,10 @@ static void run_job(void *arg)
 	} else if (r == -EACCES) { /* it cannot be filtered: readers are denied it, too */
 		w->counts.denied++;
 	} else if (!w->counts.failed++) {
-		snprintf(w->counts.first, sizeof w->counts.first, "%s: %.300s", j->address, e.code ? e.text : strerror(-r));
+		const char *why = e.code ? e.text : strerror(-r);
+		bool named = text_starts(why, j->path); /* the address says so already */
+		snprintf(w->counts.first, sizeof w->counts.first, "%s%s%.300s", j->address, named ? "" : ": ",
+			 named ? why + strlen(j->path) : why);
 	}
 	pthread_mutex_unlock(&w->lock);
 	content_unref(j->content);
@@ -181,7 +189,7 @@ static int submit(struct walk *k, const char *path, uint64_t size, struct conten
 		content_unref(content);
 		return err_set(k->e, -ENOMEM, "no memory");
 	}
-	*j = (struct job){ w, content, address };
+	*j = (struct job){ w, content, address, address + strlen(address) - strlen(path) };
 	w->total += w->indexes ? 1 : size;
 	progress_total(w->progress, w->total);
 	if (pool_submit(w->pool, 0, run_job, j))
@@ -328,6 +336,7 @@ void warm_counts_add(struct warm_counts *to, const struct warm_counts *n)
 	if (n->failed && !to->failed)
 		memcpy(to->first, n->first, sizeof n->first);
 	to->failed += n->failed;
+	to->damaged |= n->damaged;
 }
 
 int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)

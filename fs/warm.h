@@ -14,6 +14,7 @@ struct warm_counts {
 	uint64_t bytes;  /* as they are served */
 	uint64_t denied; /* or hidden: nothing to do */
 	uint64_t failed; /* `first` says how the first of them did */
+	bool damaged;    /* bytes in a store did not match their hash */
 	char first[512];
 };
 

@@ -148,3 +148,25 @@ def test_symlinks_list_no_attributes_that_cannot_be_read(mesh, fuse):
         with pytest.raises(OSError) as refused:
             os.setxattr(version / "a.csv", "user.x", b"1")
         assert refused.value.errno == errno.EROFS
+
+
+# -- damage ------------------------------------------------------------------------------------------
+
+def test_damage_in_the_store_ends_with_5_and_can_be_mended(mesh):
+    orders(mesh)
+    pack, = (mesh.folder / "stores/sales/.mesh/packs").iterdir()
+    os.chmod(pack, 0o644)
+    damaged = bytearray(pack.read_bytes())
+    damaged[damaged.index(b"id,v")] ^= 1
+    pack.write_bytes(damaged)
+    assert "--fresh" in mesh.run("verify", "sales/orders/1.0.0", status=5).stderr
+    assert "1 file could not be fetched: sales/orders/1.0.0/" in mesh.run("warm", "sales/orders", status=5).stderr
+    source = mesh.folder / "again"
+    (source / "sub").mkdir(parents=True)
+    (source / "a.csv").write_text("id,v\n1,1.0.0\n")
+    (source / "sub/b.txt").write_text("b\n")
+    mesh.run("publish", "sales/orders/1.0.1", source)  # what lies in the store is used again, damage and all
+    mesh.run("verify", "sales/orders/1.0.1", status=5)
+    mesh.run("publish", "sales/orders/1.0.2", source, "--fresh")
+    mesh.run("verify", "sales/orders/1.0.2")
+    mesh.run("warm", "sales/orders")
