@@ -43,16 +43,17 @@ static int by_offset(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* The ranges of the source that the new footer refers to. */
-static size_t kept_ranges(const struct parquet_part *part, struct parquet_range *ret)
+/* The ranges of the source that the new footer refers to, or (not `kept`) that it does not. */
+static size_t ranges_of(const struct parquet_part *part, bool kept, struct parquet_range *ret)
 {
 	const struct parquet_footer *f = part->footer;
 	size_t n = 0;
-	ret[n++] = (struct parquet_range){ 0, 4 };
+	if (kept)
+		ret[n++] = (struct parquet_range){ 0, 4 };
 	for (size_t g = 0; g < f->group_count; g++) {
 		for (size_t leaf = 0; leaf < f->leaf_count; leaf++) {
 			const struct parquet_chunk *c = &f->groups[g].chunks[leaf];
-			if (!part->groups[g] || part->leaves[leaf] != PARQUET_KEEP)
+			if ((part->groups[g] && part->leaves[leaf] == PARQUET_KEEP) != kept)
 				continue;
 			const struct parquet_range ranges[] = { c->data, c->offset_index, c->column_index, c->bloom };
 			for (size_t i = 0; i < 4; i++)
@@ -62,6 +63,21 @@ static size_t kept_ranges(const struct parquet_part *part, struct parquet_range 
 	}
 	qsort(ret, n, sizeof *ret, by_offset);
 	return n;
+}
+
+/* Does a range that is served hold a byte of one that is not?  Both ascend. */
+static bool overlap(const struct parquet_range *a, size_t a_count, const struct parquet_range *b, size_t b_count)
+{
+	uint64_t a_end = 0, b_end = 0;
+	for (size_t i = 0, k = 0; i < a_count || k < b_count;) {
+		bool first = k == b_count || (i < a_count && a[i].offset < b[k].offset);
+		const struct parquet_range *x = first ? &a[i++] : &b[k++];
+		if (x->offset < (first ? b_end : a_end))
+			return true;
+		uint64_t *end = first ? &a_end : &b_end;
+		*end = x->offset + x->len > *end ? x->offset + x->len : *end;
+	}
+	return false;
 }
 
 static void add_segment(struct parquet_plan *p, enum segment_kind kind, uint64_t offset, uint64_t end)
@@ -75,15 +91,14 @@ static int make_segments(struct parquet_plan *p, const struct parquet_part *part
 {
 	const struct parquet_footer *f = part->footer;
 	size_t room = 4 * f->group_count * f->leaf_count + 2;
-	struct parquet_range *ranges = calloc(room, sizeof *ranges);
+	struct parquet_range *ranges = calloc(room, sizeof *ranges), *gone = calloc(room, sizeof *gone);
 	p->segments = calloc(2 * room + 2, sizeof *p->segments);
-	if (!ranges || !p->segments) {
-		free(ranges);
-		return err_set(e, -ENOMEM, "out of memory");
-	}
-	size_t n = kept_ranges(part, ranges);
+	int r = ranges && gone && p->segments ? 0 : err_set(e, -ENOMEM, "out of memory");
+	size_t n = r ? 0 : ranges_of(part, true, ranges);
 	uint64_t at = 0;
-	for (size_t i = 0; i < n;) {
+	if (!r && overlap(ranges, n, gone, ranges_of(part, false, gone)))
+		r = err_set(e, -EACCES, "columns that stay overlap with columns that do not");
+	for (size_t i = 0; i < n && !r;) {
 		uint64_t from = ranges[i].offset, to = from;
 		for (; i < n && ranges[i].offset <= to; i++)
 			to = ranges[i].offset + ranges[i].len > to ? ranges[i].offset + ranges[i].len : to;
@@ -91,10 +106,13 @@ static int make_segments(struct parquet_plan *p, const struct parquet_part *part
 		add_segment(p, SEGMENT_SOURCE, from, to);
 		at = to;
 	}
+	free(ranges);
+	free(gone);
+	if (r)
+		return r;
 	add_segment(p, SEGMENT_ZERO, at, f->data_end);
 	add_segment(p, SEGMENT_BYTES, f->data_end, f->data_end + p->tail.len);
 	p->segments[p->segment_count - 1].bytes = p->tail.data;
-	free(ranges);
 	return 0;
 }
 
