@@ -1,9 +1,8 @@
 #include "policy/csv_scan.h"
 
+#include "policy/simd.h"
+
 #include <string.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 struct csv_masks {
 	uint64_t quotes, separators, newlines, returns;
@@ -12,13 +11,6 @@ struct csv_masks {
 void csv_scan_start(struct csv_scan *s, const void *bytes, size_t len, size_t from, char separator)
 {
 	*s = (struct csv_scan){ .bytes = bytes, .len = len, .at = from, .separator = (unsigned char)separator, .may_open = 1 };
-}
-
-static inline uint64_t prefix_xor(uint64_t x)
-{
-	for (int by = 1; by < 64; by <<= 1)
-		x ^= x << by;
-	return x;
 }
 
 static inline void masks_scalar(const unsigned char *p, unsigned char separator, struct csv_masks *m)
@@ -35,7 +27,7 @@ static inline void masks_scalar(const unsigned char *p, unsigned char separator,
 #define SCAN_NAME csv_scan_scalar
 #define SCAN_TARGET
 #define SCAN_MASKS masks_scalar
-#define SCAN_PREFIX_XOR prefix_xor
+#define SCAN_PREFIX_XOR simd_prefix_xor
 #include "policy/csv_scan_loop.h"
 
 #ifdef __x86_64__
@@ -59,12 +51,10 @@ static inline void masks_sse2(const unsigned char *p, unsigned char separator, s
 #define SCAN_NAME csv_scan_sse2
 #define SCAN_TARGET
 #define SCAN_MASKS masks_sse2
-#define SCAN_PREFIX_XOR prefix_xor
+#define SCAN_PREFIX_XOR simd_prefix_xor
 #include "policy/csv_scan_loop.h"
 
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,pclmul")))
-
-AVX2 static inline uint64_t equal_avx2(__m256i a, __m256i b, unsigned char c)
+SIMD_AVX2 static inline uint64_t equal_avx2(__m256i a, __m256i b, unsigned char c)
 {
 	__m256i want = _mm256_set1_epi8((char)c);
 	uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, want));
@@ -72,30 +62,22 @@ AVX2 static inline uint64_t equal_avx2(__m256i a, __m256i b, unsigned char c)
 	return low | (uint64_t)high << 32;
 }
 
-AVX2 static inline void masks_avx2(const unsigned char *p, unsigned char separator, struct csv_masks *m)
+SIMD_AVX2 static inline void masks_avx2(const unsigned char *p, unsigned char separator, struct csv_masks *m)
 {
 	__m256i a = _mm256_loadu_si256((const __m256i *)(const void *)p);
 	__m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
 	*m = (struct csv_masks){ equal_avx2(a, b, '"'), equal_avx2(a, b, separator), equal_avx2(a, b, '\n'), equal_avx2(a, b, '\r') };
 }
 
-AVX2 static inline uint64_t prefix_xor_avx2(uint64_t x)
-{
-	return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)x), _mm_set1_epi8('\xff'), 0));
-}
-
 #define SCAN_NAME csv_scan_avx2
-#define SCAN_TARGET AVX2
+#define SCAN_TARGET SIMD_AVX2
 #define SCAN_MASKS masks_avx2
-#define SCAN_PREFIX_XOR prefix_xor_avx2
+#define SCAN_PREFIX_XOR simd_prefix_xor_avx2
 #include "policy/csv_scan_loop.h"
 
 csv_scan_fn *csv_scan_best(void)
 {
-	__builtin_cpu_init();
-	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-		    __builtin_cpu_supports("pclmul");
-	return avx2 ? csv_scan_avx2 : csv_scan_sse2;
+	return simd_has_avx2() ? csv_scan_avx2 : csv_scan_sse2;
 }
 #else
 size_t csv_scan_sse2(struct csv_scan *s, uint32_t *ret, size_t room)

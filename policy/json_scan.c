@@ -1,9 +1,8 @@
 #include "policy/json_scan.h"
 
+#include "policy/simd.h"
+
 #include <string.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 struct json_masks {
 	uint64_t quotes, backslashes, newlines, structure, controls, high;
@@ -15,13 +14,6 @@ void json_scan_start(struct json_scan *s, size_t from)
 	s->broken = s->done = false;
 	s->broken_at = 0;
 	s->in_string = s->escaped = 0;
-}
-
-static inline uint64_t prefix_xor(uint64_t x)
-{
-	for (int by = 1; by < 64; by <<= 1)
-		x ^= x << by;
-	return x;
 }
 
 static inline void masks_scalar(const unsigned char *p, struct json_masks *m)
@@ -42,7 +34,7 @@ static inline void masks_scalar(const unsigned char *p, struct json_masks *m)
 #define SCAN_NAME json_scan_scalar
 #define SCAN_TARGET
 #define SCAN_MASKS masks_scalar
-#define SCAN_PREFIX_XOR prefix_xor
+#define SCAN_PREFIX_XOR simd_prefix_xor
 #include "policy/json_scan_loop.h"
 
 #ifdef __x86_64__
@@ -71,33 +63,31 @@ static inline void masks_sse2(const unsigned char *p, struct json_masks *m)
 #define SCAN_NAME json_scan_sse2
 #define SCAN_TARGET
 #define SCAN_MASKS masks_sse2
-#define SCAN_PREFIX_XOR prefix_xor
+#define SCAN_PREFIX_XOR simd_prefix_xor
 #include "policy/json_scan_loop.h"
 
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,pclmul")))
-
-AVX2 static inline __m256i is_avx2(__m256i v, char c)
+SIMD_AVX2 static inline __m256i is_avx2(__m256i v, char c)
 {
 	return _mm256_cmpeq_epi8(v, _mm256_set1_epi8(c));
 }
 
-AVX2 static inline uint64_t bits_avx2(__m256i a, __m256i b)
+SIMD_AVX2 static inline uint64_t bits_avx2(__m256i a, __m256i b)
 {
 	return (uint32_t)_mm256_movemask_epi8(a) | (uint64_t)(uint32_t)_mm256_movemask_epi8(b) << 32;
 }
 
-AVX2 static inline __m256i structure_avx2(__m256i v)
+SIMD_AVX2 static inline __m256i structure_avx2(__m256i v)
 {
 	__m256i folded = _mm256_or_si256(v, _mm256_set1_epi8(0x20));
 	return _mm256_or_si256(_mm256_or_si256(is_avx2(folded, '{'), is_avx2(folded, '}')), _mm256_or_si256(is_avx2(v, ':'), is_avx2(v, ',')));
 }
 
-AVX2 static inline __m256i control_avx2(__m256i v)
+SIMD_AVX2 static inline __m256i control_avx2(__m256i v)
 {
 	return is_avx2(_mm256_max_epu8(v, _mm256_set1_epi8(0x1f)), 0x1f);
 }
 
-AVX2 static inline void masks_avx2(const unsigned char *p, struct json_masks *m)
+SIMD_AVX2 static inline void masks_avx2(const unsigned char *p, struct json_masks *m)
 {
 	__m256i a = _mm256_loadu_si256((const __m256i *)(const void *)p);
 	__m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
@@ -109,23 +99,15 @@ AVX2 static inline void masks_avx2(const unsigned char *p, struct json_masks *m)
 	m->high = bits_avx2(a, b);
 }
 
-AVX2 static inline uint64_t prefix_xor_avx2(uint64_t x)
-{
-	return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)x), _mm_set1_epi8('\xff'), 0));
-}
-
 #define SCAN_NAME json_scan_avx2
-#define SCAN_TARGET AVX2
+#define SCAN_TARGET SIMD_AVX2
 #define SCAN_MASKS masks_avx2
-#define SCAN_PREFIX_XOR prefix_xor_avx2
+#define SCAN_PREFIX_XOR simd_prefix_xor_avx2
 #include "policy/json_scan_loop.h"
 
 json_scan_fn *json_scan_best(void)
 {
-	__builtin_cpu_init();
-	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-		    __builtin_cpu_supports("pclmul");
-	return avx2 ? json_scan_avx2 : json_scan_sse2;
+	return simd_has_avx2() ? json_scan_avx2 : json_scan_sse2;
 }
 #else
 size_t json_scan_sse2(struct json_scan *s, uint32_t *ret, size_t room)

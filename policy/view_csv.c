@@ -7,13 +7,13 @@
  */
 #include "policy/csv_scan.h"
 #include "policy/expr.h"
+#include "policy/view_csv.h"
 #include "policy/view_plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS_MAX 65536
 #define POSITIONS 16384 /* at a time */
 
 /* What goes into a derived record: neighbouring columns as they are, or one masked. */
@@ -45,201 +45,6 @@ struct line_view {
 	bool may_be_blank; /* one field is left of several: a null must not become an empty line */
 };
 
-/* -- the header ------------------------------------------------------------------------------- */
-
-struct field {
-	const char *raw;
-	size_t raw_len;
-	char *name; /* unescaped; owned */
-	size_t name_len;
-};
-
-struct record {
-	struct field *fields;
-	size_t count;
-	size_t len; /* with the line end */
-};
-
-static void record_fini(struct record *r)
-{
-	for (size_t i = 0; i < r->count; i++)
-		free(r->fields[i].name);
-	free(r->fields);
-	*r = (struct record){ NULL, 0, 0 };
-}
-
-/* The text of a raw field: itself, or what stands in its quotes with doubled quotes single, in `scratch` when it has any.  */
-static const char *field_text(const char *raw, size_t raw_len, char *scratch, size_t *ret_len)
-{
-	if (!raw_len || raw[0] != '"') {
-		*ret_len = raw_len;
-		return raw;
-	}
-	const char *p = raw + 1, *end = raw + raw_len - 1, *quote;
-	if (!memchr(p, '"', (size_t)(end - p))) {
-		*ret_len = (size_t)(end - p);
-		return p;
-	}
-	char *out = scratch;
-	while ((quote = memchr(p, '"', (size_t)(end - p)))) {
-		memcpy(out, p, (size_t)(quote - p) + 1);
-		out += quote - p + 1;
-		p = quote + 2;
-		if (p > end)
-			p = end;
-	}
-	memcpy(out, p, (size_t)(end - p));
-	*ret_len = (size_t)(out - scratch) + (size_t)(end - p);
-	return scratch;
-}
-
-static int record_add(struct record *r, const char *raw, size_t raw_len)
-{
-	if (r->count % 64 == 0) {
-		struct field *fields = realloc(r->fields, (r->count + 64) * sizeof *fields);
-		if (!fields)
-			return -ENOMEM;
-		r->fields = fields;
-	}
-	char *name = malloc(raw_len + 1);
-	if (!name)
-		return -ENOMEM;
-	size_t n;
-	const char *text = field_text(raw, raw_len, name, &n);
-	if (text != name)
-		memcpy(name, text, n);
-	name[n] = 0;
-	r->fields[r->count++] = (struct field){ raw, raw_len, name, n };
-	return 0;
-}
-
-/* Reads the record at the start of `bytes` strictly.  -EAGAIN when it does not end there, -EBADMSG when it is broken. */
-static int record_read(const char *bytes, size_t len, bool whole, char separator, struct record *ret)
-{
-	uint32_t positions[512];
-	struct csv_scan s;
-	struct record r = { NULL, 0, 0 };
-	size_t start = 0;
-	int code = 0;
-	csv_scan_start(&s, bytes, len, 0, separator);
-	while (!code) {
-		size_t n = csv_scan_scalar(&s, positions, sizeof positions / sizeof *positions);
-		for (size_t i = 0; i < n && !code && !r.len; i++) {
-			size_t end = positions[i];
-			if (bytes[end] == '\n')
-				r.len = end + 1;
-			if (r.len && end > start && bytes[end - 1] == '\r')
-				end--;
-			code = r.count == COLUMNS_MAX ? -E2BIG : record_add(&r, bytes + start, end - start);
-			start = positions[i] + 1;
-		}
-		if (code || r.len)
-			break;
-		if (s.broken)
-			code = s.at >= len && !whole ? -EAGAIN : -EBADMSG;
-		if (!s.done)
-			continue;
-		code = whole ? record_add(&r, bytes + start, len - start) : -EAGAIN;
-		r.len = len;
-		break;
-	}
-	if (code)
-		record_fini(&r);
-	else
-		*ret = r;
-	return code;
-}
-
-static size_t bom_len(const char *bytes, size_t len)
-{
-	return len >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-}
-
-static const struct doc_node *custom_property(const struct transform *t, const char *name)
-{
-	const struct doc_node *list = t->object ? doc_get(t->object->node, "customProperties") : NULL;
-	for (size_t i = 0; i < doc_count(list); i++) {
-		const char *property = doc_get_text(doc_item(list, i), "property");
-		if (property && strcmp(property, name) == 0)
-			return doc_get(doc_item(list, i), "value");
-	}
-	return NULL;
-}
-
-/* The contract's columns that can be fields: not those that hold others. */
-static size_t contract_fields(const struct transform *t, const struct contract_column **ret, size_t room)
-{
-	size_t n = 0;
-	for (size_t i = 0; t->object && i < t->object->column_count; i++) {
-		const struct contract_column *c = &t->object->columns[i];
-		if (c->type != TYPE_OBJECT && c->type != TYPE_ARRAY && n < room)
-			ret[n++] = c;
-	}
-	return n;
-}
-
-/* How well the record reads as the header (or, without one, as a record) of the contract's columns. */
-static size_t header_score(const struct transform *t, const struct record *r, bool header)
-{
-	size_t score = 0;
-	if (!header)
-		return r->count;
-	for (size_t i = 0; i < r->count; i++)
-		score += view_column_named(t, r->fields[i].name, r->fields[i].name_len);
-	return score;
-}
-
-/* The separators to try, by the contract, the name, or the usual ones. */
-static const char *separators(const struct transform *t, const char *path, char given[2])
-{
-	const char *text = doc_text(custom_property(t, "separator"));
-	if (!text)
-		text = doc_text(custom_property(t, "delimiter"));
-	if (text && strcmp(text, "\\t") == 0)
-		text = "\t";
-	if (text && strlen(text) == 1 && !strchr("\"\r\n", *text)) {
-		given[0] = *text;
-		given[1] = 0;
-		return given;
-	}
-	const char *format = view_format(path);
-	return format[0] == 't' ? "\t" : format[0] == 'p' ? "|" : ",;\t|";
-}
-
-/* Reads the first record with the separator under which it fits the contract best. */
-static int head_read(const struct transform *t, const char *path, const char *bytes, size_t len, bool whole, bool header, char *ret_separator,
-		     struct record *ret, struct err *e)
-{
-	char given[2];
-	size_t best = 0;
-	int code = -EBADMSG;
-	struct record found = { NULL, 0, 0 };
-	for (const char *s = separators(t, path, given); *s; s++) {
-		struct record r;
-		int c = record_read(bytes, len, whole, *s, &r);
-		if (c == -EBADMSG)
-			continue;
-		if (c != 0) {
-			record_fini(&found);
-			return c == -EAGAIN ? c : err_set(e, c == -E2BIG ? -EACCES : c, "%s: the header cannot be read", path);
-		}
-		size_t score = header_score(t, &r, header);
-		if (code == 0 && score <= best) {
-			record_fini(&r);
-			continue;
-		}
-		record_fini(&found);
-		found = r;
-		best = score;
-		*ret_separator = *s;
-		code = 0;
-	}
-	if (code != 0)
-		return err_set(e, -EACCES, "%s: the header is not well-formed separated text", path);
-	*ret = found;
-	return 0;
-}
-
 /* -- the plan --------------------------------------------------------------------------------- */
 
 static void csv_free(struct line_view *v)
@@ -256,7 +61,7 @@ static void csv_free(struct line_view *v)
 }
 
 /* Names by field: of the header, or of the contract. */
-static int plan_pieces(struct line_view *v, const struct transform *t, const struct record *names, const struct view_keys *keys, struct err *e)
+static int plan_pieces(struct line_view *v, const struct transform *t, const struct csv_head *names, const struct view_keys *keys, struct err *e)
 {
 	size_t kept = 0;
 	v->field_count = names->count;
@@ -287,7 +92,7 @@ static int plan_pieces(struct line_view *v, const struct transform *t, const str
 	return 0;
 }
 
-static int plan_filter(struct line_view *v, const struct transform *t, const char *path, const struct record *names, struct err *e)
+static int plan_filter(struct line_view *v, const struct transform *t, const char *path, const struct csv_head *names, struct err *e)
 {
 	const struct expr_column *columns;
 	if (!t->filter)
@@ -313,14 +118,14 @@ static int plan_filter(struct line_view *v, const struct transform *t, const cha
 }
 
 /* The header without what is dropped: a byte order mark and the line end stay. */
-static int plan_head(struct line_view *v, const char *head, size_t bom, const struct record *r, struct err *e)
+static int plan_head(struct line_view *v, const char *head, size_t bom, const struct csv_head *r, struct err *e)
 {
 	struct buf b = BUF_INIT;
-	const struct field *last = &r->fields[r->count - 1];
+	const struct csv_field *last = &r->fields[r->count - 1];
 	if (v->piece_count) {
 		buf_add(&b, head, bom);
 		for (size_t i = 0; i < v->piece_count; i++) {
-			const struct field *from = &r->fields[v->pieces[i].first], *to = &r->fields[v->pieces[i].last];
+			const struct csv_field *from = &r->fields[v->pieces[i].first], *to = &r->fields[v->pieces[i].last];
 			if (i)
 				buf_addc(&b, v->separator);
 			buf_add(&b, from->raw, (size_t)(to->raw + to->raw_len - from->raw));
@@ -336,35 +141,12 @@ static int plan_head(struct line_view *v, const char *head, size_t bom, const st
 	return 0;
 }
 
-static int contract_record(const struct transform *t, const char *path, struct record *ret, struct err *e)
-{
-	size_t room = t->object ? t->object->column_count : 0, n = 0;
-	const struct contract_column **columns = calloc(room + 1, sizeof *columns);
-	struct record r = { NULL, 0, 0 };
-	int code = columns ? 0 : -ENOMEM;
-	if (columns)
-		n = contract_fields(t, columns, room);
-	for (size_t i = 0; i < n && !code; i++) {
-		code = record_add(&r, columns[i]->name, strlen(columns[i]->name));
-	}
-	free(columns);
-	if (!code && !n)
-		code = -EACCES;
-	if (code) {
-		record_fini(&r);
-		return code == -EACCES ? err_set(e, code, "%s: there is no header, and the contract names no columns", path) :
-					 err_set(e, code, "out of memory");
-	}
-	*ret = r;
-	return 0;
-}
-
 static int csv_new(struct transform *t, const char *path, const char *head, size_t len, bool whole, const struct view_keys *keys,
 		   struct line_view **ret, struct err *e)
 {
 	bool header = true;
-	struct record first = { NULL, 0, 0 }, names = { NULL, 0, 0 };
-	const struct doc_node *says = custom_property(t, "header");
+	struct csv_head first = { NULL, 0, 0 }, names = { NULL, 0, 0 };
+	const struct doc_node *says = csv_contract_property(t, "header");
 	const char *says_text = doc_text(says);
 	if (says_text && strcmp(says_text, "false") == 0)
 		header = false;
@@ -372,14 +154,14 @@ static int csv_new(struct transform *t, const char *path, const char *head, size
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->scan = csv_scan_best();
-	size_t bom = bom_len(head, len);
+	size_t bom = csv_bom_len(head, len);
 	int r = 0;
 	if (len == bom && whole) /* nothing: the view of nothing is nothing */
 		goto out;
-	r = head_read(t, path, head + bom, len - bom, whole, header, &v->separator, &first, e);
+	r = csv_head_read(t, path, head + bom, len - bom, whole, header, &v->separator, &first, e);
 	if (r == 0 && !header)
-		r = contract_record(t, path, &names, e);
-	if (r == 0 && header && t->object && t->object->column_count && !header_score(t, &first, true))
+		r = csv_head_of_contract(t, path, &names, e);
+	if (r == 0 && header && t->object && t->object->column_count && !csv_head_score(t, &first, true))
 		r = err_set(e, -EACCES, "%s: the first record names none of the contract's columns; without a header, say so in the contract", path);
 	if (r == 0)
 		r = plan_pieces(v, t, header ? &first : &names, keys, e);
@@ -390,8 +172,8 @@ static int csv_new(struct transform *t, const char *path, const char *head, size
 	if (r == 0 && !header)
 		v->head_len = bom; /* and the derived one is empty: a mark at the start would stand before another field */
 out:
-	record_fini(&first);
-	record_fini(&names);
+	csv_head_fini(&first);
+	csv_head_fini(&names);
 	if (r == 0)
 		*ret = v;
 	else
@@ -470,7 +252,7 @@ static bool row_shown(struct run *r, const struct row *row)
 				if (!scratch)
 					return false;
 			}
-			raw = field_text(raw, n, scratch, &n);
+			raw = csv_field_text(raw, n, scratch, &n);
 			scratch += raw == scratch ? n : 0;
 		}
 		row_value_parse(v->filter_fields[c].type, raw, n, value);
@@ -528,7 +310,7 @@ static void add_masked(struct run *r, const struct mask_run *mask, size_t from, 
 		r->out->failed = true;
 		return;
 	}
-	const char *text = field_text(raw, n, scratch, &len);
+	const char *text = csv_field_text(raw, n, scratch, &len);
 	if (!mask_value(mask, text, len, &r->masked))
 		return;
 	if (r->masked.failed)
