@@ -156,9 +156,9 @@ static void add_column(struct verdict *v, const char *name, const struct mask *m
 		v->column_count++;
 }
 
-static int decide_file(struct verdict *v, const char *path, uint64_t size, struct err *e)
+static int decide_file(struct verdict *v, const char *path, uint64_t size, bool link, struct err *e)
 {
-	struct file_facts f = { path, view_format(path), size, false };
+	struct file_facts f = { path, view_format(path), size, link };
 	struct file_decision fd;
 	int r = version_decision_file(v->d, &f, &fd, e);
 	if (r)
@@ -192,8 +192,8 @@ static int each_entry(void *arg, const struct manifest_entry *entry, const char 
 	if (w->below_len && (strncmp(path, w->below, w->below_len) != 0 || (path[w->below_len] && path[w->below_len] != '/')))
 		return 0;
 	w->found = true;
-	if (entry->kind == ENTRY_FILE)
-		w->code = decide_file(w->v, path, entry->size, w->e);
+	if (entry->kind == ENTRY_FILE || (entry->kind == ENTRY_SYMLINK && w->below_len && !path[w->below_len]))
+		w->code = decide_file(w->v, path, entry->size, entry->kind == ENTRY_SYMLINK, w->e);
 	return w->code;
 }
 
@@ -207,7 +207,7 @@ static int decide_all(struct verdict *v, struct loaded_version *lv, const char *
 	v->outcome = version_decision_outcome(v->d);
 	int r = domain_manifest(lv->domain->domain, lv->facts.product, &lv->info, &m, e);
 	if (r && w.below_len) /* its data may be gone, or its store be down: the name alone decides nearly everything */
-		return decide_file(v, below, 0, e);
+		return decide_file(v, below, 0, false, e);
 	if (r)
 		return r;
 	r = manifest_walk(m, each_entry, &w);
@@ -293,6 +293,8 @@ static int say_rule(void *arg, const struct explained_rule *r)
 
 static void print_words(const char *address, const struct person *p, const struct verdict *v)
 {
+	int64_t until = version_decision_valid_until_ns(v->d);
+	char when[CLOCK_TEXT_MAX];
 	printf("%s: %s%s\n", address, outcome_name(v->outcome), v->mixed ? " (files differ)" : "");
 	if (v->reason.len)
 		printf("  %s\n", buf_text(&v->reason));
@@ -304,6 +306,12 @@ static void print_words(const char *address, const struct person *p, const struc
 	version_decision_rules(v->d, buf_text(&v->rules), say_rule, NULL);
 	if (strstr(buf_text(&v->rules), "default"))
 		printf("  no rule permits it: denied by default\n");
+	if (!version_decision_now_known(v->d))
+		printf("The clock of this machine is wrong: the version was published later than it shows. Rules about time that restrict apply, others do not.\n");
+	if (until != INT64_MAX) {
+		clock_format_local(until, when);
+		printf("This holds until %s.\n", when);
+	}
 	if (p->self && geteuid() != 0)
 		printf("A session that you make yourself is advisory: it protects from mistakes. It binds when root makes it (mount --user %s).\n", p->s.user);
 	else

@@ -30,6 +30,7 @@ struct handle {
 	char *path;              /* within the version */
 	uint32_t view;           /* of the node */
 	_Atomic uint64_t epoch;  /* of the policy that last allowed it */
+	_Atomic int64_t valid_until_ns; /* when that decision ends; INT64_MAX: never */
 	atomic_bool revoked;     /* denied since: every later read is ESTALE */
 	uint64_t record;         /* of fs/recorder.h */
 	uint64_t fetched_before; /* by others, before this open */

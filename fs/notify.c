@@ -251,6 +251,32 @@ static void expire_all(struct notifier *n)
 	}
 }
 
+struct lapse {
+	struct session *session;
+	bool any;
+};
+
+static void lapse_slot(void *arg, struct slot *slot)
+{
+	struct lapse *x = arg;
+	if (atomic_load(&slot->domain->parked) || !slot_lapse(x->session, slot))
+		return; /* while a request is parked the next round is early enough */
+	x->any = true;
+	expire_slot(x->session, slot);
+}
+
+/* Decisions that depend on time end by themselves; the kernel must not go by them any longer. */
+static void expire_lapsed(struct notifier *n)
+{
+	struct session *s = enter_next(n, NULL, false);
+	for (; s; s = enter_next(n, s, false)) {
+		struct lapse x = { s, false };
+		nodes_each_slot(s->nodes, lapse_slot, &x);
+		if (x.any)
+			kernel_notify_epoch(s->kernel);
+	}
+}
+
 static void reload_policy(struct notifier *n)
 {
 	struct err e = ERR_INIT;
@@ -402,6 +428,7 @@ static void *run(void *arg)
 		}
 		watch(n);
 		poll_domains(n);
+		expire_lapsed(n);
 	}
 }
 

@@ -20,6 +20,7 @@
 #include "fs/tree.h"
 #include "fs/virtual.h"
 
+#include "catalog/base/clock.h"
 #include "catalog/base/log.h"
 
 #include <errno.h>
@@ -136,6 +137,7 @@ static int new_file_handle(struct session *s, const struct place *p, const char 
 	h->view = f->view;
 	h->fetched_before = content_fetched_bytes(h->content);
 	atomic_init(&h->epoch, f->verdict->epoch);
+	atomic_init(&h->valid_until_ns, f->verdict->valid_until_ns);
 	*ret = h;
 	return 0;
 }
@@ -234,7 +236,7 @@ void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* -- READ ------------------------------------------------------------------------------------ */
 
-/* Policy has changed since the file was opened: may it be read at all?  (A policy that does not load decides nothing here.) */
+/* Policy has changed since the file was opened, or the time of its decision is over: may it be read at all?  (A policy that does not load decides nothing here.) */
 static void ask_again(struct handle *h, uint64_t epoch)
 {
 	struct session *s = h->session;
@@ -243,6 +245,8 @@ static void ask_again(struct handle *h, uint64_t epoch)
 	bool loads = f.verdict ? f.verdict->policy != NULL : true;
 	if (r == -ENOENT || (!r && loads && f.decision.outcome == OUTCOME_DENY))
 		atomic_store(&h->revoked, true);
+	if (f.verdict)
+		atomic_store(&h->valid_until_ns, f.verdict->valid_until_ns);
 	face_fini(&f);
 	atomic_store(&h->epoch, epoch);
 }
@@ -250,7 +254,8 @@ static void ask_again(struct handle *h, uint64_t epoch)
 static bool is_readable(struct handle *h)
 {
 	uint64_t epoch = atomic_load_explicit(&h->session->mesh->policy_epoch, memory_order_acquire);
-	if (atomic_load_explicit(&h->epoch, memory_order_relaxed) != epoch)
+	int64_t until = atomic_load_explicit(&h->valid_until_ns, memory_order_relaxed);
+	if (atomic_load_explicit(&h->epoch, memory_order_relaxed) != epoch || (until != INT64_MAX && clock_now_ns() >= until))
 		ask_again(h, epoch);
 	return !atomic_load(&h->revoked) && !atomic_load(&h->slot->withdrawn);
 }

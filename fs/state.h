@@ -63,6 +63,7 @@ struct mesh {
 	struct session *sessions;
 
 	atomic_bool abandoned; /* requests still wait for a store: what they use is left to the end of the process */
+	_Atomic int64_t latest_ns;      /* the latest time that the clock has shown: it was set back when it shows less */
 	_Atomic uint64_t policy_epoch; /* changes with `policy`; decisions of another epoch are made anew */
 	atomic_ullong opens, denials, lookups; /* for metrics */
 };

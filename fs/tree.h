@@ -79,6 +79,7 @@ struct verdict {
 	struct contract *contract;
 	enum outcome outcome;
 	int64_t valid_until_ns;
+	bool now_unknown; /* it was made while the clock could not be right */
 	uint64_t epoch;
 	uint32_t serial;
 	char policy_hex[SHA256_HEX_SIZE];
@@ -86,6 +87,8 @@ struct verdict {
 
 int slot_verdict(struct session *s, struct slot *slot, struct verdict **ret, struct err *e); /* a reference */
 void verdict_unref(struct verdict *v);
+/* Forgets a verdict whose time is over (or that rests on a clock that is wrong, or right again); true: it did. */
+bool slot_lapse(struct session *s, struct slot *slot);
 int slot_contract(struct slot *slot, struct contract **ret); /* a reference, or NULL */
 /* A reference to the manifest; -EAGAIN when it has to be fetched. */
 int slot_manifest(struct slot *slot, struct manifest **ret);

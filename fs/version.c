@@ -127,6 +127,15 @@ void verdict_unref(struct verdict *v)
 	free(v);
 }
 
+/* The wall clock, unless it was set back while we run: an exemption that has ended must not come back. */
+static int64_t policy_now(struct mesh *m)
+{
+	int64_t now = clock_now_ns(), latest = atomic_load(&m->latest_ns);
+	while (now > latest && !atomic_compare_exchange_weak(&m->latest_ns, &latest, now))
+		;
+	return now < latest - POLICY_CLOCK_SLACK_NS ? POLICY_NOW_UNKNOWN : now;
+}
+
 static int decide(struct session *s, struct slot *slot, struct verdict **ret, struct err *e)
 {
 	struct verdict *v = calloc(1, sizeof *v);
@@ -139,7 +148,11 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 	if (!r) {
 		struct version_facts facts;
 		version_facts_of(slot->domain->config->name, slot->product, &slot->info, v->contract, &facts);
-		r = policy_decide_version(v->policy, &s->subject, &facts, clock_now_ns(), &v->decision, e);
+		int64_t now = policy_now(s->mesh);
+		v->now_unknown = now == POLICY_NOW_UNKNOWN;
+		if (v->now_unknown)
+			log_warn("%s: the clock was set back; rules about time are decided as if it were not known", slot->address);
+		r = policy_decide_version(v->policy, &s->subject, &facts, now, &v->decision, e);
 	}
 	if (r) {
 		verdict_unref(v);
@@ -155,8 +168,20 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 
 static bool in_force(const struct session *s, const struct verdict *v)
 {
-	return v->epoch == atomic_load(&s->mesh->policy_epoch) &&
-	       (v->valid_until_ns == INT64_MAX || clock_now_ns() < v->valid_until_ns);
+	int64_t now = policy_now(s->mesh);
+	bool unknown = now == POLICY_NOW_UNKNOWN;
+	return v->epoch == atomic_load(&s->mesh->policy_epoch) && unknown == v->now_unknown && (unknown || now < v->valid_until_ns);
+}
+
+bool slot_lapse(struct session *s, struct slot *slot)
+{
+	pthread_mutex_lock(&slot->lock);
+	struct verdict *old = slot->verdict && !in_force(s, slot->verdict) ? slot->verdict : NULL;
+	if (old)
+		slot->verdict = NULL;
+	pthread_mutex_unlock(&slot->lock);
+	verdict_unref(old);
+	return old != NULL;
 }
 
 int slot_verdict(struct session *s, struct slot *slot, struct verdict **ret, struct err *e)

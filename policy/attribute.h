@@ -43,7 +43,7 @@ struct attribute_value {
 struct expr_env {
 	struct attribute_value attr[ATTR_COUNT];
 	int64_t published_ns;
-	int64_t now_ns;
+	int64_t now_ns; /* INT64_MIN: not known */
 	int64_t valid_until_ns; /* lowered by every evaluation whose answer time will change */
 };
 

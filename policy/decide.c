@@ -77,12 +77,29 @@ static int set_contract(struct version_decision *d, struct contract *c)
 	return 0;
 }
 
+static void set_now(struct version_decision *d, int64_t now_ns)
+{
+	struct expr_env *env = &d->env;
+	env->now_ns = now_ns;
+	env->attr[ATTR_NOW].value = env->attr[ATTR_AGE_DAYS].value = (struct row_value){ .kind = VALUE_MISSING };
+	if (now_ns == POLICY_NOW_UNKNOWN || now_ns < d->facts.published_ns - POLICY_CLOCK_SLACK_NS) {
+		env->now_ns = POLICY_NOW_UNKNOWN;
+		return;
+	}
+	int64_t second = now_ns / NS_PER_S, rest = now_ns % NS_PER_S;
+	if (rest < 0) {
+		second--;
+		rest += NS_PER_S;
+	}
+	env->attr[ATTR_NOW].value = (struct row_value){ .kind = VALUE_TIME, .integer = second, .nanos = (int32_t)rest };
+	attribute_set_int(env, ATTR_AGE_DAYS, floor_days(now_ns - d->facts.published_ns), d->numbers[1]);
+}
+
 static int set_env(struct version_decision *d, int64_t now_ns)
 {
 	struct expr_env *env = &d->env;
 	const struct subject *s = &d->subject;
 	const struct version_facts *f = &d->facts;
-	env->now_ns = now_ns;
 	env->published_ns = f->published_ns;
 	env->valid_until_ns = INT64_MAX;
 	attribute_set_text(env, ATTR_USER, s->user);
@@ -90,16 +107,10 @@ static int set_env(struct version_decision *d, int64_t now_ns)
 	attribute_set_text(env, ATTR_PURPOSE, s->purpose);
 	attribute_set_text(env, ATTR_RUN, s->run);
 	attribute_set_text(env, ATTR_HOST, s->host);
-	int64_t second = now_ns / NS_PER_S, rest = now_ns % NS_PER_S;
-	if (rest < 0) {
-		second--;
-		rest += NS_PER_S;
-	}
-	env->attr[ATTR_NOW].value = (struct row_value){ .kind = VALUE_TIME, .integer = second, .nanos = (int32_t)rest };
+	set_now(d, now_ns);
 	attribute_set_text(env, ATTR_DOMAIN, f->domain);
 	attribute_set_text(env, ATTR_NAME, f->product);
 	attribute_set_text(env, ATTR_VERSION, f->version);
-	attribute_set_int(env, ATTR_AGE_DAYS, floor_days(now_ns - f->published_ns), d->numbers[1]);
 	if (f->has_quality) {
 		attribute_set_double(env, ATTR_QUALITY_SCORE, f->quality_score, d->numbers[2]);
 		attribute_set_int(env, ATTR_FAILED_ERRORS, f->failed_errors, d->numbers[3]);
@@ -193,7 +204,7 @@ static void add_entry(struct version_decision *d, const struct rule *r, enum rea
 		pending |= (expr_flags(r->unless[i]) & ATTR_IS_FILE) != 0;
 	bool holds = rule_holds(r, &d->env);
 	if (r->kind == RULE_EXEMPT) {
-		if (d->env.now_ns >= r->until_ns)
+		if (d->env.now_ns == POLICY_NOW_UNKNOWN || d->env.now_ns >= r->until_ns)
 			return;
 		if (r->until_ns < d->env.valid_until_ns)
 			d->env.valid_until_ns = r->until_ns;
@@ -272,6 +283,11 @@ void version_decision_free(struct version_decision *d)
 	free(d->entries);
 	arena_free(&d->arena);
 	free(d);
+}
+
+bool version_decision_now_known(const struct version_decision *d)
+{
+	return d->env.now_ns != POLICY_NOW_UNKNOWN;
 }
 
 int64_t version_decision_valid_until_ns(const struct version_decision *d)

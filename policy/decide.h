@@ -77,6 +77,11 @@ const char *outcome_name(enum outcome o); /* "allow" "view" "deny" "hide" */
 
 struct version_decision;
 
+/* A clock that cannot be right: `now` and `.age_days` are unknown, no `exempt` holds.  A version that is decided on long before it was published tells that
+ * by itself. */
+#define POLICY_NOW_UNKNOWN INT64_MIN
+#define POLICY_CLOCK_SLACK_NS (600LL * 1000000000LL)
+
 int policy_decide_version(struct policy *p, const struct subject *s, const struct version_facts *facts, int64_t now_ns,
 			  struct version_decision **ret, struct err *e);
 void version_decision_free(struct version_decision *d);
@@ -91,6 +96,9 @@ int policy_may_publish(struct policy *p, const struct subject *s, const struct v
 enum outcome version_decision_outcome(const struct version_decision *d);
 /* INT64_MAX, or the wall time until which the decision holds (`now`, `.age_days`, `until`). */
 int64_t version_decision_valid_until_ns(const struct version_decision *d);
+
+/* False: the clock was no help (POLICY_NOW_UNKNOWN). */
+bool version_decision_now_known(const struct version_decision *d);
 
 struct file_facts {
 	const char *path;   /* within the version */

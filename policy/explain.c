@@ -191,6 +191,9 @@ void version_decision_explain(struct version_decision *d, struct buf *ret)
 		buf_free(&columns);
 	}
 	free(bits);
+	if (d->env.now_ns == POLICY_NOW_UNKNOWN)
+		buf_adds(ret, "\nThe clock of this machine is wrong: it was set back, or this version was published later than it shows. So the time is not known: rules\n"
+			      "that restrict apply, rules that permit and exemptions with a date do not.\n");
 	if (d->env.valid_until_ns != INT64_MAX) {
 		char when[CLOCK_TEXT_MAX];
 		clock_format_ns(d->env.valid_until_ns, when);

@@ -18,6 +18,8 @@ static const struct row_value missing = { .kind = VALUE_MISSING };
 
 static void age_changes(struct expr_env *env)
 {
+	if (env->now_ns == INT64_MIN)
+		return;
 	int64_t age = env->now_ns - env->published_ns;
 	int64_t into_day = age % DAY_NS;
 	if (into_day < 0)
@@ -29,7 +31,7 @@ static void age_changes(struct expr_env *env)
 /* The answer of a comparison of `now` with this moment changes at the moment, and right after it. */
 static void now_changes(struct expr_env *env, const struct row_value *moment)
 {
-	if (moment->kind != VALUE_TIME || moment->integer > INT64_MAX / NS_PER_S - 1 || moment->integer < INT64_MIN / NS_PER_S + 1)
+	if (env->now_ns == INT64_MIN || moment->kind != VALUE_TIME || moment->integer > INT64_MAX / NS_PER_S - 1 || moment->integer < INT64_MIN / NS_PER_S + 1)
 		return;
 	for (int64_t at = moment->integer * NS_PER_S + moment->nanos, i = 0; i < 2; i++, at++)
 		if (at > env->now_ns && at < env->valid_until_ns)

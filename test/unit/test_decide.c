@@ -245,6 +245,28 @@ TEST(now_says_until_when)
 	policy_unref(p);
 }
 
+TEST(a_clock_that_cannot_be_right_tightens)
+{
+	struct policy *p = LOAD("policy open scope domain sales version 1\npermit before\n  when now < 2030-01-01\npermit always\n  when user == eve\n",
+				"policy m scope mesh version 1\ndeny embargo\n  when now < 2020-01-01\n  when purpose == a\n"
+				"deny old\n  when product.age_days > 900\n  when purpose == b\n"
+				"deny d\n  when purpose == c\nexempt ana from d until 2029-06-30\n  when user == ana\n");
+	const int64_t ahead = NOW_NS + 3600 * NS_PER_S, near = NOW_NS + 60 * NS_PER_S; /* of the publication: a clock that is a minute off is no wrong clock */
+	CHECK(p);
+	CHECK_OUTCOME(ASK(p, .user = "ana", .purpose = "z", .published_ns = near), "allow");
+	CHECK_OUTCOME(ASK(p, .user = "ana", .purpose = "z", .published_ns = ahead), "deny"); /* the permit asks for the time */
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "z", .published_ns = ahead), "allow");
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "a"), "allow");
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "a", .published_ns = ahead), "deny");
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "b"), "allow");
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "b", .published_ns = ahead), "deny");
+	CHECK_OUTCOME(ASK(p, .user = "ana", .purpose = "c"), "allow");
+	CHECK_OUTCOME(ASK(p, .user = "ana", .purpose = "c", .published_ns = ahead), "deny");
+	CHECK_OUTCOME(ASK(p, .user = "eve", .purpose = "a", .now_ns = POLICY_NOW_UNKNOWN), "deny");
+	CHECK_INT(ASK(p, .user = "eve", .purpose = "a", .now_ns = POLICY_NOW_UNKNOWN).valid_until_ns, INT64_MAX);
+	policy_unref(p);
+}
+
 TEST(rules_of_single_files)
 {
 	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\nhide h\n  files sales/orders/*/secret/**\n"
