@@ -31,6 +31,7 @@ static void print_problem(void *arg, const struct verify_problem *p)
 	struct verification *v = arg;
 	char *path = p->path ? text_printable(p->path, strlen(p->path)) : NULL;
 	char where[32] = "";
+	progress_hide(v->options.progress);
 	if (p->chunk >= 0)
 		snprintf(where, sizeof where, " chunk %lld", (long long)p->chunk);
 	if (!v->first[0])
@@ -64,6 +65,7 @@ static void print_version(struct verification *v, const char *version, const str
 {
 	struct buf b = BUF_INIT, address = BUF_INIT;
 	struct json j;
+	progress_hide(v->options.progress);
 	buf_addf(&address, "%s/%s/%s", v->domain, v->product, version);
 	if (v->json) {
 		json_start(&j, &b);

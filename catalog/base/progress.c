@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BAR_INTERVAL_MS 200
@@ -44,6 +45,31 @@ static void amount(const struct progress *p, uint64_t n, char text[TEXT_SIZE_MAX
 		snprintf(text, TEXT_SIZE_MAX, "%llu", (unsigned long long)n);
 }
 
+static size_t terminal_width(void)
+{
+	struct winsize size;
+	return !ioctl(2, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : 80;
+}
+
+static void draw_bar(const struct progress *p, char ret[24])
+{
+	size_t filled = (size_t)(20.0 * (double)(p->done < p->total ? p->done : p->total) / (double)p->total);
+	memset(ret, '.', 20);
+	memset(ret, '#', filled);
+	memcpy(ret + 20, " ", 2);
+}
+
+/* A line that is wider than the terminal could not be drawn over again. */
+static void print_on_terminal(const char *label, const char *bar, const char *rest)
+{
+	size_t width = terminal_width();
+	char line[256];
+	if (strlen(label) + strlen(bar) + strlen(rest) + 2 >= width)
+		bar = "";
+	snprintf(line, sizeof line, "%s: %s%s", label, bar, rest);
+	fprintf(stderr, "\r\033[K%.*s", (int)width - 1, line);
+}
+
 static void show(struct progress *p, int64_t now_ms)
 {
 	char done[TEXT_SIZE_MAX], total[TEXT_SIZE_MAX], rate[TEXT_SIZE_MAX], left[48] = "";
@@ -57,16 +83,14 @@ static void show(struct progress *p, int64_t now_ms)
 		long s = (long)((double)(p->total - p->done) / per_second);
 		snprintf(left, sizeof left, ", %ld:%02ld left", s / 60, s % 60);
 	}
-	char bar[24] = "";
-	if (p->terminal && p->total) {
-		size_t filled = (size_t)(20.0 * (double)(p->done < p->total ? p->done : p->total) / (double)p->total);
-		memset(bar, '.', 20);
-		memset(bar, '#', filled);
-		bar[20] = ' ';
-		bar[21] = '\0';
-	}
-	fprintf(stderr, "%s%s: %s%s%s%s%s%s (%s/s%s)%s", p->terminal ? "\r\033[K" : "", p->label, bar, done, p->total ? " of " : "",
-		p->total ? total : "", *unit ? " " : "", unit, rate, left, p->terminal ? "" : "\n");
+	char rest[192], bar[24] = "";
+	snprintf(rest, sizeof rest, "%s%s%s%s%s (%s/s%s)", done, p->total ? " of " : "", p->total ? total : "", *unit ? " " : "", unit, rate, left);
+	if (p->terminal && p->total)
+		draw_bar(p, bar);
+	if (p->terminal)
+		print_on_terminal(p->label, bar, rest);
+	else
+		fprintf(stderr, "%s: %s\n", p->label, rest);
 	p->shown = true;
 	p->shown_ms = now_ms;
 }
@@ -92,12 +116,22 @@ void progress_add(struct progress *p, uint64_t n)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void progress_hide(struct progress *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	if (p->terminal && p->shown)
+		fputs("\r\033[K", stderr);
+	p->shown = false;
+	pthread_mutex_unlock(&p->lock);
+}
+
 void progress_end(struct progress *p)
 {
 	if (!p)
 		return;
-	if (p->terminal && p->shown)
-		fputs("\r\033[K", stderr);
+	progress_hide(p);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }

@@ -15,6 +15,8 @@ struct progress;
 struct progress *progress_start(const char *label, const char *unit, uint64_t total, bool quiet);
 void progress_total(struct progress *p, uint64_t total);
 void progress_add(struct progress *p, uint64_t n);
+/* Clears the bar, so that something else can be printed; it comes back when there is news. */
+void progress_hide(struct progress *p);
 /* Clears the bar (a terminal) and frees it. */
 void progress_end(struct progress *p);
 
