@@ -90,23 +90,29 @@ static void claim_slots_locked(struct span *s, const struct span_chunk *k)
 	}
 }
 
-static uint32_t free_slots_locked(const struct image *i, const struct span_chunk *k)
+/* Neither here nor on its way.  A span leaves the table only after its slots were marked in the blob, so that one of the two always tells. */
+static bool is_missing_locked(const struct image *i, struct blob *b, uint32_t slot)
+{
+	return !i->spans[slot] && !(b && blob_state(b, slot) != SLOT_ABSENT);
+}
+
+static uint32_t missing_slots_locked(const struct image *i, struct blob *b, const struct span_chunk *k)
 {
 	uint32_t count = 0;
 	for (uint32_t n = k->slot; n < k->slot + k->slots; n++)
-		count += !i->spans[n];
+		count += is_missing_locked(i, b, n);
 	return count;
 }
 
 /* Adds a chunk, or part of one, that is missing; image.lock is held.  Takes over its leaves.  -EEXIST: another was faster with some of it, or with
  * all of it where it cannot come in parts. */
-static int plan_add_locked(struct plan *p, struct image *i, const struct span_chunk *k, uint64_t pack_offset)
+static int plan_add_locked(struct plan *p, struct image *i, struct blob *b, const struct span_chunk *k, uint64_t pack_offset)
 {
 	struct span *s = p->open;
 	bool grows = s && s->count < p->open_cap && s->pack_offset + s->stored_length == pack_offset && s->base + s->length == k->offset &&
 		     s->length + k->length <= SPAN_BYTES_MAX;
-	const uint32_t free_slots = free_slots_locked(i, k);
-	if (!free_slots || (free_slots < k->slots && k->codec == CODEC_RAW)) {
+	const uint32_t missing = missing_slots_locked(i, b, k);
+	if (!missing || (missing < k->slots && k->codec == CODEC_RAW)) {
 		free(k->leaves);
 		return -EEXIST;
 	}
@@ -165,12 +171,12 @@ static bool next_missing(const struct plan *p, struct image *i, struct blob *b, 
 	pthread_mutex_lock(&i->lock);
 	for (first = n; first < end; first++) {
 		struct span *s = i->spans[at->slot + first];
-		if (!s && !(b && blob_state(b, at->slot + first) != SLOT_ABSENT))
+		if (is_missing_locked(i, b, at->slot + first))
 			break;
 		if (s && !*raise && p->priority == FETCH_DEMAND && s->range && atomic_load(&s->range->priority) > FETCH_DEMAND)
 			atomic_fetch_add(&(*raise = s->range)->refs, 1);
 	}
-	for (n = first; n < end && !i->spans[at->slot + n] && !(b && blob_state(b, at->slot + n) != SLOT_ABSENT); n++)
+	for (n = first; n < end && is_missing_locked(i, b, at->slot + n); n++)
 		;
 	pthread_mutex_unlock(&i->lock);
 	at->first = first;
@@ -211,7 +217,7 @@ static int run_of(const struct plan *p, const struct want *w, struct span_chunk 
 }
 
 /* Adds a run of pieces; submits what was planned when they do not fit that request. */
-static int plan_run(struct plan *p, struct image *i, const struct want *w)
+static int plan_run(struct plan *p, struct image *i, struct blob *b, const struct want *w)
 {
 	const struct manifest_chunk *k = w->chunk;
 	struct span_chunk c;
@@ -231,7 +237,7 @@ static int plan_run(struct plan *p, struct image *i, const struct want *w)
 	if (!fits_plan(p, k->pack, pack_offset, c.stored_length))
 		submit(p);
 	pthread_mutex_lock(&i->lock);
-	r = plan_add_locked(p, i, &c, pack_offset);
+	r = plan_add_locked(p, i, b, &c, pack_offset);
 	pthread_mutex_unlock(&i->lock);
 	return r;
 }
@@ -248,7 +254,7 @@ static int plan_chunk(struct plan *p, struct image *i, struct blob *b, const str
 			missing.first = 0;
 			missing.count = w->slots;
 		}
-		r = plan_run(p, i, &missing);
+		r = plan_run(p, i, b, &missing);
 		if (r == -EEXIST) { /* look again */
 			missing.count = 0;
 			r = 0;
@@ -752,7 +758,7 @@ int fetch_again(struct span *failed, const struct span_chunk *chunk)
 	again.bad = false;
 	p.pack_number = k.pack;
 	pthread_mutex_lock(&failed->image->lock);
-	r = plan_add_locked(&p, failed->image, &again, k.pack_offset + (uint64_t)chunk->first_leaf * LEAF_BYTES);
+	r = plan_add_locked(&p, failed->image, NULL, &again, k.pack_offset + (uint64_t)chunk->first_leaf * LEAF_BYTES);
 	pthread_mutex_unlock(&failed->image->lock);
 	if (r)
 		return r == -EEXIST ? 0 : r;

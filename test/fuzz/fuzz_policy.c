@@ -19,7 +19,7 @@ static void decide(struct policy *p)
 	if (contract_parse("c", example_contract, sizeof example_contract - 1, &c, NULL))
 		abort();
 	struct version_facts facts = { .domain = "health", .product = "encounters", .version = "1.0.0", .contract = c };
-	struct file_facts file = { "a.csv", "csv", 1 };
+	struct file_facts file = { .path = "a.csv", .format = "csv", .size = 1 };
 	if (!policy_decide_version(p, &s, &facts, 1, &d, NULL) && !version_decision_file(d, &file, &f, NULL)) {
 		struct buf b = BUF_INIT;
 		version_decision_explain(d, &b);

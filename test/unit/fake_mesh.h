@@ -413,11 +413,11 @@ static inline int fake_deliver(struct store *s, struct fetch *f)
 		memcpy(copy, p->bytes + q->offset + at, n);
 		if (corrupt)
 			copy[n / 2] ^= 4;
+		s->bytes += n; /* before whoever waits for them may look */
 		int r = f->cancelled ? -ECANCELED : q->on_data(q->arg, copy, n);
 		free(copy);
 		if (r)
 			return r;
-		s->bytes += n;
 		at += n;
 	}
 	return 0;
