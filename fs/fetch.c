@@ -15,6 +15,8 @@
 #define PACK_WINDOW_MAX (4u << 20)
 #define NEIGHBOURS_MAX 4096
 #define NEIGHBOUR_BYTES_MAX (512u << 10) /* a larger chunk belongs to a large file: not brought along */
+#define URGENT_BYTES_MAX (512u << 10)   /* verified where they arrive, if a read waits for them … */
+#define URGENT_RANGES_MAX 2             /* … and so many requests are under way at most */
 #define UNHEALTHY_TRY_MS 1000     /* a store that is down is asked this often */
 #define LOG_INTERVAL_MS 5000
 
@@ -124,12 +126,14 @@ static int plan_add_locked(struct plan *p, struct image *i, struct blob *b, cons
 			free(k->leaves);
 			return -ENOMEM;
 		}
+		s->brief = p->priority == FETCH_DEMAND;
 		*p->last = s;
 		p->last = &s->next;
 		p->open = s;
 	}
 	fill_chunk(s, k, pack_offset);
 	claim_slots_locked(s, k);
+	s->brief = s->brief && k->part;
 	p->bytes += k->stored_length;
 	p->end = pack_offset + k->stored_length;
 	return 0;
@@ -312,6 +316,12 @@ static int span_buffers(struct span *s)
 	return s->stored ? 0 : -ENOMEM;
 }
 
+/* Does a read wait for this short span, and hardly anything else for this thread? */
+static bool is_urgent(const struct range *g, const struct span *s)
+{
+	return s->raw && s->length <= URGENT_BYTES_MAX && atomic_load(&g->priority) == FETCH_DEMAND && atomic_load(&g->reader->ranges) <= URGENT_RANGES_MAX;
+}
+
 static int on_data(void *arg, const void *bytes, size_t len)
 {
 	struct range *g = arg;
@@ -351,7 +361,9 @@ static int on_data(void *arg, const void *bytes, size_t len)
 		last = &s->next;
 		count++;
 	}
-	if (count)
+	if (count == 1 && is_urgent(g, complete))
+		verify_now(r, complete);
+	else if (count)
 		verify_push(r, complete, last, count);
 	return code;
 }

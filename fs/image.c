@@ -260,14 +260,13 @@ static struct span *hot_pop(struct reader *r, bool over_only)
 	return s;
 }
 
-static void forget(struct span *s)
+void span_forget(struct span *s)
 {
 	pthread_mutex_lock(&s->image->lock);
 	bool detached = span_detach_locked(s);
 	pthread_mutex_unlock(&s->image->lock);
 	if (detached)
 		span_unref(s); /* the table's */
-	span_unref(s);         /* the list's */
 }
 
 /* Second chance: what was read since it came here, and not to its end, stays for another round. */
@@ -284,7 +283,8 @@ void hot_evict(struct reader *r, uint64_t bytes)
 			continue;
 		}
 		freed += s->length;
-		forget(s);
+		span_forget(s);
+		span_unref(s); /* the list's */
 	}
 }
 

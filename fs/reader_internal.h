@@ -68,6 +68,8 @@ struct span {
 	enum span_state state; /* image.lock */
 	bool retried;          /* it is a second try after a digest did not match */
 	bool raw;              /* all chunks are raw: what arrives is what is served */
+	bool brief;            /* leaves that one read asked for: not kept hot once they are on disk, so that the next one's go where they were */
+	bool answered;         /* verified and served: only the cache is to be written */
 	uint64_t base;         /* the image's offset of bytes[0] */
 	uint32_t length, stored_length;
 	uint64_t pack_offset;
@@ -193,6 +195,7 @@ bool span_drop_slots_locked(struct span *s, const struct span_chunk *c); /* the 
 void hot_add(struct reader *r, struct span *s);
 /* Lets go of hot bytes until at least `bytes` are free or none is left. */
 void hot_evict(struct reader *r, uint64_t bytes);
+void span_forget(struct span *s); /* out of the table */
 void hot_clear(struct reader *r);
 
 /* -- fetch.c -------------------------------------------------------------------------------- */
@@ -212,6 +215,9 @@ void range_raise(struct range *g);
 int verify_start(struct reader *r, unsigned threads);
 void verify_stop(struct reader *r);
 void verify_push(struct reader *r, struct span *first, struct span **last, size_t count);
+/* Verifies and answers on this thread what a read waits for, where that is short, and leaves the rest of the work to the verifiers: a hand-off between
+ * threads takes as long as hashing a leaf.  The span must be raw. */
+void verify_now(struct reader *r, struct span *s);
 void span_fail(struct span *s, int code);
 /* The bytes of a span that was made here (a view's) are in place and right. */
 void span_ready(struct span *s);

@@ -75,7 +75,7 @@ void span_fail(struct span *s, int code)
 /* Without memory `bytes` stays NULL. */
 static void decompress(struct span *s)
 {
-	if (s->raw)
+	if (s->raw || s->answered)
 		return;
 	s->bytes = budget_buffer(s->image->reader->budget, s->length);
 	if (!s->bytes)
@@ -124,7 +124,7 @@ static void check(struct span *first)
 	struct checking waiting = { NULL, NULL };
 	struct digest d[2];
 	for (struct span *s = first; s; s = s->next) {
-		for (uint32_t i = 0; s->bytes && i < s->count; i++) {
+		for (uint32_t i = 0; s->bytes && !s->answered && i < s->count; i++) {
 			struct span_chunk *k = &s->chunk[i];
 			const unsigned char *bytes = s->bytes + (k->offset - s->base);
 			if (k->part || leaf_count(k->length)) {
@@ -247,23 +247,53 @@ static void finish_bad(struct reader *r, struct span *s, uint32_t bad_count)
 	span_unref(s);
 }
 
-void span_ready(struct span *s)
+/* Serves a span whose bytes are right.  The reference taken here is for keep. */
+static void answer(struct span *s)
 {
-	struct reader *r = s->image->reader;
 	bool detached;
 	span_ref(s);
 	struct wait *waiters = settle(s, 0, &detached);
-	content_resume(r, waiters, 0);
+	content_resume(s->image->reader, waiters, 0);
 	content_unref(s->content); /* a hot span must not keep contents open */
 	s->content = NULL;
+	s->answered = true;
+}
+
+/* What is left to do for a span that was answered. */
+static void keep(struct span *s)
+{
 	write_cache(s);
-	hot_add(r, s);
+	if (s->brief && atomic_load(&s->written))
+		span_forget(s);
+	else
+		hot_add(s->image->reader, s);
 	span_unref(s);
+}
+
+void span_ready(struct span *s)
+{
+	answer(s);
+	keep(s);
+}
+
+void verify_now(struct reader *r, struct span *s)
+{
+	uint32_t bad = 0;
+	check(s);
+	for (uint32_t i = 0; i < s->count; i++)
+		bad += s->chunk[i].bad;
+	if (!bad)
+		answer(s);
+	verify_push(r, s, &s->next, 1);
 }
 
 static void finish(struct reader *r, struct span *s)
 {
 	uint32_t bad_count = 0;
+	if (s->answered) {
+		keep(s);
+		return;
+	}
 	if (!s->bytes) {
 		span_fail(s, -ENOMEM);
 		return;

@@ -178,7 +178,7 @@ TEST(one_fetch_however_many_readers)
 		pthread_join(id[i], NULL);
 		CHECK_INT(h[i].failures, 0);
 	}
-	CHECK_INT(g.d.store->bytes, 12 << 20);
+	CHECK_INT(content_fetched_bytes(c), 12 << 20); /* the store may have given some twice: short gaps between leaves are read over */
 	content_unref(c);
 	content_unref(again);
 	rig_close(&g);
