@@ -61,6 +61,15 @@ static struct span *ready_span(struct image *i, uint32_t slot)
 	return s;
 }
 
+/* How many bytes of the content, from `at` on, the span holds.  In the image of a file or view what is next to a piece is what follows it; in that of a pack it
+ * may be another file's. */
+static size_t ready_bytes(const struct content *c, const struct span *s, const struct piece *k, uint64_t at)
+{
+	const uint64_t left = k->start + k->length - at;
+	const uint32_t extent = span_extent(s, k->image_offset + (at - k->start));
+	return c->shape == SHAPE_SMALL && extent > left ? (size_t)left : extent;
+}
+
 static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t len)
 {
 	atomic_store_explicit(&s->touched, true, memory_order_relaxed);
@@ -141,7 +150,7 @@ static bool serve_now(struct content *c, uint64_t offset, size_t len, content_by
 		return false;
 	const uint64_t image_offset = k.image_offset + (offset - k.start);
 	struct span *s = ready_span(c->image, k.slot);
-	const bool enough = s && span_extent(s, image_offset) >= len;
+	const bool enough = s && ready_bytes(c, s, &k, offset) >= len;
 	if (enough)
 		done(arg, 0, span_bytes(s, image_offset, len), len);
 	span_unref(s);
@@ -277,7 +286,8 @@ static int op_advance(struct read_op *op, unsigned *tries)
 	if (found == LOOK_PARKED)
 		return 1;
 	if (found == LOOK_READY) {
-		n = span_extent(s, from) < left ? span_extent(s, from) : left;
+		const size_t held = ready_bytes(c, s, &k, at);
+		n = held < left ? held : left;
 		if (n == op->len) {
 			op_finish(op, 0, span_bytes(s, from, n));
 			span_unref(s);

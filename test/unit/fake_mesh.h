@@ -154,6 +154,21 @@ static inline void fake_add_chunk(struct manifest *m, unsigned pack, const unsig
 	}
 }
 
+/* What follows from a file's chunks, in their order. */
+static inline void fake_seal_file(struct fake_file *f, uint32_t count)
+{
+	struct sha256 *h = sha256_new();
+	for (uint32_t n = 0; n < count; n++) {
+		const struct manifest_chunk *before = n ? &f->chunks[n - 1] : NULL;
+		f->chunks[n].file_offset = before ? before->file_offset + before->length : 0;
+		f->chunks[n].piece = before ? before->piece + piece_count(before->length) : 0;
+		sha256_update(h, f->chunks[n].digest.bytes, SHA256_SIZE);
+	}
+	f->entry.chunk_count = count;
+	sha256_final(h, &f->entry.content);
+	sha256_free(h);
+}
+
 /* A file of random bytes in chunks of about `chunk_size`, in packs of up to `pack_size` stored bytes. */
 static inline struct fake_file *fake_add_file(struct manifest *m, size_t size, uint32_t chunk_size, size_t pack_size, bool zstd)
 {
@@ -165,7 +180,6 @@ static inline struct fake_file *fake_add_file(struct manifest *m, size_t size, u
 	fake_fill(f->bytes, size, m->file_count, zstd);
 	f->entry = (struct manifest_entry){ .row = m->file_count, .kind = ENTRY_FILE, .size = size };
 	xxh128_of(f->bytes, size, &f->entry.hash);
-	struct sha256 *h = sha256_new();
 	uint32_t n = 0;
 	for (size_t at = 0; at < size; n++) {
 		uint32_t len = chunk_size - (uint32_t)((n * 7919u) % (chunk_size / 4 + 1));
@@ -176,13 +190,9 @@ static inline struct fake_file *fake_add_file(struct manifest *m, size_t size, u
 			pack++;
 		f->chunks = realloc(f->chunks, (n + 1) * sizeof *f->chunks);
 		fake_add_chunk(m, pack, f->bytes + at, len, at, zstd && n % 3 != 1, &f->chunks[n]);
-		f->chunks[n].piece = n ? f->chunks[n - 1].piece + piece_count(f->chunks[n - 1].length) : 0;
-		sha256_update(h, f->chunks[n].digest.bytes, SHA256_SIZE);
 		at += len;
 	}
-	f->entry.chunk_count = n;
-	sha256_final(h, &f->entry.content);
-	sha256_free(h);
+	fake_seal_file(f, n);
 	return f;
 }
 

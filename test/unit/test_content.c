@@ -209,6 +209,37 @@ TEST(small_files_come_with_their_neighbours)
 	rig_close(&g);
 }
 
+/* Chunks that other versions or other places of the file have, too, lie elsewhere in the pack: what is next to them is not what follows. */
+TEST(a_small_file_whose_chunks_lie_in_another_order)
+{
+	struct rig g = { .m = fake_manifest_new() };
+	for (int i = 0; i < 3; i++)
+		fake_add_file(g.m, 4000, 1000, 64 << 20, false);
+	struct fake_file *f = &g.m->files[1];
+	unsigned char was[4000];
+	memcpy(was, f->bytes, sizeof was);
+	struct manifest_chunk second = f->chunks[1];
+	f->chunks[1] = f->chunks[2];
+	f->chunks[2] = second;
+	for (uint32_t i = 1, at = f->chunks[0].length; i < 3; at += f->chunks[i++].length)
+		memcpy(f->bytes + at, was + f->chunks[i].file_offset, f->chunks[i].length);
+	fake_seal_file(f, f->entry.chunk_count);
+	rig_open(&g);
+	struct content *c = get(&g, 0);
+	CHECK(c);
+	CHECK_INT(read_at(c, &g.m->files[0], 0, 4000), 4000); /* brings its neighbours, in one piece */
+	content_unref(c);
+	c = get(&g, 1);
+	CHECK(c);
+	for (int round = 0; round < 2; round++) /* from memory, then from the cache */
+		for (uint64_t at = 0; at < 4000; at += 333) {
+			CHECK_INT(read_at(c, f, at, 4000), (long)(4000 - at));
+			CHECK_INT(read_at(c, f, at, 700), (long)(4000 - at < 700 ? 4000 - at : 700));
+		}
+	content_unref(c);
+	rig_close(&g);
+}
+
 TEST(a_mismatch_is_fetched_once_more)
 {
 	struct rig g = { .m = fake_manifest_new() };
