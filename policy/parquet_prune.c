@@ -1,5 +1,6 @@
 #include "policy/parquet_prune.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What is known of a column in the group. */
@@ -43,8 +44,9 @@ static bool integer_of(struct parquet_slice s, size_t width, int64_t *ret)
 	return true;
 }
 
-/* A statistic as a value of the contract's type; only where both mean the same without doubt. */
-static bool value_of(const struct parquet_element *el, struct parquet_slice s, enum logical_type type, struct row_value *ret)
+/* A statistic as a value of the contract's type; only where both mean the same without doubt.  A number needs its text too: a literal of more digits than
+ * an integer holds is compared by text. */
+static bool value_of(const struct parquet_element *el, struct parquet_slice s, enum logical_type type, char room[24], struct row_value *ret)
 {
 	int64_t v;
 	bool text = el->type == PARQUET_BYTES && (el->converted == 0 || el->logical == 1);
@@ -59,7 +61,8 @@ static bool value_of(const struct parquet_element *el, struct parquet_slice s, e
 	    ((el->type == PARQUET_INT32 && integer_of(s, 4, &v)) || (el->type == PARQUET_INT64 && integer_of(s, 8, &v)))) {
 		if (v > 999999999999999999 || v < -999999999999999999)
 			return false;
-		*ret = (struct row_value){ .kind = VALUE_NUMBER, .exact = true, .integer = v };
+		int n = snprintf(room, 24, "%lld", (long long)v);
+		*ret = (struct row_value){ .kind = VALUE_NUMBER, .exact = true, .integer = v, .text = room, .len = (size_t)n };
 		return true;
 	}
 	if (type == TYPE_DATE && el->type == PARQUET_INT32 && el->converted == 6 && integer_of(s, 4, &v)) {
@@ -82,7 +85,8 @@ static void find_bounds(const struct parquet_footer *f, size_t group, const stru
 		b->nulls = false;
 	if (c->stats.null_count >= 0 && c->stats.null_count == c->value_count)
 		b->values = false;
-	b->known = value_of(el, c->stats.min, column->type, &b->min) && value_of(el, c->stats.max, column->type, &b->max);
+	b->known = value_of(el, c->stats.min, column->type, b->min_text, &b->min) &&
+		   value_of(el, c->stats.max, column->type, b->max_text, &b->max);
 	b->exact = b->known && !c->stats.inexact;
 }
 

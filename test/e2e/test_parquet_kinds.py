@@ -243,3 +243,12 @@ def test_types_meet_masks(tool, tmp_path):
     assert [r["wide"] for r in seen] == [40, 0, None, 7] and [r["id"] for r in seen] == [0, -10, None, 2**62 - 4]
     assert [r["flag"] for r in seen] == ["REDACTED", "REDACTED", None, "REDACTED"] and [r["real"] for r in seen][2] is None
     assert [float(r["money"]) if r["money"] is not None else None for r in seen] == [12345678901234567890.0, 0, None, 40]
+
+
+@pytest.mark.parametrize("literal", ["9223372036854775807", "12345678901234567890.5", "0.5", "-1e30", "1e30"])
+def test_statistics_meet_numbers_that_no_integer_holds(tool, tmp_path, literal):
+    """Row groups are left out by comparing their statistics with what the rule says, however long that is."""
+    data = written(tmp_path, pa.table({"id": pa.array([1, 2, 3], pa.int64()), "keep": ["a"] * 3}))
+    for op, shown in (("<", [i for i in (1, 2, 3) if i < float(literal)]), (">=", [i for i in (1, 2, 3) if i >= float(literal)]), ("==", [])):
+        got, why = apply(tool, tmp_path, f"rows row.id {op} {literal}\n", data)
+        assert got is not None and [r["id"] for r in got] == shown, (op, why)
