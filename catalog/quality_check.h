@@ -21,6 +21,7 @@ enum check_kind {
 	CHECK_PATTERN,
 	CHECK_FORMAT,	/* email, uuid, ipv4 … */
 	CHECK_RANGE,	/* low … high, either may be exclusive */
+	CHECK_FRESH,	/* counts the values that are in the range, not those that are wrong */
 	CHECK_MULTIPLE, /* of `low` */
 	CHECK_VALUES,	/* one of `values` */
 	CHECK_NULL,	/* required: no null */
@@ -74,6 +75,7 @@ struct check {
 	struct word_set column_words;
 	const char *query;
 	const char *detail;
+	const char *counted; /* what is counted, in words: "values that are too old"; or NULL */
 	/* judging the count */
 	bool percent;
 	enum comparison comparison;
@@ -85,7 +87,7 @@ struct check {
 	atomic_ullong examined, wrong;
 	struct distinct *distinct;
 	struct check *same_as; /* CHECK_DISTINCT: this one counts the same; or NULL */
-	bool counted;          /* CHECK_DISTINCT: at the end of the pass, what repeats */
+	bool finished;         /* CHECK_DISTINCT: at the end of the pass, what repeats */
 	uint64_t duplicates, places[QUALITY_OFFENDERS_MAX];
 	size_t place_count;
 	pthread_mutex_t lock; /* guards what follows; a leaf */

@@ -2,6 +2,7 @@
 #include "catalog/quality_check.h"
 
 #include "catalog/base/clock.h"
+#include "catalog/sla.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -335,6 +336,78 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 	return r ? r : add_qualities(k, o->node, -1);
 }
 
+/* -- service levels ---------------------------------------------------------------------------- */
+
+static int level_never(struct compiler *k, int64_t column, const char *name, const char *why)
+{
+	int r = never(k, column, name, why);
+	if (!r)
+		k->list->items[k->list->count - 1]->dimension = "timeliness";
+	return r;
+}
+
+/* latency: some value is as new as that; retention: none is older. */
+static int add_level(struct compiler *k, const struct doc_node *n, const char *name, int64_t column, const struct contract_column *col)
+{
+	bool latency = !strcmp(name, "latency");
+	int64_t span;
+	const char *why = sla_duration(n, &span);
+	if (!why && col->type != TYPE_DATE && col->type != TYPE_TIMESTAMP)
+		why = "the column is neither a date nor a timestamp";
+	if (why)
+		return level_never(k, column, name, why);
+	struct check *c = add(k, latency ? CHECK_FRESH : CHECK_RANGE, column, name, "timeliness");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	c->has_low = true;
+	c->low_ns = clock_now_ns() - span;
+	if (c->type == TYPE_DATE)
+		c->low_ns -= c->low_ns % (86400 * NS_PER_S); /* a date is its day's first moment */
+	c->comparison = latency ? MUST_REACH : MUST_BE;
+	c->wanted = latency;
+	c->counted = latency ? "values as new as promised" : "values older than promised";
+	return 0;
+}
+
+/* An element "object.column" of a service level. */
+static int add_element(struct compiler *k, const struct doc_node *n, const char *name, const char *element, size_t len)
+{
+	const struct contract_object *objects;
+	size_t count = contract_objects(k->contract, &objects);
+	for (k->object = 0; k->object < count; k->object++) {
+		const struct contract_object *o = &objects[k->object];
+		size_t prefix = strlen(o->name);
+		if (o->document || len <= prefix + 1 || memcmp(element, o->name, prefix) != 0 || element[prefix] != '.')
+			continue;
+		const struct contract_column *col = contract_column_find(o, element + prefix + 1, len - prefix - 1);
+		if (col)
+			return add_level(k, n, name, col - o->columns, col);
+	}
+	k->object = 0;
+	return count ? level_never(k, -1, name, "the schema does not have the column that it is about (element: object.column)") : 0;
+}
+
+static int add_levels(struct compiler *k)
+{
+	const struct doc_node *list = doc_get(doc_root(contract_doc(k->contract)), "slaProperties");
+	for (size_t i = 0; i < doc_count(list); i++) {
+		const struct doc_node *n = doc_item(list, i);
+		const char *name = doc_get_text(n, "property"), *element = sla_element(k->contract, n);
+		if (!name || (strcmp(name, "latency") != 0 && strcmp(name, "retention") != 0))
+			continue;
+		while (element && *element) { /* without one it is of the whole product: words for people */
+			element += strspn(element, ", ");
+			size_t len = strcspn(element, ", ");
+			int r = len ? add_element(k, n, !strcmp(name, "latency") ? "latency" : "retention", element, len) : 0;
+			if (r)
+				return r;
+			element += len;
+		}
+	}
+	return 0;
+}
+
 int quality_compile(const struct contract *contract, struct check_list *ret, struct err *e)
 {
 	const struct contract_object *objects;
@@ -345,6 +418,9 @@ int quality_compile(const struct contract *contract, struct check_list *ret, str
 		if (r)
 			return r;
 	}
+	int r = add_levels(&k);
+	if (r)
+		return r;
 	for (size_t i = 0; i < ret->count; i++)
 		if (word_set_init(&ret->items[i]->words, ret->items[i]->values) || word_set_init(&ret->items[i]->column_words, ret->items[i]->columns))
 			return err_set(e, -ENOMEM, "out of memory");

@@ -61,8 +61,8 @@ static int add_offender(struct quality_result *r, const char *file, uint64_t row
 
 static int count_distinct(struct check *c)
 {
-	int r = c->counted ? 0 : distinct_finish(c->distinct, &c->duplicates, c->places, QUALITY_OFFENDERS_MAX, &c->place_count);
-	c->counted = !r;
+	int r = c->finished ? 0 : distinct_finish(c->distinct, &c->duplicates, c->places, QUALITY_OFFENDERS_MAX, &c->place_count);
+	c->finished = !r;
 	return r;
 }
 

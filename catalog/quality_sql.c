@@ -162,6 +162,10 @@ int check_expression(const struct check *c, const struct contract_object *o, str
 			list(out, c->values);
 		}
 		buf_addc(out, ')');
+	} else if (c->kind == CHECK_FRESH) {
+		buf_addf(out, "count(*) filter (where %s::timestamptz >= ", v);
+		bound(out, c, 0, c->low_ns);
+		buf_addc(out, ')');
 	} else if (!(r = condition(c, v, &wrong))) {
 		buf_addf(out, "count(*) filter (where %s is not null and (%s))", v, buf_text(&wrong));
 	}

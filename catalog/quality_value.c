@@ -310,6 +310,7 @@ bool check_value(const struct check *c, enum value_kind kind, const char *text, 
 	case CHECK_FORMAT:
 		return c->judge(text, len);
 	case CHECK_RANGE:
+	case CHECK_FRESH:
 		return in_range(c, text, len);
 	case CHECK_MULTIPLE: {
 		if (!value_number(text, len, &number))
@@ -356,6 +357,8 @@ void check_expected(const struct check *c, struct buf *out)
 		buf_addf(out, " and %g", c->wanted_high);
 	if (c->percent)
 		buf_adds(out, " percent");
+	if (c->counted)
+		buf_addf(out, " %s", c->counted);
 }
 
 void check_offender(struct check *c, const char *file, uint64_t row)

@@ -6,6 +6,7 @@
 #include "fs/browse.h"
 #include "fs/commands.h"
 #include "fs/show_changes.h"
+#include "fs/show_measures.h"
 #include "fs/show_ports.h"
 
 #include <errno.h>
@@ -278,6 +279,24 @@ static int show_version_line(void *arg, const struct version_info *v)
 	return 0;
 }
 
+/* Of all versions and readers: for who holds the mesh. */
+static void show_measures(struct show *s, const char *product)
+{
+	struct product_measures m;
+	struct map *uses = NULL;
+	int64_t now = clock_now_ns();
+	if (s->b->policy || product_measures(s->d->snapshot, product, now, &m))
+		return;
+	if (product_uses(s->b->mesh->lineage_db, &uses, NULL))
+		uses = NULL; /* a database that cannot be opened is doctor's to tell */
+	const struct product_use *use = uses ? product_use_of(uses, s->d->config->name, product) : NULL;
+	if (s->json)
+		show_measures_json(&m, use, now, &s->j);
+	else
+		show_measures_lines(&m, use, now, &s->out);
+	product_uses_free(uses);
+}
+
 static int show_product(struct show *s, const char *product, struct err *e)
 {
 	struct product_info p;
@@ -296,8 +315,10 @@ static int show_product(struct show *s, const char *product, struct err *e)
 	field(s, "latest", p.latest);
 	if (p.latest && !snapshot_version(s->d->snapshot, product, p.latest, &v)) {
 		bool whole = browse_outcome(s->b, s->d, product, &v, NULL) == OUTCOME_ALLOW;
-		if (whole) /* results speak of all rows and columns */
+		if (whole) { /* results speak of all rows and columns */
 			show_quality(s, &v);
+			show_measures(s, product);
+		}
 		show_contract(s, product, &v, whole);
 		version_info_fini(&v);
 	}

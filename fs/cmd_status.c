@@ -1,4 +1,4 @@
-/* status: this host's mounts, the cache, what waits to be put into the lineage database, and the domains. */
+/* status: this host's mounts, the cache, what waits to be put into the lineage database, the domains, the products. */
 #include "catalog/base/clock.h"
 #include "catalog/base/io.h"
 #include "catalog/base/json.h"
@@ -10,6 +10,7 @@
 #include "fs/drain.h"
 #include "fs/journal.h"
 #include "fs/registry.h"
+#include "fs/show_measures.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -173,21 +174,6 @@ static void add_lineage(struct status *s, const struct mesh_config *mesh)
 
 /* -- domains ----------------------------------------------------------------------------------- */
 
-static void format_age(int64_t ns, char ret[32])
-{
-	int64_t s = ns / NS_PER_S;
-	if (s < 0)
-		s = 0;
-	if (s < 120)
-		snprintf(ret, 32, "%" PRId64 " s", s);
-	else if (s < 7200)
-		snprintf(ret, 32, "%" PRId64 " min", s / 60);
-	else if (s < 172800)
-		snprintf(ret, 32, "%" PRId64 " h", s / 3600);
-	else
-		snprintf(ret, 32, "%" PRId64 " days", s / 86400);
-}
-
 static void add_domain(struct status *s, const struct browse_domain *d)
 {
 	int64_t modified = d->snapshot ? snapshot_time_ns(d->snapshot) : 0;
@@ -204,13 +190,68 @@ static void add_domain(struct status *s, const struct browse_domain *d)
 		return;
 	}
 	char age[32];
-	format_age(clock_now_ns() - modified, age);
+	show_age(clock_now_ns() - modified, age);
 	buf_addf(&s->out, "domain   %-20s %s", d->config->name, d->reached ? "ok" : d->snapshot ? "unreachable" : "never reached");
 	if (d->snapshot)
 		buf_addf(&s->out, "  generation %" PRIu64 ", %s old", generation, age);
 	if (!d->reached)
 		buf_addf(&s->out, "  (%s)", d->why.text);
 	buf_addc(&s->out, '\n');
+}
+
+/* -- products ---------------------------------------------------------------------------------- */
+
+struct products {
+	struct status *status;
+	struct browse_domain *d;
+	const struct map *uses; /* NULL: the database cannot be opened */
+	int64_t now_ns;
+	size_t count, poor;
+};
+
+static int add_product(void *arg, const struct product_info *p)
+{
+	struct products *x = arg;
+	struct product_measures m;
+	struct buf problem = BUF_INIT;
+	struct json j;
+	if (product_measures(x->d->snapshot, p->name, x->now_ns, &m) || !*m.version)
+		return 0;
+	x->count++;
+	show_measures_problem(&m, x->now_ns, &problem);
+	x->poor += problem.len > 0;
+	if (x->status->json) {
+		begin(x->status, &j, "product");
+		json_field_text(&j, "domain", x->d->config->name);
+		json_field_text(&j, "product", p->name);
+		json_field_text(&j, "latest", m.version);
+		show_measures_json(&m, x->uses ? product_use_of(x->uses, x->d->config->name, p->name) : NULL, x->now_ns, &j);
+		json_field_text(&j, "problem", problem.len ? buf_text(&problem) : NULL);
+		end(x->status, &j);
+	} else if (problem.len) {
+		buf_addf(&x->status->out, "product  %s/%s/%s: %s\n", x->d->config->name, p->name, m.version, buf_text(&problem));
+	}
+	buf_free(&problem);
+	return 0;
+}
+
+/* Of all versions and readers: for who holds the mesh. */
+static void add_products(struct status *s, struct browse *b)
+{
+	struct map *uses = NULL;
+	struct products x = { .status = s, .now_ns = clock_now_ns() };
+	if (b->policy)
+		return;
+	if (!product_uses(b->mesh->lineage_db, &uses, NULL))
+		x.uses = uses;
+	for (size_t i = 0; i < b->count; i++) {
+		x.d = &b->domains[i];
+		if (x.d->snapshot)
+			snapshot_products(x.d->snapshot, add_product, &x);
+	}
+	if (!s->json && x.count)
+		buf_addf(&s->out, "products %zu, %zu of them with failing checks or overdue\n", x.count, x.poor);
+	product_uses_free(uses);
 }
 
 int cmd_status(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
@@ -221,7 +262,8 @@ int cmd_status(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	struct browse b;
 	int words;
 	int r = options_parse("status [--json]",
-			      "This host's mounts of the caller, the cache, what waits to be put into the lineage database, and the domains.", specs, 1,
+			      "This host's mounts of the caller, the cache, what waits to be put into the lineage database, the domains and\n"
+			      "products: readers and runs of this host, freshness, failing checks.", specs, 1,
 			      false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
@@ -238,6 +280,7 @@ int cmd_status(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	for (size_t i = 0; i < b.count; i++)
 		if (browse_sees(&b, &b.domains[i], NULL, NULL, NULL))
 			add_domain(&s, &b.domains[i]);
+	add_products(&s, &b);
 	browse_print(&s.out);
 	buf_free(&s.out);
 	browse_close(&b);

@@ -15,7 +15,7 @@ static const struct virtual_file root_files[] = {
 };
 static const struct virtual_file meta_files[] = {
 	{ .name = "status.json", .make = meta_status, .changing = true },
-	{ .name = "metrics", .make = meta_metrics, .changing = true },
+	{ .name = "metrics", .make = meta_metrics, .changing = true, .slow = true },
 };
 static const struct virtual_file domain_files[] = {
 	{ .name = "README.md", .make = readme_domain, .changing = true },

@@ -5,6 +5,7 @@
 #include "fs/kernel.h"
 #include "fs/node.h"
 #include "fs/recorder.h"
+#include "fs/show_measures.h"
 #include "fs/state.h"
 
 #include "catalog/base/clock.h"
@@ -99,6 +100,43 @@ static void metric(struct buf *out, const char *name, const char *type, const ch
 	buf_addf(out, "# HELP meshfs_%s %s\n# TYPE meshfs_%s %s\nmeshfs_%s %llu\n", name, help, name, type, name, (unsigned long long)value);
 }
 
+struct products {
+	struct domain_host *domain;
+	struct snapshot *snapshot;
+	const struct map *uses;
+	struct measure_lines lines;
+	int64_t now_ns;
+};
+
+static int add_product(void *arg, const struct product_info *p)
+{
+	struct products *x = arg;
+	struct product_measures m;
+	const char *domain = x->domain->config->name;
+	if (!product_measures(x->snapshot, p->name, x->now_ns, &m))
+		measure_lines_add(&x->lines, domain, p->name, &m, product_use_of(x->uses, domain, p->name), x->now_ns);
+	return 0;
+}
+
+/* Their measures.  On a worker: the lineage database is asked. */
+static void product_metrics(struct mesh *m, struct buf *ret)
+{
+	struct map *uses = NULL;
+	struct products x = { .now_ns = clock_now_ns() };
+	if (product_uses(m->config->lineage_db, &uses, NULL))
+		uses = NULL;
+	x.uses = uses;
+	for (size_t i = 0; i < m->domain_count; i++) {
+		x.domain = &m->domains[i];
+		x.snapshot = domain_snapshot(x.domain->domain);
+		if (x.snapshot)
+			snapshot_products(x.snapshot, add_product, &x);
+		snapshot_unref(x.snapshot);
+	}
+	measure_lines_end(&x.lines, ret);
+	product_uses_free(uses);
+}
+
 int meta_metrics(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	struct mesh *m = s->mesh;
@@ -137,5 +175,7 @@ int meta_metrics(struct session *s, const struct vnode *v, struct buf *ret, stru
 		buf_addf(ret, "meshfs_domain_reachable{domain=\"%s\"} %d\n", h->config->name, h->asked && !h->code);
 		pthread_mutex_unlock(&h->lock);
 	}
+	if (counts_are_open(s))
+		product_metrics(m, ret);
 	return 0;
 }

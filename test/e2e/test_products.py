@@ -212,6 +212,33 @@ def test_watch_tells_at_once(sales):
     sales.run("watch", "sales/orders/1.0.0/a.csv", status=2)
 
 
+# -- measures ------------------------------------------------------------------------------------------
+
+def test_measures_in_show_status_and_metrics(sales, fuse):
+    often = contract() + "slaProperties:\n  - {property: frequency, value: 1, unit: s}\n"
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, often)
+    publish(sales, "sales/orders/1.0.1", {"orders.csv": ROWS + "1,2\n"}, None, "--with-failures", "known")
+    publish(sales, "sales/quiet/1.0.0", {"a.bin": "x"})
+    sales.run("run", "--name", "reader", "--", "sh", "-c", "cat $MESHFS_MOUNT/sales/orders/1.0.0/orders.csv")
+    time.sleep(1.1)  # the next version is overdue then
+    told = sales.json("show", "sales/orders")[0]["measures"]
+    assert (told["readers"], told["runs"], told["opens"], told["failed_errors"], told["overdue"], told["promised_seconds"]) == (1, 1, 1, 1, True, 1)
+    assert told["good_age_seconds"] >= told["age_seconds"] and told["last_read"]
+    text = sales.run("show", "sales/orders").stdout
+    assert "1 user in 1 run" in text and "overdue" in text and "last good" in text
+    rows = {row["product"]: row for row in sales.json("status") if row["kind"] == "product"}
+    assert "1 check fails" in rows["orders"]["problem"] and "overdue" in rows["orders"]["problem"]
+    assert rows["quiet"]["problem"] is None and rows["quiet"]["measures"]["readers"] == 0 and rows["quiet"]["measures"]["failed_errors"] is None
+    assert "products 2, 1 of them" in sales.run("status").stdout
+    with sales.mount() as m:
+        metrics = (m.path / ".mesh/metrics").read_text()
+    of = 'domain="sales",product="orders"'
+    for line in (f"meshfs_product_failed_errors{{{of}}} 1", f"meshfs_product_readers{{{of}}} 1", f"meshfs_product_runs{{{of}}} 1",
+                 f"meshfs_product_overdue{{{of}}} 1", 'meshfs_product_opens{domain="sales",product="quiet"} 0'):
+        assert line in metrics.splitlines(), metrics
+    assert metrics.count("# TYPE meshfs_product_version_age_seconds gauge") == 1
+
+
 # -- ports ---------------------------------------------------------------------------------------------
 
 PORTS = """apiVersion: v1.1.0

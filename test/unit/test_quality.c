@@ -1,5 +1,6 @@
 #include "test/unit/check.h"
 
+#include "catalog/base/clock.h"
 #include "catalog/distinct.h"
 #include "catalog/pattern.h"
 #include "catalog/quality.h"
@@ -222,6 +223,38 @@ TEST(distributions_tell_values_only_where_the_contract_lets_them)
 	CHECK(strstr(buf_text(&json), "90001") == NULL && strstr(buf_text(&json), "10115") == NULL);
 	buf_free(&json);
 	quality_report_free(r);
+}
+
+TEST(service_levels_are_checked)
+{
+	static const char columns[] = HEAD "  properties:\n  - {name: day, logicalType: date}\n  - {name: what, logicalType: string}\n";
+	struct buf yaml = BUF_INIT, data = BUF_INIT;
+	char today[CLOCK_TEXT_MAX];
+	clock_format_ns(clock_now_ns(), today);
+	buf_addf(&data, "day,what\n2019-01-01,a\n%.10s,b\n2020-06-30,c\n", today);
+	buf_addf(&yaml, "%sslaProperties:\n- {property: latency, value: 1, unit: d, element: t.day}\n- {property: retention, value: 3, unit: y, element: t.day}\n",
+		 columns);
+	struct quality_report *r = report_of(buf_text(&yaml), "a.csv", buf_text(&data), NULL);
+	expect(r, "latency", "day", 1, true);
+	expect(r, "retention", "day", 2, false);
+	CHECK_INT(result(r, "retention", "day")->offenders[1].row, 3);
+	quality_report_free(r);
+	r = report_of(buf_text(&yaml), "a.csv", "day,what\n2024-01-01,a\n", NULL);
+	expect(r, "latency", "day", 0, false);
+	quality_report_free(r);
+	/* One that cannot be measured is a failed check; one of no column is words. */
+	static const char *const never[] = { "value: 1, unit: d, element: t.gone", "value: 1, unit: d, element: t.what", "value: 1, unit: m, element: t.day",
+					     "value: often, unit: d, element: t.day" };
+	for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+		buf_clear(&yaml);
+		buf_addf(&yaml, "%sslaProperties:\n- {property: latency, %s}\n- {property: retention, value: 3, unit: y}\n", columns, never[i]);
+		r = report_of(buf_text(&yaml), "a.csv", buf_text(&data), NULL);
+		expect(r, "latency", i ? i == 1 ? "what" : "day" : NULL, 0, false);
+		CHECK(!result(r, "retention", "day"));
+		quality_report_free(r);
+	}
+	buf_free(&yaml);
+	buf_free(&data);
 }
 
 TEST(long_lists_of_words_and_keys_of_one_column)

@@ -1,0 +1,136 @@
+#include "catalog/measures.h"
+
+#include "catalog/contract.h"
+#include "catalog/db.h"
+#include "catalog/lineage.h"
+#include "catalog/sla.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* -- the catalog ------------------------------------------------------------------------------- */
+
+struct walk {
+	struct product_measures *m;
+	struct digest contract;
+};
+
+static void read_failures(const char *quality_json, int64_t *ret_errors, int64_t *ret_warnings)
+{
+	struct doc *doc = NULL;
+	*ret_errors = *ret_warnings = -1;
+	if (!quality_json || doc_parse("quality", quality_json, strlen(quality_json), &doc, NULL))
+		return;
+	if (doc_int(doc_get(doc_root(doc), "failed_errors"), ret_errors) || doc_int(doc_get(doc_root(doc), "failed_warnings"), ret_warnings))
+		*ret_errors = *ret_warnings = -1;
+	doc_free(doc);
+}
+
+/* Newest first: ends at the first that is good. */
+static int on_version(void *arg, const struct version_info *v)
+{
+	struct walk *w = arg;
+	int64_t errors, warnings;
+	if (v->status != VERSION_ACTIVE)
+		return 0;
+	read_failures(v->quality_json, &errors, &warnings);
+	if (!*w->m->version) {
+		memcpy(w->m->version, v->version, sizeof w->m->version);
+		w->m->published_ns = v->published_ns;
+		w->m->failed_errors = errors;
+		w->m->failed_warnings = warnings;
+		w->contract = v->contract;
+	}
+	if (errors > 0 || v->failures_reason)
+		return 0;
+	w->m->good_ns = v->published_ns;
+	return 1;
+}
+
+static void read_frequency(struct snapshot *s, const struct digest *digest, struct product_measures *m, int64_t now_ns)
+{
+	struct buf text = BUF_INIT;
+	struct contract *c = NULL;
+	if (!snapshot_contract(s, digest, &text) && !contract_parse("contract.yaml", buf_text(&text), text.len, &c, NULL) &&
+	    sla_frequency(c, &m->frequency_ns))
+		m->overdue = now_ns - m->published_ns > m->frequency_ns;
+	contract_unref(c);
+	buf_free(&text);
+}
+
+int product_measures(struct snapshot *s, const char *product, int64_t now_ns, struct product_measures *ret)
+{
+	static const struct digest none;
+	struct walk w = { .m = ret };
+	memset(ret, 0, sizeof *ret);
+	ret->failed_errors = ret->failed_warnings = -1;
+	int r = snapshot_versions(s, product, on_version, &w);
+	if (r < 0)
+		return r;
+	if (*ret->version && !digest_equal(&w.contract, &none))
+		read_frequency(s, &w.contract, ret, now_ns);
+	return 0;
+}
+
+/* -- the lineage database --------------------------------------------------------------------------- */
+
+static int read_uses(struct lineage *l, struct map *uses, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_prepare(lineage_db(l),
+			   "SELECT v.product, count(DISTINCT r.user), count(DISTINCT i.run), sum(i.opens), max(i.last_ns) FROM inputs i"
+			   " JOIN versions v ON v.id = i.version JOIN runs r ON r.id = i.run JOIN decisions d ON d.id = i.decision"
+			   " WHERE d.outcome = 1 GROUP BY v.product",
+			   &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW) {
+		struct product_use *u = malloc(sizeof *u);
+		const char *product = db_text(q, 0);
+		if (u)
+			*u = (struct product_use){ db_int(q, 1), db_int(q, 2), db_int(q, 3), db_int(q, 4) };
+		if (!u || !product || map_sets(uses, product, u)) {
+			free(u);
+			r = err_set(e, -ENOMEM, "out of memory");
+			break;
+		}
+	}
+	db_finalize(q);
+	return r;
+}
+
+int product_uses(const char *lineage_db, struct map **ret, struct err *e)
+{
+	struct stat st;
+	struct lineage *l = NULL;
+	struct map *uses = map_new();
+	if (!uses)
+		return err_set(e, -ENOMEM, "out of memory");
+	int r = stat(lineage_db, &st) ? 0 : lineage_open(lineage_db, &l, e);
+	if (!r && l)
+		r = read_uses(l, uses, e);
+	lineage_close(l);
+	if (r) {
+		product_uses_free(uses);
+		return r;
+	}
+	*ret = uses;
+	return 0;
+}
+
+void product_uses_free(struct map *uses)
+{
+	map_free(uses, free);
+}
+
+const struct product_use *product_use_of(const struct map *uses, const char *domain, const char *product)
+{
+	static const struct product_use none;
+	char key[2 * NAME_SIZE + 1];
+	snprintf(key, sizeof key, "%s/%s", domain, product);
+	const struct product_use *u = uses ? map_gets(uses, key) : NULL;
+	return u ? u : &none;
+}
