@@ -7,8 +7,10 @@
 /* Longest matches that make sense; a longer run is cut there, so that every matcher is bounded. */
 #define CARD_DIGITS_MAX 19
 #define IBAN_MAX 34
+#define PHONE_DIGITS_MIN 7
 #define PHONE_DIGITS_MAX 15
 #define IPV6_MAX 45
+#define QUOTED_MAX 64
 
 struct text {
 	const char *bytes;
@@ -36,6 +38,17 @@ static char at(const struct text *t, size_t i)
 	return i < t->len ? t->bytes[i] : '\0';
 }
 
+/* The bytes of a blank or hyphen between groups of digits, as text processors write them too: U+00A0, U+2007 to U+2015, U+202F.  0: none. */
+static size_t gap_at(const struct text *t, size_t i)
+{
+	unsigned char a = (unsigned char)at(t, i), b = (unsigned char)at(t, i + 1), c = (unsigned char)at(t, i + 2);
+	if (a == ' ' || a == '-')
+		return 1;
+	if (a == 0xC2 && b == 0xA0)
+		return 2;
+	return a == 0xE2 && b == 0x80 && ((c >= 0x87 && c <= 0x95) || c == 0xAF) ? 3 : 0;
+}
+
 /* Letters of other scripts count as part of a mail's local part and of a URL. */
 static bool is_local(char c)
 {
@@ -47,7 +60,7 @@ static size_t match_domain(const struct text *t, size_t i)
 	size_t end = 0;
 	for (bool dotted = false;; dotted = true) {
 		size_t label = i;
-		while (is_alnum(at(t, i)) || at(t, i) == '-' || (unsigned char)at(t, i) >= 0x80)
+		while (is_alnum(at(t, i)) || at(t, i) == '-' || at(t, i) == '_' || (unsigned char)at(t, i) >= 0x80)
 			i++;
 		if (i == label)
 			break;
@@ -60,11 +73,28 @@ static size_t match_domain(const struct text *t, size_t i)
 	return end;
 }
 
+/* Behind the quotes of a local part ("john smith"@example.org), or 0. */
+static size_t quoted_end(const struct text *t, size_t start)
+{
+	for (size_t i = start + 1; i < t->len && i - start <= QUOTED_MAX; i++) {
+		if (at(t, i) == '\\')
+			i++;
+		else if (at(t, i) == '"')
+			return i + 1;
+	}
+	return 0;
+}
+
 static size_t match_email(struct text *t, size_t start)
 {
+	size_t i = start;
+	if (at(t, i) == '"') {
+		i = quoted_end(t, i);
+		size_t end = i && at(t, i) == '@' ? match_domain(t, i + 1) : 0;
+		return end ? end - start : 0;
+	}
 	if (start < t->no_email_before)
 		return 0;
-	size_t i = start;
 	while (is_local(at(t, i)))
 		i++;
 	if (i == start || at(t, i) != '@') {
@@ -183,30 +213,18 @@ static size_t match_iban(const struct text *t, size_t start)
 		return 0;
 	int want = iban_length(t->bytes + start), n = 0;
 	size_t i = start;
-	for (; n < want; i++) {
-		if (is_alnum(at(t, i)))
-			iban[n++] = at(t, i);
-		else if ((at(t, i) != ' ' && at(t, i) != '-') || !is_alnum(at(t, i + 1)))
+	while (n < want) {
+		size_t gap = gap_at(t, i);
+		if (!is_alnum(at(t, i + gap)))
 			return 0;
+		i += gap;
+		iban[n++] = at(t, i++);
 	}
 	return want && !is_alnum(at(t, i)) && iban_verifies(iban, want) ? i - start : 0;
 }
 
-static size_t match_card(const struct text *t, size_t start)
+static bool luhn_verifies(const int *digit, int n)
 {
-	int digit[CARD_DIGITS_MAX], n = 0;
-	size_t i = start;
-	for (;; i++) {
-		if (is_digit(at(t, i))) {
-			if (n == CARD_DIGITS_MAX)
-				return 0;
-			digit[n++] = at(t, i) - '0';
-		} else if ((at(t, i) != ' ' && at(t, i) != '-') || !is_digit(at(t, i + 1)) || n == CARD_DIGITS_MAX) {
-			break;
-		}
-	}
-	if (n < 13 || digit[0] == 0 || is_letter(at(t, i)))
-		return 0;
 	int sum = 0;
 	for (int k = 0; k < n; k++) {
 		int d = digit[n - 1 - k];
@@ -214,7 +232,29 @@ static size_t match_card(const struct text *t, size_t start)
 			d = d > 4 ? 2 * d - 9 : 2 * d;
 		sum += d;
 	}
-	return sum % 10 == 0 ? i - start : 0;
+	return sum % 10 == 0;
+}
+
+/* The longest run of whole groups of digits that verifies: another number (a date, a code) may follow the card's. */
+static size_t match_card(const struct text *t, size_t start)
+{
+	int digit[CARD_DIGITS_MAX], n = 0;
+	size_t i = start, found = 0;
+	for (;;) {
+		if (is_digit(at(t, i))) {
+			if (n == CARD_DIGITS_MAX)
+				break;
+			digit[n++] = at(t, i++) - '0';
+			continue;
+		}
+		size_t gap = gap_at(t, i);
+		if (n >= 13 && digit[0] != 0 && !is_letter(at(t, i)) && luhn_verifies(digit, n))
+			found = i - start;
+		if (!gap || !is_digit(at(t, i + gap)))
+			break;
+		i += gap;
+	}
+	return found;
 }
 
 static int number_at(const struct text *t, size_t i, int digits)
@@ -231,16 +271,24 @@ static int number_at(const struct text *t, size_t i, int digits)
 /* AAA-GG-SSSS, with spaces, points or nothing between; numbers that were never given out do not count. */
 static size_t match_ssn(const struct text *t, size_t start)
 {
-	char between = at(t, start + 3);
-	size_t gap = between == '-' || between == ' ' || between == '.';
+	size_t gap = at(t, start + 3) == '.' ? 1 : gap_at(t, start + 3);
 	int area = number_at(t, start, 3), group = number_at(t, start + 3 + gap, 2);
 	int serial = number_at(t, start + 5 + 2 * gap, 4);
 	if (area <= 0 || group <= 0 || serial <= 0 || area == 666 || area >= 900)
 		return 0;
-	if (gap && at(t, start + 6) != between)
-		return 0;
+	for (size_t i = 0; i < gap; i++)
+		if (at(t, start + 3 + i) != at(t, start + 5 + gap + i))
+			return 0;
 	size_t len = 9 + 2 * gap;
 	return is_alnum(at(t, start + len)) ? 0 : len;
+}
+
+static int group_length(const struct text *t, size_t i)
+{
+	int n = 0;
+	while (n <= PHONE_DIGITS_MAX && is_digit(at(t, i + (size_t)n)))
+		n++;
+	return n;
 }
 
 /* What a run of digits and separators looks like. */
@@ -257,6 +305,8 @@ static struct digits read_digits(const struct text *t, size_t start)
 	size_t gap = 0;
 	for (size_t i = start; d.count <= PHONE_DIGITS_MAX; i++) {
 		char c = at(t, i);
+		if (is_digit(c) && run == 0 && d.count >= PHONE_DIGITS_MIN && d.count + group_length(t, i) > PHONE_DIGITS_MAX)
+			break; /* the number ended before this group */
 		if (is_digit(c)) {
 			d.groups += run == 0;
 			d.count++;
@@ -266,9 +316,10 @@ static struct digits read_digits(const struct text *t, size_t start)
 				d.first = run;
 			d.last = run;
 			d.end = i + 1;
-		} else if (c && strchr(" ().-/", c) && ++gap <= 3) {
+		} else if (((c && strchr("().-/ ", c)) || gap_at(t, i)) && ++gap <= 3) {
 			d.dots_only = d.dots_only && c == '.';
 			run = 0;
+			i += gap_at(t, i) ? gap_at(t, i) - 1 : 0;
 		} else if (c != '+' || i != start) {
 			break;
 		}
@@ -283,7 +334,7 @@ static size_t match_phone(const struct text *t, size_t start)
 	if (c != '+' && c != '(' && !is_digit(c))
 		return 0;
 	struct digits d = read_digits(t, start);
-	if (d.count < 7 || d.count > PHONE_DIGITS_MAX || is_letter(at(t, d.end)))
+	if (d.count < PHONE_DIGITS_MIN || d.count > PHONE_DIGITS_MAX || is_letter(at(t, d.end)))
 		return 0;
 	bool international = c == '+' || (at(t, start) == '0' && at(t, start + 1) == '0');
 	if (international || c == '(')
@@ -341,7 +392,7 @@ static bool may_start(const struct text *t, size_t i)
 	char before = i ? t->bytes[i - 1] : ' ', c = t->bytes[i];
 	if (is_alnum(c) || c == ':')
 		return !is_alnum(before) || (is_digit(c) != is_digit(before));
-	return c == '+' || c == '(' || is_local(c);
+	return c == '+' || c == '(' || c == '"' || is_local(c);
 }
 
 void entity_find(unsigned wanted, const char *text, size_t len, void (*each)(void *arg, unsigned entity, size_t start, size_t len), void *arg)

@@ -132,6 +132,12 @@ TEST(scrub)
 	scrubbed("2001:db8::1 and ::1 at 10:11:12", "<IP_ADDRESS> and <IP_ADDRESS> at 10:11:12");
 	scrubbed("ssn 536-90-4399 or 536904399", "ssn <US_SSN> or <US_SSN>");
 	scrubbed("card 4111 1111 1111 1111.", "card <CREDIT_CARD>.");
+	/* What follows is another number. */
+	scrubbed("4111 1111 1111 1111 12/27, 4111111111111111 2027 or 4111-1111-1111-1111 123456", "<CREDIT_CARD> 12/27, <CREDIT_CARD> 2027 or <CREDIT_CARD> 123456");
+	scrubbed("212-555-0100 2024-05-17 10:22", "<PHONE_NUMBER>-05-17 10:22");
+	scrubbed("4111\u00a01111\u00a01111\u00a01111 and 536\u201190\u20114399 and +49\u202f30\u202f123456", "<CREDIT_CARD> and <US_SSN> and <PHONE_NUMBER>");
+	scrubbed("DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000", "<IBAN_CODE>");
+	scrubbed("\"ana b\"@mail.example or ana@my_host.example, \"quoted\" only", "<EMAIL_ADDRESS> or <EMAIL_ADDRESS>, \"quoted\" only");
 	scrubbed("DE89 3704 0044 0532 0130 00 is hers", "<IBAN_CODE> is hers");
 	scrubbed("GB82WEST12345698765432", "<IBAN_CODE>");
 	scrubbed("call +49 30 123456 or (212) 555-0100 or 212-555-0100", "call <PHONE_NUMBER> or <PHONE_NUMBER> or <PHONE_NUMBER>");
