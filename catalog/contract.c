@@ -403,14 +403,31 @@ size_t contract_objects(const struct contract *c, const struct contract_object *
 	return c->object_count;
 }
 
+static bool claims(const struct contract *c, const struct contract_object *o, const char *path)
+{
+	return o->files ? text_glob(o->files, path) : c->object_count == 1 && path_is_tabular(path);
+}
+
 const struct contract_object *contract_object_for(const struct contract *c, const char *path)
 {
+	const struct contract_object *document = NULL;
 	for (size_t i = 0; i < c->object_count; i++) {
 		const struct contract_object *o = &c->objects[i];
-		if (o->files ? text_glob(o->files, path) : c->object_count == 1 && path_is_tabular(path))
+		if ((o->document && document) || !claims(c, o, path))
+			continue;
+		if (!o->document)
 			return o;
+		document = o;
 	}
-	return NULL;
+	return document;
+}
+
+bool contract_is_ambiguous(const struct contract *c, const char *path)
+{
+	size_t tables = 0;
+	for (size_t i = 0; i < c->object_count && tables < 2; i++)
+		tables += !c->objects[i].document && claims(c, &c->objects[i], path);
+	return tables > 1;
 }
 
 const struct contract_column *contract_column_find(const struct contract_object *o, const char *name, size_t name_len)

@@ -298,6 +298,9 @@ out:
 	return r;
 }
 
+/* A file that two tables claim: which of them says what its columns are? */
+static const struct contract_object ambiguous = { .name = "" };
+
 static int decide(struct version_decision *d, const unsigned char *applied, const struct file_facts *f, const struct contract_object *o,
 		  bool filterable, struct file_decision *ret, struct err *e)
 {
@@ -309,6 +312,11 @@ static int decide(struct version_decision *d, const unsigned char *applied, cons
 		columns |= bit_get(applied, i) && is_column_rule(d->entries[i].rule);
 	if (!columns || (o && o->document)) {
 		add_permits(d, applied, ret);
+		return 0;
+	}
+	if (o == &ambiguous) {
+		deny_column_rules(d, applied, ret);
+		set_reason(ret, "rows or columns of it are restricted (%.200s), and more than one schema object of the contract claims it", ret->rules);
 		return 0;
 	}
 	if (!o) {
@@ -377,6 +385,16 @@ static void remember(struct version_decision *d, const unsigned char *applied, s
 	free(copy);
 }
 
+static const struct contract_object *object_of(const struct version_decision *d, const struct file_facts *f)
+{
+	static const struct contract_object link = { .document = true };
+	if (f->link)
+		return &link;
+	if (!d->facts.contract)
+		return NULL;
+	return contract_is_ambiguous(d->facts.contract, f->path) ? &ambiguous : contract_object_for(d->facts.contract, f->path);
+}
+
 int version_decision_file(struct version_decision *d, const struct file_facts *f, struct file_decision *ret, struct err *e)
 {
 	unsigned char few[128], *applied = few;
@@ -393,8 +411,7 @@ int version_decision_file(struct version_decision *d, const struct file_facts *f
 	}
 	if (size > sizeof few && !(applied = malloc(size)))
 		return err_set(e, -ENOMEM, "out of memory");
-	static const struct contract_object link = { .document = true };
-	const struct contract_object *o = f->link ? &link : d->facts.contract ? contract_object_for(d->facts.contract, f->path) : NULL;
+	const struct contract_object *o = object_of(d, f);
 	bool filterable = f->format && strcmp(f->format, "other") != 0;
 	decide_applied(d, f, applied);
 	if (!recall(d, applied, size, o, filterable, ret)) {

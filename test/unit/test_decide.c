@@ -1,4 +1,5 @@
 /* "How rules combine" of the language, point by point. */
+#include "catalog/base/text.h"
 #include "test/unit/policy_fixture.h"
 
 #define CHECK_OUTCOME(answer, expected) CHECK_STR(outcome_name((answer).outcome), expected)
@@ -145,6 +146,43 @@ TEST(files_that_no_object_claims)
 	a = ASK(p, .no_contract = true);
 	CHECK_OUTCOME(a, "deny");
 	policy_unref(p);
+}
+
+static struct file_decision decide_with(struct policy *p, const char *objects, const char *path)
+{
+	struct version_decision *d = NULL;
+	struct file_decision f = { .outcome = OUTCOME_HIDE }; /* what no test wants */
+	struct contract *c = NULL;
+	struct err e = ERR_INIT;
+	char *text = text_format("apiVersion: v3.1.0\nkind: DataContract\nid: x\nversion: 1.0.0\nstatus: active\nschema:\n%s", objects);
+	struct subject s = { .user = "ben", .uid = 1000, .host = "h1" };
+	contract_parse("contract.yaml", text, strlen(text), &c, &e);
+	struct version_facts facts = { .domain = "sales", .product = "orders", .version = "1.0.0", .contract = c, .published_ns = NOW_NS };
+	struct file_facts file = { .path = path, .format = "csv", .size = 10 };
+	if (c && !policy_decide_version(p, &s, &facts, NOW_NS, &d, &e) && !version_decision_file(d, &file, &f, &e))
+		file_decision_fini(&f);
+	version_decision_free(d);
+	contract_unref(c);
+	free(text);
+	return f;
+}
+
+TEST(files_that_several_objects_claim)
+{
+#define ANY "- {name: all, physicalName: '**', properties: [{name: code, logicalType: string, classification: public}]}\n"
+#define ONE "- {name: one, physicalName: 'p*.csv', properties: [{name: code, logicalType: string, tags: [pii]}]}\n"
+#define PAPER "- {name: paper, physicalName: '**', physicalType: document}\n"
+	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\ndrop r\n  columns tagged pii\n"), *open = LOAD(PERMIT_ALL);
+	struct file_decision f = decide_with(p, ANY ONE, "p1.csv"); /* in either order */
+	CHECK_INT(f.outcome, OUTCOME_DENY);
+	CHECK(strstr(f.reason, "more than one schema object") != NULL);
+	CHECK_INT(decide_with(p, ONE ANY, "p1.csv").outcome, OUTCOME_DENY);
+	CHECK_INT(decide_with(p, ONE ANY, "q.csv").outcome, OUTCOME_VIEW); /* columns that are not named are dropped */
+	CHECK_INT(decide_with(p, PAPER ONE, "p1.csv").outcome, OUTCOME_VIEW); /* a table goes before a document */
+	CHECK_INT(decide_with(p, PAPER ONE, "q.csv").outcome, OUTCOME_ALLOW);
+	CHECK_INT(decide_with(open, ANY ONE, "p1.csv").outcome, OUTCOME_ALLOW); /* no rule asks for columns */
+	policy_unref(p);
+	policy_unref(open);
 }
 
 TEST(unknown_tightens)
