@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct reader;
 struct content;
@@ -59,10 +60,11 @@ const char *content_denied(const struct content *c);
 /* XXH3-128 of the bytes served; -ENODATA when it would need the whole file read first. */
 int content_hash(const struct content *c, struct xxh128 *ret);
 
-/* Reads [offset, offset + len), cut at the end of the content.  `done` is called once, perhaps inside the call, with the bytes (valid
- * during the callback only) or a negative errno (-EIO, -ESTALE, -EINTR when cancelled).  `stream` separates forked workers' patterns only as a hint:
+/* Reads [offset, offset + len), cut at the end of the content.  `done` is called once, perhaps inside the call, with the bytes (`len` of them, in
+ * `count` parts, valid during the callback only) or a negative errno (-EIO, -ESTALE, -EINTR when cancelled).  `stream` separates forked workers' patterns only as a hint:
  * read-ahead follows offsets, never descriptors. */
-typedef void (*content_bytes)(void *arg, int code, const void *bytes, size_t len);
+typedef void (*content_bytes)(void *arg, int code, const struct iovec *parts, size_t count, size_t len);
+void content_copy(void *to, const struct iovec *parts, size_t count);
 void content_read(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg, uint64_t *ret_token);
 /* The same, blocking: exactly `len` bytes that lie within the content.  For views and for commands. */
 int content_read_wait(struct content *c, uint64_t offset, void *bytes, size_t len, struct err *e);

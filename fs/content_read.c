@@ -77,6 +77,49 @@ static const unsigned char *span_bytes(struct span *s, uint64_t offset, size_t l
 	return s->bytes + (offset - s->base);
 }
 
+void content_copy(void *to, const struct iovec *parts, size_t count)
+{
+	unsigned char *at = to;
+	for (size_t i = 0; i < count; i++) {
+		memcpy(at, parts[i].iov_base, parts[i].iov_len);
+		at += parts[i].iov_len;
+	}
+}
+
+/* Takes over the reference to the span.  False: no room. */
+static bool parts_add(struct parts *p, struct span *s, const unsigned char *bytes, size_t len)
+{
+	struct iovec *last = p->count ? &p->iov[p->count - 1] : NULL;
+	if (last && p->span[p->count - 1] == s && (const unsigned char *)last->iov_base + last->iov_len == bytes) {
+		last->iov_len += len;
+		span_unref(s);
+		return true;
+	}
+	if (p->count == PARTS_MAX)
+		return false;
+	p->span[p->count] = s;
+	p->iov[p->count++] = (struct iovec){ .iov_base = (void *)(uintptr_t)bytes, .iov_len = len };
+	return true;
+}
+
+static void parts_drop(struct parts *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		span_unref(p->span[i]);
+	p->count = 0;
+}
+
+static void answer(content_bytes done, void *arg, const void *bytes, size_t len)
+{
+	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes, .iov_len = len };
+	done(arg, 0, &part, 1, len);
+}
+
+static void refuse(content_bytes done, void *arg, int code)
+{
+	done(arg, code, NULL, 0, 0);
+}
+
 /* After a reboot a slot's bytes are checked once before they are believed.  The record was made when they were verified, so it vouches for them
  * as long as it is about the same bytes. */
 static enum slot_state confirm(struct blob *b, const struct piece *k)
@@ -128,8 +171,32 @@ static bool serve_disk(struct blob *b, uint64_t offset, size_t len, content_byte
 	unsigned char *bytes = thread_buffer(len);
 	if (!bytes || blob_read(b, bytes, len, offset))
 		return false;
-	done(arg, 0, bytes, len);
+	answer(done, arg, bytes, len);
 	return true;
+}
+
+/* Serves from ready spans, where all of it lies in them. */
+static bool serve_memory(struct content *c, uint64_t offset, size_t len, content_bytes done, void *arg)
+{
+	struct parts parts = { .count = 0 };
+	struct piece k;
+	struct span *s;
+	size_t got = 0, n = 0;
+	for (; got < len; got += n) {
+		const uint64_t at = offset + got;
+		if (content_piece(c, at, &k) || !(s = ready_span(c->image, k.slot)))
+			break;
+		n = ready_bytes(c, s, &k, at);
+		n = n < len - got ? n : len - got;
+		if (!parts_add(&parts, s, span_bytes(s, k.image_offset + (at - k.start), n), n)) {
+			span_unref(s);
+			break;
+		}
+	}
+	if (got == len)
+		done(arg, 0, parts.iov, parts.count, len);
+	parts_drop(&parts);
+	return got == len;
 }
 
 /* Serves at once from memory or disk, when all of it is there. */
@@ -145,16 +212,7 @@ static bool serve_now(struct content *c, uint64_t offset, size_t len, content_by
 			return true;
 		atomic_store(&c->whole, false); /* it was evicted */
 	}
-	struct piece k;
-	if (content_piece(c, offset, &k))
-		return false;
-	const uint64_t image_offset = k.image_offset + (offset - k.start);
-	struct span *s = ready_span(c->image, k.slot);
-	const bool enough = s && ready_bytes(c, s, &k, offset) >= len;
-	if (enough)
-		done(arg, 0, span_bytes(s, image_offset, len), len);
-	span_unref(s);
-	if (enough)
+	if (serve_memory(c, offset, len, done, arg))
 		return true;
 	struct blob *b = image_blob(c->image);
 	if (b && on_disk(c, b, offset, len, &from))
@@ -168,8 +226,9 @@ static bool serve_now(struct content *c, uint64_t offset, size_t len, content_by
 static void op_destroy(struct wait *w)
 {
 	struct read_op *op = (struct read_op *)w;
+	parts_drop(&op->held);
+	budget_release(op->content->reader->budget, op->buffer, op->len);
 	content_unref(op->content);
-	free(op->buffer);
 	free(op);
 }
 
@@ -184,27 +243,55 @@ static void op_fail(struct wait *w, int code)
 {
 	struct read_op *op = (struct read_op *)w;
 	op_uncount(op);
-	op->done(op->arg, code, NULL, 0);
+	refuse(op->done, op->arg, code);
 }
 
-static void op_finish(struct read_op *op, int code, const void *bytes)
+static void op_finish(struct read_op *op, int code)
 {
+	struct iovec all[PARTS_MAX + 1];
+	size_t count = 0;
 	wait_end(op->content->reader->waits, &op->wait);
 	op_uncount(op);
-	op->done(op->arg, code, code ? NULL : bytes, code ? 0 : op->len);
+	if (op->copied)
+		all[count++] = (struct iovec){ .iov_base = op->buffer, .iov_len = op->copied };
+	memcpy(all + count, op->held.iov, op->held.count * sizeof *all);
+	if (code)
+		refuse(op->done, op->arg, code);
+	else
+		op->done(op->arg, 0, all, count + op->held.count, op->len);
 	wait_unref(&op->wait);
 }
 
-/* Copies bytes of the read at its position; the first copy makes the buffer. */
-static bool op_copy(struct read_op *op, struct span *s, struct blob *b, uint64_t offset, size_t n)
+/* The buffer, with everything in it that has come so far; nothing is held any more.  NULL without memory. */
+static unsigned char *op_buffer(struct read_op *op)
 {
-	if (!op->buffer && !(op->buffer = malloc(op->len)))
-		return false;
-	if (s)
-		memcpy(op->buffer + op->pos, span_bytes(s, offset, n), n);
-	else if (blob_read(b, op->buffer + op->pos, n, offset))
-		return false;
+	if (!op->buffer && !(op->buffer = budget_buffer(op->content->reader->budget, op->len)))
+		return NULL;
+	content_copy(op->buffer + op->copied, op->held.iov, op->held.count);
+	parts_drop(&op->held);
+	op->copied = op->pos;
+	return op->buffer;
+}
+
+/* Takes bytes of a ready span; the reference passes. */
+static int op_hold(struct read_op *op, struct span *s, uint64_t offset, size_t n)
+{
+	const unsigned char *bytes = span_bytes(s, offset, n);
+	if (op->held.count == PARTS_MAX && !op_buffer(op)) {
+		span_unref(s);
+		return -ENOMEM;
+	}
+	parts_add(&op->held, s, bytes, n);
 	op->pos += n;
+	return 0;
+}
+
+static bool op_copy(struct read_op *op, struct blob *b, uint64_t offset, size_t n)
+{
+	unsigned char *buffer = op_buffer(op);
+	if (!buffer || blob_read(b, buffer + op->pos, n, offset))
+		return false;
+	op->copied = op->pos += n;
 	return true;
 }
 
@@ -269,7 +356,7 @@ static int op_plan(struct read_op *op)
 	return r ? r : fetch_small(c, first, last, FETCH_DEMAND);
 }
 
-/* One chunk's worth of progress.  1: parked or finished (the read may be gone); 0: go on; -errno. */
+/* One chunk's worth of progress.  1: parked (the read may be gone); 0: go on; -errno. */
 static int op_advance(struct read_op *op, unsigned *tries)
 {
 	struct content *c = op->content;
@@ -282,24 +369,19 @@ static int op_advance(struct read_op *op, unsigned *tries)
 	uint64_t from = k.image_offset + (at - k.start);
 	size_t left = op->len - op->pos, n = k.start + k.length - at < left ? (size_t)(k.start + k.length - at) : left;
 	struct reader *reader = c->reader;
-	enum look found = look(op, c->image, k.slot, &s);
+	if (op->held.count && !(s = ready_span(c->image, k.slot)) && !op_buffer(op))
+		return -ENOMEM;
+	enum look found = s ? LOOK_READY : look(op, c->image, k.slot, &s);
 	if (found == LOOK_PARKED)
 		return 1;
 	if (found == LOOK_READY) {
 		const size_t held = ready_bytes(c, s, &k, at);
 		n = held < left ? held : left;
-		if (n == op->len) {
-			op_finish(op, 0, span_bytes(s, from, n));
-			span_unref(s);
-			return 1;
-		}
-		r = op_copy(op, s, NULL, from, n) ? 0 : -ENOMEM;
-		span_unref(s);
 		*tries = 0;
-		return r;
+		return op_hold(op, s, from, n);
 	}
 	struct blob *b = image_blob(c->image);
-	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, NULL, b, from, n);
+	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, b, from, n);
 	blob_close(b);
 	if (copied) {
 		*tries = 0;
@@ -324,7 +406,7 @@ static void op_step(struct read_op *op)
 	if (r == 1)
 		wait_check(ws, &op->wait);
 	else
-		op_finish(op, r == -EBADMSG ? -EIO : r, op->buffer);
+		op_finish(op, r == -EBADMSG ? -EIO : r);
 	wait_unref(&op->wait);
 }
 
@@ -336,7 +418,7 @@ void content_resume(struct reader *r, struct wait *waiters, int code)
 		w->next = NULL;
 		if (wait_resume(w)) {
 			if (code)
-				op_finish((struct read_op *)w, code, NULL);
+				op_finish((struct read_op *)w, code);
 			else
 				op_step((struct read_op *)w);
 		}
@@ -373,7 +455,7 @@ static void read_slowly(struct content *c, uint64_t offset, size_t len, content_
 	struct read_op *op = calloc(1, sizeof *op);
 	struct reader *r = c->reader;
 	if (!op) {
-		done(arg, -ENOMEM, NULL, 0);
+		refuse(done, arg, -ENOMEM);
 		return;
 	}
 	wait_init(&op->wait, op_fail, op_destroy);
@@ -383,7 +465,7 @@ static void read_slowly(struct content *c, uint64_t offset, size_t len, content_
 	op->done = done;
 	op->arg = arg;
 	if (waits_add(r->waits, &op->wait, clock_mono_ms() + r->deadline_ms)) {
-		op_finish(op, -ENOMEM, NULL);
+		op_finish(op, -ENOMEM);
 		return;
 	}
 	if (ret_token)
@@ -396,7 +478,7 @@ static void read_image(struct content *c, uint64_t size, uint64_t ahead_end, uin
 		       uint64_t *ret_token)
 {
 	if (offset >= size || !len) {
-		done(arg, 0, "", 0);
+		done(arg, 0, NULL, 0, 0);
 		return;
 	}
 	if (len > size - offset)
@@ -450,12 +532,12 @@ struct blocking {
 	bool finished;
 };
 
-static void blocking_done(void *arg, int code, const void *bytes, size_t len)
+static void blocking_done(void *arg, int code, const struct iovec *parts, size_t count, size_t len)
 {
 	struct blocking *b = arg;
 	pthread_mutex_lock(&b->lock);
 	if (!code && b->bytes && len == b->len)
-		memcpy(b->bytes, bytes, len);
+		content_copy(b->bytes, parts, count);
 	b->code = !code && len != b->len ? -EIO : code;
 	b->finished = true;
 	pthread_cond_signal(&b->done);

@@ -302,7 +302,7 @@ static void late_ready(void *arg, int code, const char *reason)
 	struct late_read *l = arg;
 	(void)reason;
 	if (code)
-		l->done(l->arg, code == -ETIMEDOUT ? -EIO : code, NULL, 0);
+		l->done(l->arg, code == -ETIMEDOUT ? -EIO : code, NULL, 0, 0);
 	else
 		content_read(l->content, l->offset, l->len, l->done, l->arg, NULL);
 	content_unref(l->content);
@@ -314,7 +314,7 @@ static void read_late(struct content *c, uint64_t offset, size_t len, content_by
 {
 	struct late_read *l = malloc(sizeof *l);
 	if (!l) {
-		done(arg, -ENOMEM, NULL, 0);
+		done(arg, -ENOMEM, NULL, 0, 0);
 		return;
 	}
 	*l = (struct late_read){ content_ref(c), offset, len, done, arg };
@@ -329,13 +329,13 @@ void view_content_read(struct content *c, uint64_t offset, size_t len, content_b
 	if (view_is_known(c) && atomic_load(&v->claimed))
 		view_prove(c);
 	if (atomic_load(&v->broken)) {
-		done(arg, -ESTALE, NULL, 0);
+		done(arg, -ESTALE, NULL, 0, 0);
 	} else if (!view_is_known(c)) {
 		read_late(c, offset, len, done, arg, ret_token);
 	} else if (v->kind != VIEW_SEGMENTS) {
 		content_read_image(c, v->size, offset, len, done, arg, ret_token);
 	} else if (offset >= v->size || !len) {
-		done(arg, 0, "", 0);
+		done(arg, 0, NULL, 0, 0);
 	} else {
 		view_segments_read(c, offset, len < v->size - offset ? len : (size_t)(v->size - offset), done, arg, ret_token);
 	}

@@ -262,6 +262,11 @@ int op_reply_bytes(struct op *op, const void *bytes, size_t len)
 	ANSWER(op, fuse_reply_buf(op->req, bytes, len));
 }
 
+int op_reply_parts(struct op *op, const struct iovec *parts, size_t count)
+{
+	ANSWER(op, fuse_reply_iov(op->req, parts, (int)count));
+}
+
 int op_reply_size(struct op *op, size_t size)
 {
 	ANSWER(op, fuse_reply_xattr(op->req, size));

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct content;
 struct fuse_req;
@@ -96,6 +97,7 @@ int op_reply_attr(struct op *op, const struct stat *st, double timeout);
 int op_reply_link(struct op *op, const char *target);
 int op_reply_open(struct op *op, const struct op_open *open);
 int op_reply_bytes(struct op *op, const void *bytes, size_t len);
+int op_reply_parts(struct op *op, const struct iovec *parts, size_t count);
 int op_reply_size(struct op *op, size_t size); /* extended attributes: how large it is */
 int op_reply_written(struct op *op, size_t size);
 int op_reply_create(struct op *op, const struct op_entry *entry, const struct op_open *open);

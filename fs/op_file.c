@@ -260,14 +260,15 @@ static bool is_readable(struct handle *h)
 	return !atomic_load(&h->revoked) && !atomic_load(&h->slot->withdrawn);
 }
 
-static void on_bytes(void *arg, int code, const void *bytes, size_t len)
+static void on_bytes(void *arg, int code, const struct iovec *parts, size_t count, size_t len)
 {
 	struct op *op = arg;
+	(void)len;
 	op_set_token(op, 0);
 	if (code)
 		op_fail(op, code);
 	else
-		op_reply_bytes(op, bytes, len);
+		op_reply_parts(op, parts, count);
 }
 
 /* The bytes are copied: as soon as the kernel has the answer it may release the handle, on another thread. */

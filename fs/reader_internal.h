@@ -262,12 +262,22 @@ struct content {
 	struct view_state *view;
 };
 
+/* Bytes of one answer where they lie, in order: of ready spans, with a reference each, or of a buffer (no span). */
+#define PARTS_MAX 16
+
+struct parts {
+	struct iovec iov[PARTS_MAX];
+	struct span *span[PARTS_MAX];
+	size_t count;
+};
+
 struct read_op {
 	struct wait wait;
 	struct content *content;
 	uint64_t offset;
-	size_t len, pos;
+	size_t len, pos, copied; /* of `pos` bytes the first `copied` are in the buffer, the others in `held` */
 	unsigned char *buffer;
+	struct parts held; /* empty while the read is parked: who waits for memory must not keep any */
 	content_bytes done;
 	void *arg;
 	bool counted, planned;

@@ -33,7 +33,7 @@ static void segment_destroy(struct wait *w)
 static void segment_fail(struct wait *w, int code)
 {
 	struct segment_op *op = (struct segment_op *)w;
-	op->done(op->arg, code, NULL, 0);
+	op->done(op->arg, code, NULL, 0, 0);
 }
 
 static const struct view_segment *find_segment(const struct view_state *v, uint64_t at)
@@ -51,14 +51,14 @@ static const struct view_segment *find_segment(const struct view_state *v, uint6
 
 static void segment_step(struct segment_op *op);
 
-static void segment_part(void *arg, int code, const void *bytes, size_t len)
+static void segment_part(void *arg, int code, const struct iovec *parts, size_t count, size_t len)
 {
 	struct segment_op *op = arg;
 	/* A read that was cancelled meanwhile keeps its buffer until this reference goes. */
 	if (!code && len != op->part)
 		code = -EIO;
 	if (!code)
-		memcpy(op->buffer + op->pos, bytes, len);
+		content_copy(op->buffer + op->pos, parts, count);
 	op->code = code;
 	if (atomic_exchange(&op->phase, PART_DONE) == PART_PARKED)
 		segment_step(op);
@@ -75,8 +75,9 @@ static void segment_step(struct segment_op *op)
 				break;
 		}
 		if (op->code || op->pos == op->len) {
+			struct iovec all = { .iov_base = op->buffer, .iov_len = op->len };
 			wait_end(ws, &op->wait);
-			op->done(op->arg, op->code, op->code ? NULL : op->buffer, op->code ? 0 : op->len);
+			op->done(op->arg, op->code, op->code ? NULL : &all, !op->code, op->code ? 0 : op->len);
 			wait_unref(&op->wait);
 			break;
 		}
@@ -119,7 +120,7 @@ void view_segments_read(struct content *c, uint64_t offset, size_t len, content_
 	struct segment_op *op = calloc(1, sizeof *op);
 	if (!op || !(op->buffer = malloc(len))) {
 		free(op);
-		done(arg, -ENOMEM, NULL, 0);
+		done(arg, -ENOMEM, NULL, 0, 0);
 		return;
 	}
 	wait_init(&op->wait, segment_fail, segment_destroy);

@@ -58,10 +58,11 @@ struct one {
 	size_t len;
 };
 
-static void on_bytes(void *arg, int code, const void *bytes, size_t len)
+static void on_bytes(void *arg, int code, const struct iovec *parts, size_t count, size_t len)
 {
 	struct one *x = arg;
-	(void)bytes;
+	(void)parts;
+	(void)count;
 	pthread_mutex_lock(&x->lock);
 	x->code = code;
 	x->len = len;

@@ -54,13 +54,23 @@ struct result {
 	bool same;
 };
 
-static inline void on_bytes(void *arg, int code, const void *bytes, size_t len)
+static inline bool same_bytes(const unsigned char *want, const struct iovec *parts, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (memcmp(parts[i].iov_base, want, parts[i].iov_len) != 0)
+			return false;
+		want += parts[i].iov_len;
+	}
+	return true;
+}
+
+static inline void on_bytes(void *arg, int code, const struct iovec *parts, size_t count, size_t len)
 {
 	struct result *x = arg;
 	pthread_mutex_lock(&x->lock);
 	x->code = code;
 	x->len = len;
-	x->same = !code && (!x->want || !memcmp(bytes, x->want, len));
+	x->same = !code && (!x->want || same_bytes(x->want, parts, count));
 	x->calls++;
 	pthread_cond_signal(&x->wake);
 	pthread_mutex_unlock(&x->lock);
