@@ -6,6 +6,7 @@
 #include "catalog/sla.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,4 +134,36 @@ const struct product_use *product_use_of(const struct map *uses, const char *dom
 	snprintf(key, sizeof key, "%s/%s", domain, product);
 	const struct product_use *u = uses ? map_gets(uses, key) : NULL;
 	return u ? u : &none;
+}
+
+/* -- ranking -------------------------------------------------------------------------------------- */
+
+#define RANK_UNCHECKED 0.95 /* nothing is known for or against it */
+#define RANK_WARNINGS 0.9
+#define RANK_ERRORS 0.6
+#define RANK_USE 0.15 /* for each tenfold of runs */
+#define RANK_USE_MAX 0.5
+
+static double rank_quality(const struct version_info *newest)
+{
+	int64_t errors, warnings;
+	if (!newest)
+		return RANK_UNCHECKED;
+	read_failures(newest->quality_json, &errors, &warnings);
+	if (errors > 0 || newest->failures_reason)
+		return RANK_ERRORS;
+	return errors < 0 ? RANK_UNCHECKED : warnings > 0 ? RANK_WARNINGS : 1;
+}
+
+static double rank_status(const char *status)
+{
+	if (!status)
+		return 1;
+	return !strcmp(status, "deprecated") ? 0.5 : !strcmp(status, "retired") ? 0.25 : 1;
+}
+
+double product_rank(double relevance, const char *status, const struct version_info *newest, const struct product_use *use)
+{
+	const double more = use && use->runs > 0 ? RANK_USE * log10(1 + (double)use->runs) : 0;
+	return round(1000 * relevance * rank_quality(newest) * rank_status(status) * (1 + fmin(more, RANK_USE_MAX))) / 1000;
 }

@@ -36,4 +36,11 @@ void product_uses_free(struct map *uses); /* NULL is legal */
 /* Borrowed; all zero for what nobody read. */
 const struct product_use *product_use_of(const struct map *uses, const char *domain, const char *product);
 
+/*
+ * A product's place among search results: how relevant it is (snapshot_search), times what is held against it or speaks for it.  Failing checks
+ * of its newest version take up to four tenths, deprecation half, retirement three quarters; use adds up to half, by the logarithm of
+ * its runs.  `status`: its contract's, or NULL.  `newest` and `use` are NULL where the caller may not know them, and weigh nothing then.
+ */
+double product_rank(double relevance, const char *status, const struct version_info *newest, const struct product_use *use);
+
 #endif

@@ -1,6 +1,7 @@
-/* search: products by their words, over all domains, best first. */
+/* search: products by their words, over all domains, best first: relevance, quality and use (product_rank). */
 #include "catalog/base/json.h"
 #include "catalog/base/log.h"
+#include "catalog/measures.h"
 #include "fs/browse.h"
 #include "fs/commands.h"
 
@@ -20,9 +21,27 @@ struct found {
 struct hits {
 	struct browse *b;
 	struct browse_domain *d;
+	const struct map *uses; /* NULL: not for the caller, or there is no database */
 	struct found *items;
 	size_t count, room;
 };
+
+/* Of its checks only who may be told of all of the newest version knows; of its use, who holds the mesh. */
+static double rank(const struct hits *h, const struct search_hit *hit)
+{
+	struct product_info p;
+	struct version_info v;
+	if (browse_product(h->b, h->d, hit->product, &p, NULL))
+		return product_rank(hit->score, NULL, NULL, NULL);
+	const struct product_use *use = h->uses ? product_use_of(h->uses, h->d->config->name, hit->product) : NULL;
+	const bool there = p.latest && !snapshot_version(h->d->snapshot, hit->product, p.latest, &v);
+	const bool told = there && browse_outcome(h->b, h->d, hit->product, &v, NULL) == OUTCOME_ALLOW;
+	const double score = product_rank(hit->score, p.status, told ? &v : NULL, use);
+	if (there)
+		version_info_fini(&v);
+	product_info_fini(&p);
+	return score;
+}
 
 static int add_hit(void *arg, const struct search_hit *h)
 {
@@ -40,7 +59,7 @@ static int add_hit(void *arg, const struct search_hit *h)
 	struct found *f = &hits->items[hits->count];
 	snprintf(f->address, sizeof f->address, "%s/%s", hits->d->config->name, h->product);
 	f->title = h->title ? strdup(h->title) : NULL;
-	f->score = h->score;
+	f->score = rank(hits, h);
 	hits->count++;
 	return 0;
 }
@@ -98,7 +117,7 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	(void)ret_status;
 	int r = options_parse("search WORD… [--json] [--limit N]",
 			      "Finds products by names, descriptions, columns and tags, over all domains, best first. Every word must be there;\n"
-			      "the start of a word is enough.",
+			      "the start of a word is enough. Failing checks and deprecation lower a product's rank, use raises it.",
 			      specs, 2, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
@@ -109,7 +128,10 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		r = browse_open(inv, NULL, &b, e);
 	if (r)
 		return r;
-	struct hits hits = { .b = &b };
+	struct map *uses = NULL;
+	if (!b.policy && product_uses(b.mesh->lineage_db, &uses, NULL))
+		uses = NULL; /* a database that cannot be opened is doctor's to tell */
+	struct hits hits = { .b = &b, .uses = uses };
 	for (size_t i = 0; i < b.count; i++) {
 		hits.d = &b.domains[i];
 		int failed = hits.d->snapshot ? snapshot_search(hits.d->snapshot, (const char *const *)argv, (size_t)words, add_hit, &hits) : 0;
@@ -126,6 +148,7 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	browse_print(&out);
 	buf_free(&out);
 	free(hits.items);
+	product_uses_free(uses);
 	browse_close(&b);
 	return 0;
 }

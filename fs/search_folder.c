@@ -1,5 +1,7 @@
 #include "fs/search_folder.h"
 
+#include "catalog/measures.h"
+#include "fs/node.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 
@@ -25,6 +27,34 @@ struct hits {
 	size_t count;
 };
 
+struct newest {
+	double score;
+	const char *status;
+	bool met;
+};
+
+static int on_newest(void *arg, struct slot *slot, enum outcome outcome)
+{
+	struct newest *n = arg;
+	n->met = true;
+	n->score = product_rank(n->score, n->status, outcome == OUTCOME_ALLOW ? &slot->info : NULL, NULL);
+	return 1;
+}
+
+/* Use is not asked for here: the lineage database is not for every session, and no handler waits for it. */
+static double rank(struct hits *h, const struct search_hit *found)
+{
+	struct product_info p;
+	if (snapshot_product(h->snapshot, found->product, &p))
+		return found->score;
+	struct newest n = { .score = found->score, .status = p.status };
+	tree_versions(h->session, h->domain, h->snapshot, found->product, on_newest, &n);
+	if (!n.met)
+		n.score = product_rank(n.score, p.status, NULL, NULL);
+	product_info_fini(&p);
+	return n.score;
+}
+
 static int add_hit(void *arg, const struct search_hit *found)
 {
 	struct hits *h = arg;
@@ -34,7 +64,7 @@ static int add_hit(void *arg, const struct search_hit *found)
 		return 0;
 	struct hit *hit = &h->items[h->count++];
 	hit->domain = h->domain;
-	hit->score = found->score;
+	hit->score = rank(h, found);
 	snprintf(hit->product, sizeof hit->product, "%s", found->product);
 	return 0;
 }

@@ -239,6 +239,20 @@ def test_measures_in_show_status_and_metrics(sales, fuse):
     assert metrics.count("# TYPE meshfs_product_version_age_seconds gauge") == 1
 
 
+def test_search_ranks_by_quality_status_and_use(sales, fuse):
+    for name, more in (("plain", ""), ("poor", ""), ("read", ""), ("old", "")):
+        text = contract().replace("id: orders", f"id: {name}").replace("status: active", "status: deprecated" if name == "old" else "status: active")
+        rows, failing = (ROWS + "1,2\n", ["--with-failures", "known"]) if name == "poor" else (ROWS, [])
+        publish(sales, f"sales/{name}/1.0.0", {"orders.csv": rows}, text, *failing)
+    word = "amount"
+    found = lambda: [hit["address"].split("/")[1] for hit in sales.json("search", word)]
+    assert found() == ["plain", "read", "poor", "old"]
+    sales.run("run", "--name", "reader", "--", "sh", "-c", "cat $MESHFS_MOUNT/sales/read/1.0.0/orders.csv")
+    assert found() == ["read", "plain", "poor", "old"]
+    with sales.mount() as m:
+        assert [link.split("@")[0] for link in os.listdir(m.path / ".mesh/search" / word)] == ["plain", "read", "poor", "old"]
+
+
 # -- ports ---------------------------------------------------------------------------------------------
 
 PORTS = """apiVersion: v1.1.0
