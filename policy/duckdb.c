@@ -12,6 +12,7 @@
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
 #include "policy/expr.h"
+#include "policy/parquet_mask.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -197,6 +198,7 @@ struct filter {
 	const struct expr_column *columns;
 	size_t count;
 	bool wrong[FILTER_COLUMNS_MAX]; /* the file's type is not the contract's: whatever is asked is unknown */
+	bool escaped[FILTER_COLUMNS_MAX]; /* a backslash in the text stands for a byte that the text does not show: unknown */
 };
 
 struct duckdb_plan {
@@ -232,26 +234,6 @@ static void add_name(struct buf *b, const char *name, size_t len)
 	buf_addc(b, '"');
 }
 
-static bool is_text(const struct parquet_element *el)
-{
-	return el->type == PARQUET_BYTES && el->converted != 5 && el->logical != 5;
-}
-
-/* What a masked column is afterwards: numbers and dates stay what they are under masks that keep them so. */
-static const char *type_after(const struct parquet_element *el, const struct mask_run *m)
-{
-	bool number = mask_keeps_number(m), date = m->mask.kind == MASK_YEAR || m->mask.kind == MASK_MONTH;
-	if (date && el->type == PARQUET_INT32 && (el->converted == 6 || el->logical == 6))
-		return "DATE";
-	if (date && (el->type == PARQUET_INT64 || el->type == PARQUET_INT96))
-		return "TIMESTAMP";
-	if (number && (el->type == PARQUET_FLOAT || el->type == PARQUET_DOUBLE || el->converted == 5 || el->logical == 5))
-		return "DOUBLE";
-	if (number && (el->type == PARQUET_INT32 || el->type == PARQUET_INT64))
-		return m->mask.number == (double)(int64_t)m->mask.number ? "BIGINT" : "DOUBLE";
-	return "VARCHAR";
-}
-
 /* One of the file's columns, with all that is in it. */
 static int add_column(struct duckdb_plan *p, const struct transform *t, const struct view_keys *keys, const struct parquet_footer *f, size_t i,
 		      struct err *e)
@@ -281,7 +263,9 @@ static int add_column(struct duckdb_plan *p, const struct transform *t, const st
 			return r;
 		buf_addf(&p->select, "TRY_CAST(meshfs_mask_%zu(CAST(", p->mask_count);
 		add_name(&p->select, el->name, el->name_len);
-		buf_addf(&p->select, " AS VARCHAR)) AS %s) AS ", type_after(el, &p->masks[p->mask_count++]));
+		char type[PARQUET_TYPE_TEXT_MAX];
+		parquet_type_after(el, &p->masks[p->mask_count++], type);
+		buf_addf(&p->select, " AS VARCHAR)) AS %s) AS ", type);
 	}
 	add_name(&p->select, el->name, el->name_len);
 	return 0;
@@ -358,7 +342,8 @@ static int add_filter(struct duckdb_plan *p, const struct parquet_footer *f, str
 			return err_set(e, -EACCES, "the column %s, which a filter reads, is %s", column->name,
 				       !found ? "not at the top level of the file" : found > 1 ? "there more than once" : "no single value");
 		bool number = column->type == TYPE_NUMBER || column->type == TYPE_INTEGER || column->type == TYPE_BOOLEAN;
-		filter->wrong[c] = is_text(el) ? number : column->type == TYPE_STRING;
+		filter->wrong[c] = parquet_is_text(el) ? number : column->type == TYPE_STRING;
+		filter->escaped[c] = parquet_is_escaped(el);
 		buf_adds(&p->where, c ? ", CAST(" : "CAST(");
 		add_name(&p->where, column->name, len);
 		buf_adds(&p->where, " AS VARCHAR)");
@@ -422,7 +407,7 @@ static void call_filter(handle info, handle chunk, handle output)
 			size_t len = 0;
 			const char *text = text_at(&columns[c], i, &len);
 			values[c] = (struct row_value){ .kind = text ? VALUE_INVALID : VALUE_NULL };
-			if (text && !f->wrong[c])
+			if (text && !f->wrong[c] && !(f->escaped[c] && memchr(text, '\\', len)))
 				row_value_parse(f->columns[c].type, text, len, &values[c]);
 		}
 		shown[i] = expr_eval_row(f->expr, values) == TRUTH_TRUE;

@@ -8,6 +8,7 @@
 
 #define ELEMENTS_MAX 100000
 #define SCHEMA_DEPTH_MAX 64
+#define DECIMAL_PRECISION_MAX 1000000 /* of the format there is none; what an engine reads is its matter */
 
 static struct thrift_reader reader_of(struct parquet_slice s)
 {
@@ -23,10 +24,31 @@ static struct parquet_slice bytes_of(struct thrift_reader *r)
 
 /* -- the schema ------------------------------------------------------------------------------- */
 
+/* Of the union of logical types, what a mask's result depends on. */
+static void read_logical(struct thrift_reader r, struct parquet_element *el)
+{
+	enum { DECIMAL = 5, TIMESTAMP = 8, INTEGER = 10 };
+	int id = 0, inner = 0;
+	enum thrift_type type;
+	if (!thrift_field(&r, &id, &type))
+		return;
+	el->logical = id;
+	if (type != THRIFT_STRUCT)
+		return;
+	while (thrift_field(&r, &inner, &type)) {
+		el->utc |= id == TIMESTAMP && inner == 1 && type == THRIFT_TRUE;
+		el->is_unsigned |= id == INTEGER && inner == 2 && type == THRIFT_FALSE;
+		if (id == DECIMAL && type == THRIFT_I32 && (inner == 1 || inner == 2))
+			*(inner == 1 ? &el->scale : &el->precision) = (int)thrift_int(&r);
+		else
+			thrift_skip(&r, type);
+	}
+}
+
 static bool read_element(struct thrift_reader *r, struct parquet_element *el)
 {
-	int id = 0, inner_id = 0;
-	enum thrift_type type, inner;
+	int id = 0;
+	enum thrift_type type;
 	const unsigned char *from = r->at;
 	int64_t n;
 	*el = (struct parquet_element){ .type = PARQUET_GROUP, .converted = -1 };
@@ -47,16 +69,17 @@ static bool read_element(struct thrift_reader *r, struct parquet_element *el)
 			el->child_count = (size_t)n;
 		} else if (id == 6 && type == THRIFT_I32) {
 			el->converted = (int)thrift_int(r);
+		} else if ((id == 7 || id == 8) && type == THRIFT_I32) {
+			*(id == 7 ? &el->scale : &el->precision) = (int)thrift_int(r);
 		} else if (id == 10 && type == THRIFT_STRUCT) {
-			struct thrift_reader u = *r;
-			if (thrift_field(&u, &inner_id, &inner))
-				el->logical = inner_id;
+			read_logical(*r, el);
 			thrift_skip(r, type);
 		} else {
 			thrift_skip(r, type);
 		}
 	}
 	el->raw = (struct parquet_slice){ from, (size_t)(r->at - from) };
+	r->bad |= el->scale < 0 || el->precision < el->scale || el->precision > DECIMAL_PRECISION_MAX;
 	/* A leaf has a type and no children, a group the other way round. */
 	return !r->bad && el->name && (el->type == PARQUET_GROUP || !el->child_count);
 }

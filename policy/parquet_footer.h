@@ -33,6 +33,9 @@ struct parquet_element {
 	enum parquet_repetition repetition;
 	int converted; /* -1: none */
 	int logical;   /* field id in the union of logical types, 0: none */
+	int scale, precision; /* of a decimal: 0 <= scale <= precision */
+	bool utc;             /* of a timestamp: a moment, not a local time */
+	bool is_unsigned;     /* of an integer */
 	size_t child_count;
 	size_t parent; /* the root is its own */
 	size_t leaf;   /* of a leaf: its number */

@@ -85,7 +85,7 @@ struct transform {
 	struct digest hash; /* SHA-256 of VIEW_CODE_VERSION, text and the keys' fingerprints */
 };
 
-#define VIEW_CODE_VERSION 3
+#define VIEW_CODE_VERSION 4
 
 /*
  * Builds one.  `actions` and `filter` are copied; a filter must be bound (policy/expr.h).  Actions that keep are left out, and so are those

@@ -205,7 +205,7 @@ def test_the_engine_gives_the_same_bytes_in_every_time_zone(tmp_path):
             if v is not None:
                 os.environ[k] = v
     assert views[0] == views[1] == views[2] and views[0][0][0] is not None
-    assert [r["seen"] for r in views[0][0][0]] == [datetime.datetime(1970, 1, 1), datetime.datetime(2023, 1, 1)] and views[0][2][0] == []
+    assert [r["seen"] for r in views[0][0][0]] == [datetime.datetime(y, 1, 1, tzinfo=datetime.timezone.utc) for y in (1970, 2023)] and views[0][2][0] == []
 
 
 def test_a_chunk_that_reaches_into_another_is_denied(tool, tmp_path):
@@ -242,7 +242,7 @@ def test_types_meet_masks(tool, tmp_path):
     seen = read_everywhere(tmp_path / "view.parquet")
     assert [r["wide"] for r in seen] == [40, 0, None, 7] and [r["id"] for r in seen] == [0, -10, None, 2**62 - 4]
     assert [r["flag"] for r in seen] == ["REDACTED", "REDACTED", None, "REDACTED"] and [r["real"] for r in seen][2] is None
-    assert [float(r["money"]) if r["money"] is not None else None for r in seen] == [12345678901234567890.0, 0, None, 40]
+    assert [r["money"] for r in seen] == [decimal.Decimal("12345678901234567890"), 0, None, 40]
 
 
 @pytest.mark.parametrize("literal", ["9223372036854775807", "12345678901234567890.5", "0.5", "-1e30", "1e30"])
@@ -252,3 +252,12 @@ def test_statistics_meet_numbers_that_no_integer_holds(tool, tmp_path, literal):
     for op, shown in (("<", [i for i in (1, 2, 3) if i < float(literal)]), (">=", [i for i in (1, 2, 3) if i >= float(literal)]), ("==", [])):
         got, why = apply(tool, tmp_path, f"rows row.id {op} {literal}\n", data)
         assert got is not None and [r["id"] for r in got] == shown, (op, why)
+
+
+@pytest.mark.skipif(not ENGINE, reason="MESHFS_DUCKDB names no engine")
+def test_bytes_that_no_annotation_calls_a_text(tool, tmp_path):
+    """Old writers annotate nothing. What is not plain is unknown, so that no comparison with it shows a row."""
+    data = written(tmp_path, pa.table({"id": [1, 2, 3, 4], "keep": pa.array([b"yes", "é".encode(), b"a\\b", None], pa.binary())}), store_schema=False)
+    for rule, shown in (('row.keep == "yes"', [1]), ('row.keep != "é"', [1]), ('row.keep != "no"', [1]), ('row.keep is null', [4])):
+        got, why = apply(tool, tmp_path, f"rows {rule}\n", data)
+        assert got is not None and [r["id"] for r in got] == shown, (rule, got, why)
