@@ -5,7 +5,8 @@
  * by the tag `pii`, an entity's name or a `hipaa:` letter as tag, or a classification above internal; it is waived by the
  * column's custom property `personalDataWaiver` with `by` and `reason`.
  *
- * Thread rules: files in parallel, each by one thread; personal_each after all of them.  No value is kept.
+ * Thread rules: files in parallel, each by one thread, but for personal_value: columns of a file in parallel, each by one; personal_each after all of
+ * them.  No value is kept.
  */
 #ifndef MESHFS_CATALOG_PERSONAL_H
 #define MESHFS_CATALOG_PERSONAL_H

@@ -314,4 +314,49 @@ TEST(patterns_are_bounded)
 	CHECK(strstr(e.text, "character 2") != NULL);
 }
 
+/* quality.json of 20,000 records fed in pieces of `step` bytes. */
+static void fed_in_pieces(const char *yaml, const struct buf *data, size_t step, struct buf *ret)
+{
+	struct err e = ERR_INIT;
+	struct contract *c = NULL;
+	struct quality *q = NULL;
+	struct quality_file *f = NULL;
+	struct quality_report *r = NULL;
+	CHECK_OK(contract_parse("c.yaml", yaml, strlen(yaml), &c, &e), &e);
+	CHECK_OK(quality_new(c, &q, &e), &e);
+	CHECK_INT(quality_file_begin(q, "a.csv", &f), 0);
+	for (size_t at = 0; at < data->len; at += step)
+		CHECK_INT(quality_file_feed(f, data->data + at, data->len - at < step ? data->len - at : step), 0);
+	CHECK_INT(quality_file_end(f), 0);
+	CHECK_OK(quality_finish(q, NULL, &r, &e), &e);
+	quality_report_json(r, ret);
+	quality_report_free(r);
+	quality_free(q);
+	contract_unref(c);
+}
+
+TEST(results_do_not_depend_on_pieces_or_threads)
+{
+	static const char yaml[] = HEAD "  properties:\n"
+					"  - {name: id, logicalType: integer, required: true, unique: true}\n"
+					"  - {name: a, logicalType: number, primaryKey: true, primaryKeyPosition: 1, classification: public}\n"
+					"  - {name: b, logicalType: string, primaryKey: true, primaryKeyPosition: 2, classification: public}\n"
+					"  - {name: c, logicalType: date, quality: [{metric: missingValues, arguments: {missingValues: [NA]}, mustBe: 0}]}\n";
+	struct buf data = BUF_INIT, whole = BUF_INIT;
+	buf_adds(&data, "id,a,b,c\n");
+	for (int i = 0; i < 20000; i++) /* wrong in every column, quotes doubled, records that do not parse, keys that repeat */
+		buf_addf(&data, "%d%s,%d.5,\"b\"\"%d\"%s,%s\n", i % 19000, i % 997 ? "" : "x", i % 300, i % 7001, i % 4999 ? "" : "z",
+			 i % 1009 ? "2026-01-02" : i % 2 ? "NA" : "2026-02-30");
+	fed_in_pieces(yaml, &data, data.len, &whole);
+	CHECK(strstr(buf_text(&whole), "\"rows\"") != NULL || whole.len > 500);
+	for (size_t step = 7; step < data.len; step *= 13) {
+		struct buf pieces = BUF_INIT;
+		fed_in_pieces(yaml, &data, step, &pieces);
+		CHECK_STR(buf_text(&pieces), buf_text(&whole));
+		buf_free(&pieces);
+	}
+	buf_free(&whole);
+	buf_free(&data);
+}
+
 CHECK_MAIN()

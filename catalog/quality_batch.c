@@ -1,0 +1,255 @@
+#include "catalog/base/pool.h"
+#include "catalog/quality_pass.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VALUES_MAX (1u << 18)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
+#define VALUES_ALONE (1u << 12) /* so few are judged by the feeding thread alone: waking others takes longer */
+#define HELPERS_MAX 7
+#define KEY_COLUMNS_MAX 64
+
+/* -- gathering --------------------------------------------------------------------------------- */
+
+int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
+	struct pass_column *c = &f->columns[column];
+	if (c->count == c->capacity) {
+		size_t capacity = c->capacity ? c->capacity * 2 : 256;
+		struct pass_value *more = realloc(c->values, capacity * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		c->values = more;
+		c->capacity = capacity;
+	}
+	struct pass_value *v = &c->values[c->count++];
+	*v = (struct pass_value){ text, (uint32_t)len, (uint32_t)(f->row - f->first_row), kind, false };
+	f->value_count++;
+	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
+	if (!len)
+		v->text = text ? "" : NULL;
+	if (!len || (at >= piece && at - piece < f->piece_len))
+		return 0;
+	v->text = (const char *)f->copies.len;
+	v->copied = true;
+	buf_add(&f->copies, text, len);
+	return buf_check(&f->copies);
+}
+
+int batch_record(struct quality_file *f, bool rejected)
+{
+	buf_addc(&f->rejected, rejected);
+	if (buf_check(&f->rejected))
+		return -ENOMEM;
+	if (f->value_count < VALUES_MAX)
+		return 0;
+	f->row++; /* this record is in it */
+	return batch_settle(f);
+}
+
+void batch_free(struct quality_file *f)
+{
+	for (size_t k = 0; f->columns && k < f->object->column_count; k++) {
+		free(f->columns[k].values);
+		free(f->columns[k].there);
+		free(f->columns[k].hashes);
+	}
+	free(f->columns);
+	buf_free(&f->copies);
+	buf_free(&f->rejected);
+}
+
+/* -- a column -------------------------------------------------------------------------------------- */
+
+void pass_wrong(struct quality_file *f, size_t check, uint64_t row)
+{
+	if (f->tallies[check].wrong++ < QUALITY_OFFENDERS_MAX)
+		check_offender(f->q->list.items[check], f->path, row);
+}
+
+static uint64_t place(const struct quality_file *f, uint64_t row)
+{
+	return f->file_number << PLACE_ROW_BITS | (row & ((1ull << PLACE_ROW_BITS) - 1));
+}
+
+static int judge_value(struct quality_file *f, size_t at, uint64_t row, const struct pass_value *v, const char *text, const struct xxh128 *hash)
+{
+	struct check *c = f->q->list.items[at];
+	f->tallies[at].examined++;
+	if (c->kind == CHECK_DISTINCT)
+		return distinct_add(c->distinct, hash, place(f, row));
+	const bool right = check_value(c, v->kind, text, v->len);
+	if (c->kind == CHECK_FRESH)
+		f->tallies[at].wrong += right;
+	else if (!right)
+		pass_wrong(f, at, row);
+	return 0;
+}
+
+static bool wants_hash(const struct quality_file *f, const struct column_checks *cc, const struct pass_column *c)
+{
+	if (cc->distribution || c->in_key)
+		return true;
+	for (size_t i = 0; i < cc->count; i++)
+		if (f->q->list.items[cc->checks[i]]->kind == CHECK_DISTINCT)
+			return true;
+	return false;
+}
+
+static int judge_column(struct quality_file *f, uint32_t column)
+{
+	const struct pass_column *c = &f->columns[column];
+	struct column_checks *cc = &f->object->columns[column];
+	const bool hashed = wants_hash(f, cc, c);
+	struct xxh128 hash = { { 0 } };
+	for (size_t i = 0; i < c->count; i++) {
+		const struct pass_value *v = &c->values[i];
+		const char *text = v->copied ? buf_text(&f->copies) + (uintptr_t)v->text : v->text ? v->text : "";
+		const uint64_t row = f->first_row + v->record;
+		if (v->kind == VALUE_TEXT || v->kind == VALUE_NUMBER)
+			personal_value(f->personal, column, row, text, v->len);
+		if (cc->missing && (v->copied || v->text) && word_set_has(&cc->missing->words, text, v->len)) {
+			c->there[v->record] = 2;
+			continue;
+		}
+		c->there[v->record] = 1;
+		if (hashed)
+			xxh128_of(text, v->len, &hash);
+		if (c->in_key)
+			c->hashes[v->record] = hash;
+		if (cc->distribution)
+			distribution_add(cc->distribution, &hash, text, v->len);
+		for (size_t k = 0; k < cc->count; k++) {
+			int r = judge_value(f, cc->checks[k], row, v, text, &hash);
+			if (r)
+				return r;
+		}
+	}
+	const char *rejected = f->rejected.data;
+	for (size_t i = 0; i < f->rejected.len; i++)
+		cc->records += !rejected[i] && c->there[i] == 1;
+	return 0;
+}
+
+/* -- all columns, by several threads ---------------------------------------------------------------- */
+
+struct judging {
+	struct quality_file *file;
+	atomic_size_t next;
+	atomic_int failed;
+};
+
+/* Takes columns until there are none left. */
+static void judge_columns(void *arg)
+{
+	struct judging *j = arg;
+	for (size_t k; (k = atomic_fetch_add(&j->next, 1)) < j->file->object->column_count;) {
+		int r = judge_column(j->file, (uint32_t)k);
+		if (r)
+			atomic_store(&j->failed, r);
+	}
+}
+
+/* Without threads the feeding one does it all. */
+static struct pool *helpers(struct quality *q)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (q->pool || cpus < 2)
+		return q->pool;
+	q->helpers = cpus - 1 < HELPERS_MAX ? (unsigned)cpus - 1 : HELPERS_MAX;
+	return q->pool = pool_new("mesh-check", q->helpers, HELPERS_MAX);
+}
+
+static int judge_all(struct quality_file *f)
+{
+	struct judging j = { .file = f };
+	struct pool *pool = f->value_count < VALUES_ALONE ? NULL : helpers(f->q);
+	for (unsigned i = 0; pool && i < f->q->helpers; i++)
+		if (pool_submit(pool, 0, judge_columns, &j))
+			break; /* fewer hands do it too */
+	judge_columns(&j);
+	if (pool)
+		pool_drain(pool);
+	return atomic_load(&j.failed);
+}
+
+/* -- whole records ---------------------------------------------------------------------------------- */
+
+static int judge_key(struct quality_file *f, size_t at, size_t record)
+{
+	struct check *c = f->q->list.items[at];
+	struct xxh128 all, parts[KEY_COLUMNS_MAX];
+	size_t n = 0;
+	for (size_t k = 0; k < f->object->column_count && n < KEY_COLUMNS_MAX; k++)
+		if (f->columns[k].in_key && check_key_holds(c, &f->contract_object->columns[k])) {
+			if (!f->columns[k].there[record])
+				return 0; /* a null is equal to nothing */
+			parts[n++] = f->columns[k].hashes[record];
+		}
+	if (!n)
+		return 0;
+	xxh128_of(parts, n * sizeof *parts, &all);
+	f->tallies[at].examined++;
+	return distinct_add(c->distinct, &all, place(f, f->first_row + record));
+}
+
+static void judge_nulls(struct quality_file *f, const struct null_check *n)
+{
+	const unsigned char *there = f->columns[n->column].there, *parent = n->parent >= 0 ? f->columns[n->parent].there : NULL;
+	const bool missing = f->q->list.items[n->check]->kind == CHECK_MISSING;
+	for (size_t i = 0; i < f->rejected.len; i++) {
+		if (f->rejected.data[i] || (parent && !parent[i]))
+			continue;
+		f->tallies[n->check].examined++;
+		if (!there[i] || (missing && there[i] == 2))
+			pass_wrong(f, n->check, f->first_row + i);
+	}
+}
+
+static int judge_records(struct quality_file *f)
+{
+	int r = 0;
+	for (size_t i = 0; i < f->object->null_count; i++)
+		judge_nulls(f, &f->object->nulls[i]);
+	for (size_t i = 0; i < f->object->whole_count && !r; i++)
+		for (size_t k = 0; f->q->list.items[f->object->whole[i]]->kind == CHECK_DISTINCT && k < f->rejected.len && !r; k++)
+			r = f->rejected.data[k] ? 0 : judge_key(f, f->object->whole[i], k);
+	return r;
+}
+
+/* Room for what each record says of the column. */
+static int column_ready(struct pass_column *c, size_t records)
+{
+	if (c->there_capacity < records) {
+		free(c->there);
+		c->there_capacity = (c->there = malloc(records)) ? records : 0;
+	}
+	if (c->in_key && c->hashes_capacity < records) {
+		free(c->hashes);
+		c->hashes_capacity = (c->hashes = malloc(records * sizeof *c->hashes)) ? records : 0;
+	}
+	if (!c->there || (c->in_key && !c->hashes))
+		return -ENOMEM;
+	memset(c->there, 0, records);
+	return 0;
+}
+
+int batch_settle(struct quality_file *f)
+{
+	int r = 0;
+	for (size_t k = 0; k < f->object->column_count && !r && f->rejected.len; k++)
+		r = column_ready(&f->columns[k], f->rejected.len);
+	if (!r && f->rejected.len)
+		r = judge_all(f);
+	if (!r)
+		r = judge_records(f);
+	for (size_t k = 0; k < f->object->column_count; k++)
+		f->columns[k].count = 0;
+	f->value_count = 0;
+	buf_clear(&f->copies);
+	buf_clear(&f->rejected);
+	f->first_row = f->row;
+	return r;
+}

@@ -1,0 +1,263 @@
+/* The pass over one file: its bytes to records, its records to batches. */
+#include "catalog/quality_pass.h"
+
+#include "catalog/base/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int on_column(void *arg, uint32_t column, const char *name, size_t len)
+{
+	struct quality_file *f = arg;
+	int r = personal_column(f->personal, column, name, len);
+	if (r)
+		return r;
+	for (size_t i = 0; i < f->object->whole_count; i++) {
+		size_t at = f->object->whole[i];
+		if (f->q->list.items[at]->kind != CHECK_UNKNOWN)
+			continue;
+		f->tallies[at].wrong++;
+		if (!f->undeclared++)
+			check_offender(f->q->list.items[at], f->path, 0);
+		check_name(f->q->list.items[at], name, len);
+	}
+	return 0;
+}
+
+static int on_value(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
+	struct quality_file *f = arg;
+	if (column < f->object->column_count)
+		return kind == VALUE_NULL ? 0 : batch_add(f, column, kind, text, len);
+	if (kind == VALUE_TEXT || kind == VALUE_NUMBER)
+		personal_value(f->personal, column, f->row, text, len);
+	return 0;
+}
+
+static int on_record(void *arg, uint64_t number, uint64_t line, const char *broken)
+{
+	struct quality_file *f = arg;
+	(void)line;
+	for (size_t i = 0; i < f->object->whole_count; i++) {
+		size_t at = f->object->whole[i];
+		struct check *c = f->q->list.items[at];
+		if (c->kind != CHECK_BROKEN)
+			continue;
+		f->tallies[at].examined++;
+		if (broken) {
+			pass_wrong(f, at, f->row);
+			check_name(c, broken, strlen(broken));
+		}
+	}
+	int r = number ? batch_record(f, broken != NULL) : 0; /* 0: the head */
+	f->row = number + 1;
+	return r;
+}
+
+static int file_number(struct quality *q, const char *path, uint64_t *ret)
+{
+	pthread_mutex_lock(&q->lock);
+	char **files = realloc(q->files, (q->file_count + 1) * sizeof *files);
+	char *copy = strdup(path);
+	int r = files && copy ? 0 : -ENOMEM;
+	if (files)
+		q->files = files;
+	if (!r) {
+		*ret = q->file_count;
+		files[q->file_count++] = copy;
+	} else {
+		free(copy);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return r;
+}
+
+static void note(struct quality *q, struct buf *list, const char *path)
+{
+	char *safe = text_printable(path, strlen(path));
+	pthread_mutex_lock(&q->lock);
+	if (safe && list->len < 300)
+		buf_addf(list, "%s%s", list->len ? ", " : "", safe);
+	pthread_mutex_unlock(&q->lock);
+	free(safe);
+}
+
+static void file_free(struct quality_file *f)
+{
+	personal_file_end(f->personal);
+	records_free(f->records);
+	unpack_free(f->unpack);
+	batch_free(f);
+	free(f->tallies);
+	free(f->path);
+	free(f);
+}
+
+static int claim(struct quality *q, struct object_checks *o, const char *path)
+{
+	char *copy = strdup(path);
+	pthread_mutex_lock(&q->lock);
+	char **more = copy ? realloc(o->files, (o->file_count + 1) * sizeof *more) : NULL;
+	if (more) {
+		o->files = more;
+		more[o->file_count++] = copy;
+		o->parquet_count += text_ends(path, ".parquet");
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!more)
+		free(copy);
+	return more ? 0 : -ENOMEM;
+}
+
+/* Which checks the file meets: those of the object that claims it, else the bare ones.  NULL: none at all. */
+static struct object_checks *checks_for(struct quality *q, const char *path, const struct contract_object **ret_object)
+{
+	const struct contract_object *objects = NULL, *o = q->contract ? contract_object_for(q->contract, path) : NULL;
+	*ret_object = o;
+	if (!o && q->contract && path_is_tabular(path))
+		note(q, &q->unclaimed, path);
+	if (o && o->document)
+		return NULL;
+	if (!o)
+		return &q->bare;
+	contract_objects(q->contract, &objects);
+	return &q->objects[o - objects];
+}
+
+static int file_setup(struct quality_file *f, const char *path, enum record_format format, char separator)
+{
+	size_t columns = f->object->column_count ? f->object->column_count : 1, checks = f->q->list.count ? f->q->list.count : 1;
+	f->row = 1;
+	f->path = strdup(path);
+	f->first_row = 1;
+	f->columns = calloc(columns, sizeof *f->columns);
+	f->tallies = calloc(checks, sizeof *f->tallies);
+	if (!f->path || !f->columns || !f->tallies)
+		return -ENOMEM;
+	for (size_t i = 0; i < f->object->whole_count; i++) {
+		const struct check *c = f->q->list.items[f->object->whole[i]];
+		for (size_t k = 0; k < f->object->column_count && c->kind == CHECK_DISTINCT; k++)
+			f->columns[k].in_key |= check_key_holds(c, &f->contract_object->columns[k]);
+	}
+	struct records_callbacks call = { on_column, on_value, on_record, f };
+	int r = file_number(f->q, path, &f->file_number);
+	if (!r)
+		r = personal_file_begin(f->q->personal, path, f->contract_object, &f->personal);
+	return r ? r : records_new(format, separator, f->object->header, f->contract_object, &call, &f->records);
+}
+
+int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret)
+{
+	enum record_format format;
+	char separator;
+	const struct contract_object *claims;
+	*ret = NULL;
+	struct object_checks *object = checks_for(q, path, &claims);
+	if (!object)
+		return 0;
+	if (claims && claim(q, object, path))
+		return -ENOMEM;
+	size_t stem = unpack_stem(path);
+	char *inner = stem ? strndup(path, stem) : NULL;
+	if (stem && !inner)
+		return -ENOMEM;
+	int unreadable = records_format(inner ? inner : path, &format, &separator);
+	free(inner);
+	if (unreadable) {
+		if (claims && !text_ends(path, ".parquet")) /* Parquet is asked through an engine, at the end */
+			note(q, &q->unreadable, path);
+		return 0;
+	}
+	struct quality_file *f = calloc(1, sizeof *f);
+	if (!f)
+		return -ENOMEM;
+	f->q = q;
+	f->object = object;
+	f->contract_object = claims;
+	int r = file_setup(f, path, format, separator);
+	if (!r && stem)
+		r = unpack_new(path, &f->unpack);
+	if (r)
+		file_free(f);
+	else
+		*ret = f;
+	return r;
+}
+
+static int feed_records(struct quality_file *f, const void *bytes, size_t len)
+{
+	pthread_mutex_lock(&f->q->looks);
+	f->piece = bytes;
+	f->piece_len = len;
+	int r = records_feed(f->records, bytes, len);
+	if (!r)
+		r = batch_settle(f);
+	f->piece_len = 0;
+	pthread_mutex_unlock(&f->q->looks);
+	return r;
+}
+
+static int feed_unpacked(void *arg, const void *bytes, size_t len)
+{
+	struct quality_file *f = arg;
+	int r = feed_records(f, bytes, len);
+	return r == -EBADMSG ? -EIO : r; /* that number is the unpacker's */
+}
+
+int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
+{
+	if (!f || f->broken)
+		return 0;
+	if (!f->unpack)
+		return feed_records(f, bytes, len);
+	int r = unpack_feed(f->unpack, bytes, len, feed_unpacked, f);
+	if (r != -EBADMSG)
+		return r;
+	f->broken = true;
+	note(f->q, &f->q->unreadable, f->path);
+	return 0;
+}
+
+/* Columns of the contract that the file's head does not name. */
+static void absent_columns(struct quality_file *f, size_t at)
+{
+	for (uint32_t k = 0; k < f->object->column_count; k++) {
+		const char *name = f->contract_object->columns[k].name;
+		if (records_has_column(f->records, k) || strchr(name, '.'))
+			continue;
+		pass_wrong(f, at, 0);
+		check_name(f->q->list.items[at], name, strlen(name));
+	}
+}
+
+int quality_file_end(struct quality_file *f)
+{
+	if (!f)
+		return 0;
+	if (f->unpack && !f->broken && !unpack_complete(f->unpack)) /* it ends too early */
+		note(f->q, &f->q->unreadable, f->path);
+	pthread_mutex_lock(&f->q->looks);
+	int r = records_end(f->records);
+	if (!r)
+		r = batch_settle(f);
+	pthread_mutex_unlock(&f->q->looks);
+	if (!r)
+		atomic_fetch_add(&f->object->rows, f->row - 1);
+	for (size_t i = 0; i < f->object->whole_count; i++)
+		if (f->q->list.items[f->object->whole[i]]->kind == CHECK_ABSENT)
+			absent_columns(f, f->object->whole[i]);
+	for (size_t i = 0; i < f->q->list.count; i++) {
+		atomic_fetch_add(&f->q->list.items[i]->examined, f->tallies[i].examined);
+		atomic_fetch_add(&f->q->list.items[i]->wrong, f->tallies[i].wrong);
+	}
+	int findings = personal_file_end(f->personal);
+	f->personal = NULL;
+	file_free(f);
+	return r ? r : findings;
+}
+
+struct personal *quality_personal(struct quality *q)
+{
+	return q->personal;
+}

@@ -1,0 +1,110 @@
+/*
+ * Inside quality: the pass over files.
+ *
+ * A piece of a file is read into a batch, the values of each column together (quality_file.c); then the columns are judged, each by one thread at a
+ * time and in the order of its values, so that results do not depend on how many threads there are (quality_batch.c).
+ */
+#ifndef MESHFS_CATALOG_QUALITY_PASS_H
+#define MESHFS_CATALOG_QUALITY_PASS_H
+
+#include "catalog/quality_check.h"
+#include "catalog/unpack.h"
+
+struct pool;
+
+#define PLACE_ROW_BITS 40 /* a place is (file number << 40) + row */
+
+/* The checks of one column, so that a value meets only its own. */
+struct column_checks {
+	size_t *checks; /* indices into the list */
+	size_t count;
+	const struct check *missing; /* what its words are counts as a missing value */
+	struct distribution *distribution; /* quality.looks; NULL: beyond QUALITY_COLUMNS_TOLD */
+	uint64_t records;                  /* quality.looks: that have a value here */
+	struct distribution_summary asked; /* of an engine: Parquet */
+};
+
+struct object_checks {
+	struct column_checks *columns;
+	size_t column_count;
+	struct null_check {
+		size_t check, column;
+		int64_t parent; /* column of the object it stands in, or -1: a nested column is null only where its parent is there */
+	} *nulls; /* checks of columns that need the record's end */
+	size_t null_count;
+	size_t *whole; /* checks of records and files */
+	size_t whole_count;
+	bool header;
+	char **files; /* quality.lock: the paths that the object claims */
+	size_t file_count, parquet_count;
+	atomic_ullong rows;
+};
+
+struct quality {
+	struct contract *contract;
+	struct check_list list;
+	struct object_checks *objects;
+	size_t object_count;
+	struct object_checks bare; /* of files that no object claims: nothing but personal data is looked for */
+	struct personal *personal;
+	pthread_mutex_t lock; /* guards the file names and the unclaimed; a leaf */
+	pthread_mutex_t looks; /* guards the columns' distributions and the pool; held while a piece is fed, outside everything here */
+	struct pool *pool;     /* judges columns beside the thread that feeds; NULL: not needed yet, or there is one processor */
+	unsigned helpers;
+	char **files;
+	size_t file_count;
+	struct buf unreadable, unclaimed;
+};
+
+struct pass_value {
+	const char *text; /* copied: an offset in `copies` */
+	uint32_t len, record; /* the record: from the batch's first */
+	enum value_kind kind;
+	bool copied;
+};
+
+/* A column's values in the records of a batch. */
+struct pass_column {
+	struct pass_value *values;
+	size_t count, capacity;
+	unsigned char *there;  /* by record: 1 a value, 2 what counts as missing */
+	struct xxh128 *hashes; /* by record: of its (last) value; NULL unless a key compares the column */
+	size_t there_capacity, hashes_capacity;
+	bool in_key;
+};
+
+struct quality_file {
+	struct quality *q;
+	struct object_checks *object;
+	const struct contract_object *contract_object;
+	char *path;
+	uint64_t file_number;
+	struct records *records;
+	struct unpack *unpack; /* of a .gz or .zst file */
+	bool broken;           /* it cannot be unpacked: noted, and the rest of it is not looked at */
+	struct personal_file *personal;
+	uint64_t row, first_row; /* under way; the batch's first */
+	struct pass_column *columns; /* by column of the object: the batch */
+	size_t value_count;
+	struct buf copies;	     /* texts that do not lie in the piece */
+	struct buf rejected;	     /* by record of the batch: strict parsing rejects it */
+	const char *piece;
+	size_t piece_len;
+	struct tally {
+		uint64_t examined, wrong;
+		char apart[48]; /* other columns are another thread's */
+	} *tallies; /* by check: of this file */
+	size_t undeclared;
+};
+
+/* A value of one of the object's columns, of the record under way. */
+int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len);
+/* Ends the record under way. */
+int batch_record(struct quality_file *f, bool rejected);
+/* Judges what is in the batch, and empties it.  The owner holds quality.looks. */
+int batch_settle(struct quality_file *f);
+void batch_free(struct quality_file *f);
+
+void pass_wrong(struct quality_file *f, size_t check, uint64_t row);
+
+#endif
