@@ -148,7 +148,8 @@ int cache_prune(struct cache *c, uint64_t to_bytes, uint64_t *ret_freed, uint64_
 		err_set(e, r, "%s: cannot look through the cache: %s", cache_folder(c), strerror(-r));
 		goto out;
 	}
-	qsort(all.items, all.count, sizeof *all.items, by_age);
+	if (all.count)
+		qsort(all.items, all.count, sizeof *all.items, by_age);
 	for (size_t i = 0; i < all.count && all.bytes - freed > to_bytes; i++) {
 		/* The data file first: a state file without its data is discarded when it is opened. */
 		if (unlink(all.items[i].data_path) && errno != ENOENT) {

@@ -90,15 +90,26 @@ static int rederive(struct content *c, uint32_t index, struct buf *out, struct e
 	return !r || may_pass(r) || r == -EBADMSG ? r : err_set(e, -EBADMSG, "%s: its view cannot be made as its index says", c->path);
 }
 
+/* Only now is it taken from the budget: a span that waits for its source must not keep the memory that the source's bytes need.  Work on views is bounded
+ * by its threads, so that this may pass the limit. */
+static int span_room(struct content *c, struct span *s)
+{
+	s->stored = s->bytes = budget_buffer(c->reader->budget, s->length);
+	if (!s->bytes)
+		return -ENOMEM;
+	s->cost = s->length;
+	budget_take(c->reader->budget, s->cost, 256 * 256);
+	return 0;
+}
+
 static int make_chunk(struct content *c, struct span *s, struct err *e)
 {
 	struct buf out = BUF_INIT;
 	int r = rederive(c, s->chunk[0].slot, &out, e);
-	if (!r && !(s->bytes = budget_buffer(c->reader->budget, s->length)))
-		r = -ENOMEM;
+	if (!r)
+		r = span_room(c, s);
 	if (!r)
 		memcpy(s->bytes, out.data, out.len);
-	s->stored = s->bytes;
 	buf_free(&out);
 	return r;
 }
@@ -134,9 +145,8 @@ static int rebuild_whole(struct content *c, struct span *s, struct err *e)
 	view_index_free(x);
 	if (!r && blob_open_existing(c->reader->cache, c->domain->name, BLOB_VIEW, &c->image->name, &b))
 		r = -EIO;
-	if (!r && !(s->bytes = budget_buffer(c->reader->budget, s->length)))
-		r = -ENOMEM;
-	s->stored = s->bytes;
+	if (!r)
+		r = span_room(c, s);
 	if (!r)
 		r = blob_read(b, s->bytes, s->length, k->offset);
 	blob_close(b);
@@ -215,9 +225,6 @@ static struct span *claim_slot(struct content *c, uint32_t index)
 		span_unref(s);
 		return NULL;
 	}
-	/* Not taken from the budget before: view work is bounded by its threads. */
-	s->cost = s->length;
-	budget_take(c->reader->budget, s->cost, 256 * 256);
 	return s;
 }
 

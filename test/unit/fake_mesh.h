@@ -61,6 +61,7 @@ struct store {
 	/* What it does wrong. */
 	_Atomic bool hang, down, unhealthy;
 	_Atomic int corrupt;    /* this many answers have a flipped bit */
+	_Atomic int cut;        /* this many answers end in the middle */
 	_Atomic int fail_code;  /* every answer fails with it */
 	_Atomic int delay_ms;
 	size_t piece;           /* bytes a call of on_data */
@@ -394,6 +395,15 @@ static inline void fake_sleep_ms(int ms)
 	nanosleep(&t, NULL);
 }
 
+static inline bool fake_takes_one(_Atomic int *count)
+{
+	int left = *count;
+	while (left > 0)
+		if (atomic_compare_exchange_weak(count, &left, left - 1))
+			return true;
+	return false;
+}
+
 static inline int fake_deliver(struct store *s, struct fetch *f)
 {
 	struct fetch_request *q = &f->request;
@@ -413,11 +423,10 @@ static inline int fake_deliver(struct store *s, struct fetch *f)
 		return -ENOENT;
 	if (q->if_match && strcmp(q->if_match, p->info.etag) != 0)
 		return -ESTALE;
-	int left = s->corrupt;
-	bool corrupt = left > 0;
-	if (corrupt)
-		s->corrupt--;
+	const bool corrupt = fake_takes_one(&s->corrupt), cut = fake_takes_one(&s->cut);
 	for (uint64_t at = 0; at < q->length;) {
+		if (cut && at >= q->length / 2)
+			return -ECONNRESET;
 		size_t n = q->length - at < s->piece ? (size_t)(q->length - at) : s->piece;
 		unsigned char *copy = malloc(n);
 		memcpy(copy, p->bytes + q->offset + at, n);
