@@ -71,7 +71,7 @@ int view_source_chunk(struct content *c, uint32_t index, uint64_t *ret_offset, u
 void view_blob_name(const struct content *c, const struct view_index *x, struct digest *ret)
 {
 	struct sha256 *h = sha256_new();
-	char maker[64];
+	char maker[VIEW_MAKER_SIZE];
 	view_maker(c->path, maker, sizeof maker);
 	if (!h)
 		abort();

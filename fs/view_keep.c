@@ -12,7 +12,7 @@ char *view_index_path(struct content *c)
 {
 	if (!c->reader->cache)
 		return NULL;
-	char content[SHA256_HEX_SIZE], view[SHA256_HEX_SIZE], maker[64];
+	char content[SHA256_HEX_SIZE], view[SHA256_HEX_SIZE], maker[VIEW_MAKER_SIZE];
 	view_maker(c->path, maker, sizeof maker);
 	hex_format(c->entry.content.bytes, SHA256_SIZE, content);
 	hex_format(c->view->transform->hash.bytes, SHA256_SIZE, view);

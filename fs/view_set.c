@@ -37,7 +37,7 @@ struct view_set {
 
 void view_identity(const struct transform *t, const char *path, struct digest *ret)
 {
-	char maker[64];
+	char maker[VIEW_MAKER_SIZE];
 	struct sha256 *h = sha256_new();
 	if (!h)
 		abort();

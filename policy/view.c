@@ -157,11 +157,13 @@ const struct mask *view_leaf_mask(const struct transform *t, const char *name, s
 
 void view_maker(const char *path, char *ret_text, size_t size)
 {
-	const char *format = view_format(path);
-	if (strcmp(format, "parquet") != 0)
-		snprintf(ret_text, size, "%s", format);
-	else
+	const char *format = view_format(path), *end = strrchr(format, '.');
+	if (strcmp(format, "parquet") == 0)
 		snprintf(ret_text, size, "%s-duckdb-%s", format, duckdb_engine_version());
+	else if (end)
+		snprintf(ret_text, size, "%s-%s", format, view_packer_version(format));
+	else
+		snprintf(ret_text, size, "%s", format);
 	for (char *p = ret_text; *p; p++) /* it becomes part of a file's name */
 		if (*p == '/')
 			*p = '_';

@@ -32,8 +32,11 @@ enum view_kind { VIEW_CHUNKED, VIEW_SEGMENTS, VIEW_WHOLE };
 /* "csv" "tsv" "psv" "jsonl" "parquet" "csv.gz" … by the file's name; "other" when no view understands it. */
 const char *view_format(const char *path);
 
-/* What the derived bytes depend on besides file and transform: the format, and where an engine can be used its version.  Part of a
- * view's identity wherever one is kept.  `ret_text` gets at most `size` bytes. */
+#define VIEW_MAKER_SIZE 64
+
+/* What the derived bytes depend on besides file and transform: the format, and the version of who packs or derives them (zlib and zstd give other
+ * bytes in other versions, DuckDB other files).  Part of a view's identity wherever one is kept, and of a file's name: without slashes.
+ * `ret_text` gets at most `size` bytes. */
 void view_maker(const char *path, char *ret_text, size_t size);
 
 /* Reading the source, blocking; 0 or -errno.  Ranges lie within the file. */

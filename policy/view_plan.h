@@ -63,6 +63,9 @@ bool view_column_named(const struct transform *t, const char *name, size_t len);
 /* Name of the format without ".gz" or ".zst": NULL when it is not a line format. */
 const struct line_view_ops *view_line_ops(const char *path);
 
+/* Of the library that packs a format whose name ends in ".gz" or ".zst". */
+const char *view_packer_version(const char *format);
+
 int view_row_too_long(struct err *e);
 
 #endif

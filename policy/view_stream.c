@@ -1,6 +1,7 @@
 /*
  * Line formats inside gzip or zstd: unpacked, derived and packed again in one pass.  The derived file is of the same kind, and the
- * same bytes on every host: fixed levels, no times, no names, one member or frame.
+ * same bytes on every host with the same zlib and zstd (their versions are part of the view's identity): fixed levels, no times, no names,
+ * one member or frame, and one thread.
  */
 #include "catalog/base/text.h"
 #include "policy/view_plan.h"
@@ -219,6 +220,11 @@ static int pack_add(struct pack *p, const struct buf *b, bool last)
 	size_t done = p->gzip && b->len ? (b->len - 1) >> 30 << 30 : 0;
 	const char *rest = b->len ? b->data + done : "";
 	return p->gzip ? pack_gzip(p, rest, b->len - done, last) : pack_zstd(p, rest, b->len, last);
+}
+
+const char *view_packer_version(const char *format)
+{
+	return strcmp(strrchr(format, '.'), ".gz") == 0 ? zlibVersion() : ZSTD_versionString();
 }
 
 /* -- the view --------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@ MESHFS_FORMATS_CASES says how many tables (60 unless told), MESHFS_TEST_SEED whi
 """
 import datetime
 import decimal
+import gzip
 import io
 import json
 import os
@@ -170,3 +171,83 @@ def test_the_same_rules_give_the_same_rows_and_values_in_every_format(tool):
                     a, b = ({k: v for k, v in x.items() if k != "int"} for x in (a, b))  # no 64-bit integer holds the multiple: null in Parquet
                 differ = {c: (masks.get(c), raw[c], a.get(c), b.get(c)) for c in a | b if a.get(c) != b.get(c) or (c in a) != (c in b)}
                 assert not differ, f"case {case} {kind}: column: (mask, raw, csv, {kind}) {differ}\n{said}"
+
+
+# -- through a mount, at the bounds of each mask --------------------------------------------------
+
+D = decimal.Decimal
+BOUNDS = {  # column: (logicalType, mask, [(raw, seen)...])
+    "born": ("date", "year", [("2024-12-31", "2024-01-01"), ("1678-01-02", "1678-01-01"), ("2261-12-31", "2261-01-01"), ("1677-12-31", None), (None, None),
+                              ("2262-01-01", None), ("2024-02-29", "2024-01-01")]),
+    "since": ("date", "month", [("2024-12-31", "2024-12-01"), ("1970-01-01", "1970-01-01"), ("1969-12-31", "1969-12-01"), (None, None), ("1600-05-05", None),
+                                ("9999-12-31", None), ("2000-02-29", "2000-02-01")]),
+    "zip": ("string", "zip3", [("90210", "902"), ("03601", "000"), ("90210-1234", "902"), ("902101234", "902"), ("9021", None), ("902100", None), (None, None)]),
+    "age": ("integer", "top 89", [(89, 89), (90, 89), (-1, -1), (0, 0), (2**63 - 1, 89), (-2**63, -2**63), (None, None)]),
+    "steps": ("integer", "round 10", [(4, 0), (5, 10), (-5, -10), (-4, 0), (14, 10), (2**53 + 1, 2**53 + 1 - (2**53 + 1) % 10), (None, None)]),
+    "pay": ("number", "round 0.5", [(D("0.24"), 0), (D("0.25"), D("0.5")), (D("-0.25"), D("-0.5")), (D("-0.24"), 0), (D("12345678901234567890.55"),
+                                    D("12345678901234567890.5")), (D("99999999999999999999.99"), D("100000000000000000000")), (None, None)]),
+    "limit": ("number", "top 17.99", [(D("17.99"), D("17.99")), (D("18.00"), D("17.99")), (D("17.98"), D("17.98")), (D("-0.01"), D("-0.01")),
+                                      (D("99999999999999999999.99"), D("17.99")), (D("0.00"), 0), (None, None)]),
+    "code": ("string", "partial first 2", [("abc", "ab*"), ("ab", "**"), ("a", "*"), ("", ""), ("éàü", "éà*"), ("日本語x", "日本**"), (None, None)]),
+    "card": ("string", "partial last 4", [("4111111111111111", "************1111"), ("1111", "****"), ("11111", "*1111"), ("", ""), ("ééééé", "*éééé"),
+                                          ("abcd ", "*bcd "), (None, None)]),
+}
+
+
+def bounds_file(kind):
+    rows = [{c: BOUNDS[c][2][i][0] for c in BOUNDS} for i in range(7)]
+    if kind == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        types = {"date": pa.date32(), "string": pa.string(), "integer": pa.int64(), "number": pa.decimal128(22, 2)}
+        day = lambda c, v: datetime.date.fromisoformat(v) if v is not None and BOUNDS[c][0] == "date" else v
+        out = io.BytesIO()
+        pq.write_table(pa.table({c: pa.array([day(c, r[c]) for r in rows], types[BOUNDS[c][0]]) for c in BOUNDS}), out)
+        return out.getvalue()
+    if kind == "jsonl":
+        line = lambda r: ", ".join(f'"{c}": {json.dumps(v) if v is None or isinstance(v, (str, int)) else v}' for c, v in r.items())
+        return "".join("{" + line(r) + "}\n" for r in rows).encode()
+    cell = lambda v: "" if v is None else '""' if v == "" else str(v)
+    return "".join(",".join(line) + "\n" for line in [list(BOUNDS), *([cell(v) for v in r.values()] for r in rows)]).encode()
+
+
+def test_masks_at_their_bounds_through_a_mount(mesh, fuse):
+    mesh.domain("d")
+    (mesh.folder / "c.yaml").write_text(
+        "apiVersion: v3.1.0\nkind: DataContract\nid: t\nname: t\nversion: 1.0.0\nstatus: active\nschema:\n  - name: t\n    properties:\n"
+        + "".join(f"      - {{ name: {c}, logicalType: {kind}, classification: public }}\n" for c, (kind, _, _) in BOUNDS.items()))
+    kinds = ["csv", "jsonl"] + (["parquet"] if os.environ.get("MESHFS_DUCKDB") else [])
+    mesh.publish("d/t/1.0.0", {f"t.{kind}": bounds_file(kind) for kind in kinds}, "--contract", mesh.folder / "c.yaml", "--with-failures", "as it is")
+    (mesh.folder / "policy" / "p.policy").write_text("policy p scope mesh version 1\n" + "".join(
+        f"\nmask m-{c}\n  columns named {c}\n  with {mask}\n" for c, (_, mask, _) in BOUNDS.items()))
+    with mesh.mount() as m:
+        for kind in kinds:
+            rows = READERS[kind]((m.path / f"d/t/1.0.0/t.{kind}").read_bytes())
+            for c, (logical, mask, cases) in BOUNDS.items():
+                seen = [r[c] for r in rows]
+                want = [s for _, s in cases]
+                if logical in ("integer", "number"):
+                    seen = [None if v is None else D(str(v)) for v in seen]
+                elif logical == "date":
+                    seen = [None if v is None else str(v) for v in seen]
+                assert seen == want, (kind, c, mask)
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "csv.zst", "jsonl.gz", "jsonl.zst"])
+def test_packed_views_are_the_same_bytes_every_time(kind, tmp_path):
+    """Sizes and hashes of views stand in the store, made on another host: only the rows decide on the bytes, not how the source was packed or cut."""
+    zstandard = pytest.importorskip("zstandard")
+    rng = random.Random(SEED)
+    rows = [{"id": i, **{c: value(rng, c) for c in TYPES if c != "id"}} for i in range(1000)] * 10
+    plain = as_csv(rows) if kind.startswith("csv") else as_jsonl(rows)
+    pack = {level: gzip.compress(plain, level) if kind.endswith("gz") else zstandard.ZstdCompressor(level=level).compress(plain) for level in (1, 9)}
+    cut = rng.randrange(len(plain))
+    two = [gzip.compress(p) if kind.endswith("gz") else zstandard.ZstdCompressor().compress(p) for p in (plain[:cut], plain[cut:])]
+    views = set()
+    for i, (source, chunk) in enumerate([(pack[1], 1 << 20), (pack[1], 4096), (pack[9], 1 << 20), (b"".join(two), 1 << 16), (pack[1], 1 << 20)]):
+        (tmp_path / str(i)).mkdir()
+        tool = Tool(tmp_path / str(i))  # a process of its own
+        got, why = tool(CONTRACT + "mask text drop\nmask num redact\nrows row.int >= 0\n", f"t.{kind}", source, chunk)
+        assert got is not None, why
+        views.add(got)
+        tool.close()
+    assert len(views) == 1 and len(views.pop()) > 1000

@@ -4,6 +4,9 @@
 #include "test/unit/check.h"
 #include "test/view_case.h"
 
+#include <zlib.h>
+#include <zstd.h>
+
 #define PEOPLE                                                                                       \
 	"contract\n"                                                                                 \
 	"  - {name: id, logicalType: integer}\n"                                                     \
@@ -288,6 +291,22 @@ TEST(a_record_over_the_limit_is_denied)
 	buf_adds(&text, "\n2,y\n");
 	csv("mask email drop\n", buf_text(&text), "denied", 0);
 	buf_free(&text);
+}
+
+/* Another zlib or zstd packs the same rows into other bytes: a host that has it must not take this one's sizes. */
+TEST(a_view_is_named_after_who_makes_its_bytes)
+{
+	char maker[VIEW_MAKER_SIZE], want[VIEW_MAKER_SIZE];
+	view_maker("a/t.csv", maker, sizeof maker);
+	CHECK_STR(maker, "csv");
+	snprintf(want, sizeof want, "jsonl.gz-%s", zlibVersion());
+	view_maker("a/t.jsonl.gz", maker, sizeof maker);
+	CHECK_STR(maker, want);
+	snprintf(want, sizeof want, "csv.zst-%s", ZSTD_versionString());
+	view_maker("a/t.csv.zst", maker, sizeof maker);
+	CHECK_STR(maker, want);
+	view_maker("t.parquet", maker, sizeof maker);
+	CHECK(strncmp(maker, "parquet-duckdb-", 15) == 0);
 }
 
 CHECK_MAIN()
