@@ -7,6 +7,7 @@
 #include "catalog/distinct.h"
 #include "catalog/personal.h"
 #include "catalog/records.h"
+#include "catalog/unpack.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ struct profile {
 	char **documents;
 	size_t document_count;
 	struct records *records;
+	struct unpack *unpack; /* of a .gz or .zst file */
 	struct personal *personal;
 	struct personal_file *personal_file;
 	char *path;
@@ -93,6 +95,7 @@ void profile_free(struct profile *p)
 	for (size_t i = 0; i < p->document_count; i++)
 		free(p->documents[i]);
 	free(p->documents);
+	unpack_free(p->unpack);
 	records_free(p->records);
 	personal_file_end(p->personal_file);
 	personal_free(p->personal);
@@ -222,7 +225,14 @@ int profile_file_begin(struct profile *p, const char *path, struct err *e)
 {
 	enum record_format format;
 	char separator;
-	if (records_format(path, &format, &separator)) {
+	size_t stem = unpack_stem(path);
+	char *inner = strndup(path, stem ? stem : strlen(path));
+	bool records = inner && !records_format(inner, &format, &separator);
+	free(inner);
+	if (!records && text_ends(path, ".parquet")) {
+		format = RECORDS_JSONL;
+		separator = 0;
+	} else if (!records) {
 		if (!path_is_tabular(path) && add_document(p, path))
 			return err_set(e, -ENOMEM, "out of memory");
 		return -EOPNOTSUPP;
@@ -237,12 +247,19 @@ int profile_file_begin(struct profile *p, const char *path, struct err *e)
 		r = personal_file_begin(p->personal, path, NULL, &p->personal_file);
 	if (!r)
 		r = records_new(format, separator, true, NULL, &call, &p->records);
+	if (!r && stem)
+		r = unpack_new(path, &p->unpack);
 	return r ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+static int feed_unpacked(void *arg, const void *bytes, size_t len)
+{
+	return records_feed(arg, bytes, len);
 }
 
 int profile_file_feed(struct profile *p, const void *bytes, size_t len, struct err *e)
 {
-	int r = records_feed(p->records, bytes, len);
+	int r = p->unpack ? unpack_feed(p->unpack, bytes, len, feed_unpacked, p->records) : records_feed(p->records, bytes, len);
 	return r ? err_set(e, r, "%s: cannot be read as records: %s", p->path, strerror(-r)) : 0;
 }
 
@@ -294,9 +311,11 @@ static void join(struct object *into, const struct object *from)
 
 int profile_file_end(struct profile *p, struct err *e)
 {
-	int r = records_end(p->records);
+	int r = p->unpack && !unpack_complete(p->unpack) ? -EBADMSG : records_end(p->records);
 	records_free(p->records);
+	unpack_free(p->unpack);
 	p->records = NULL;
+	p->unpack = NULL;
 	struct object *o = p->current;
 	for (size_t i = 0; i < o->count && !r; i++)
 		r = settle_key(o, &o->columns[i]);

@@ -19,7 +19,7 @@ struct profile;
 struct profile *profile_new(void); /* NULL without memory */
 void profile_free(struct profile *p);
 
-/* One file of the product-to-be.  -EOPNOTSUPP: not a line format (it is listed as a document, or claimed without columns when
+/* One file of the product-to-be; packed ones (.gz, .zst) are unpacked.  Parquet is fed as JSON lines, which an engine makes of its rows.  -EOPNOTSUPP: not a line format (it is listed as a document, or claimed without columns when
  * tabular). */
 int profile_file_begin(struct profile *p, const char *path, struct err *e);
 int profile_file_feed(struct profile *p, const void *bytes, size_t len, struct err *e);

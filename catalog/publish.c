@@ -444,7 +444,7 @@ int publish_add_symlink(struct publication *p, const char *path, const char *tar
 	if (r)
 		return r;
 	if (symlink_check(path, target, len))
-		return err_set_kind(e, ERR_REFUSED, -EXDEV,
+		return err_set_kind(e, ERR_FAIL, -EXDEV,
 				    "%s: the symlink to '%.*s' may lead out of the version; make it relative to a file in the version, or leave it out",
 				    path, (int)(len > 200 ? 200 : len), target);
 	return ingest_entry(p->ingest, path, &link, target, len, p->replace, e);

@@ -63,6 +63,7 @@ struct quality_result {
 	bool passed;
 	double measured;       /* what was counted */
 	const char *expected;  /* in words */
+	const char *counted;   /* what `measured` counts, in words, or NULL */
 	const char *detail;    /* why it could not run, or NULL */
 	struct {
 		const char *file;

@@ -110,6 +110,8 @@ bool value_moment(const char *text, size_t len, int64_t *ret_ns);
 bool check_compare(const struct check *c, double measured);
 /* "must be 0", "must lie between 1 and 5 percent" into `out`. */
 void check_expected(const struct check *c, struct buf *out);
+/* What the check counts, in words: "values that are no integers"; nothing where check_expected says it. */
+void check_counted(const struct check *c, struct buf *out);
 /* Remembers an offender, the first few only. */
 void check_offender(struct check *c, const char *file, uint64_t row);
 

@@ -38,8 +38,12 @@ static void describe(struct quality *q, const struct check *c, struct quality_re
 	const struct contract_object *objects;
 	contract_objects(quality_contract(q), &objects);
 	const struct contract_object *o = &objects[c->object];
-	struct buf expected = BUF_INIT;
+	struct buf expected = BUF_INIT, counted = BUF_INIT;
 	check_expected(c, &expected);
+	check_counted(c, &counted);
+	if (counted.len)
+		r->counted = text_format("%s%s", c->percent ? "percent of " : "", buf_text(&counted));
+	buf_free(&counted);
 	r->check = copy(c->name);
 	r->object = copy(o->name);
 	r->column = c->column >= 0 ? copy(o->columns[c->column].name) : NULL;
@@ -269,6 +273,7 @@ void quality_report_free(struct quality_report *r)
 		free((char *)x->column);
 		free((char *)x->dimension);
 		free((char *)x->expected);
+		free((char *)x->counted);
 		free((char *)x->detail);
 	}
 	free(r->results);
@@ -351,16 +356,28 @@ void quality_report_json(const struct quality_report *r, struct buf *out)
 	json_close(&j, '}');
 }
 
+/* "values that are no integers: 2, there may be none", "must be 3, is 4". */
+static void add_judgement(const struct quality_result *x, struct buf *out)
+{
+	if (x->passed || (x->detail && !x->measured)) {
+		buf_adds(out, x->expected);
+	} else if (x->counted) {
+		buf_addf(out, "%s: %.15g, ", x->counted, x->measured);
+		buf_adds(out, !strcmp(x->expected, "must be 0") ? "there may be none" : x->expected);
+	} else {
+		buf_addf(out, "%s, is %.15g", x->expected, x->measured);
+	}
+}
+
 void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out)
 {
 	for (size_t i = 0; i < r->count; i++) {
 		const struct quality_result *x = &r->results[i];
 		if (x->passed && failures_only)
 			continue;
-		buf_addf(out, "%s: %s%s%s%s%s: %s", x->passed ? "ok" : x->error ? "error" : "warning", x->object ? x->object : "",
-			 x->object && x->column ? "." : "", x->column ? x->column : "", x->object || x->column ? " " : "", x->check, x->expected);
-		if (!x->passed && !(x->detail && !x->measured))
-			buf_addf(out, ", is %g", x->measured);
+		buf_addf(out, "%s: %s%s%s%s%s: ", x->passed ? "ok" : x->error ? "error" : "warning", x->object ? x->object : "",
+			 x->object && x->column ? "." : "", x->column ? x->column : "", x->object || x->column ? " " : "", x->check);
+		add_judgement(x, out);
 		if (x->detail)
 			buf_addf(out, " (%s)", x->detail);
 		for (size_t k = 0; k < x->offender_count && k < 3 && !x->passed; k++) {

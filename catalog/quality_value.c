@@ -357,8 +357,39 @@ void check_expected(const struct check *c, struct buf *out)
 		buf_addf(out, " and %g", c->wanted_high);
 	if (c->percent)
 		buf_adds(out, " percent");
-	if (c->counted)
+	if (c->counted) /* what is told of a passed check too */
 		buf_addf(out, " %s", c->counted);
+}
+
+static const char *type_words(enum logical_type t)
+{
+	static const char *const words[] = {
+		[TYPE_STRING] = "texts", [TYPE_INTEGER] = "integers", [TYPE_NUMBER] = "numbers", [TYPE_BOOLEAN] = "booleans", [TYPE_DATE] = "dates",
+		[TYPE_TIMESTAMP] = "timestamps", [TYPE_TIME] = "times", [TYPE_OBJECT] = "objects", [TYPE_ARRAY] = "arrays",
+	};
+	return (size_t)t < sizeof words / sizeof *words && words[t] ? words[t] : "of its type";
+}
+
+void check_counted(const struct check *c, struct buf *out)
+{
+	static const char *const words[] = {
+		[CHECK_LENGTH] = "values of a wrong length", [CHECK_PATTERN] = "values that do not match the pattern",
+		[CHECK_RANGE] = "values out of range", [CHECK_FRESH] = "values as new as wanted", [CHECK_MULTIPLE] = "values that are no multiple",
+		[CHECK_VALUES] = "values that are not among the valid ones", [CHECK_NULL] = "records without a value",
+		[CHECK_MISSING] = "records whose value is missing", [CHECK_DISTINCT] = "repetitions of a value",
+		[CHECK_BROKEN] = "records that do not parse", [CHECK_ABSENT] = "columns that a file lacks",
+		[CHECK_UNKNOWN] = "columns that are not declared", [CHECK_ROWS] = "rows",
+	};
+	if (c->counted) /* check_expected says it */
+		return;
+	if (c->kind == CHECK_TYPE)
+		buf_addf(out, "values that are no %s", type_words(c->type));
+	else if (c->kind == CHECK_FORMAT)
+		buf_addf(out, "values that are no %s", c->format ? c->format : "such text");
+	else if (c->kind == CHECK_DISTINCT && (c->column < 0 || c->columns))
+		buf_adds(out, "repetitions of a key");
+	else if ((size_t)c->kind < sizeof words / sizeof *words && words[c->kind])
+		buf_adds(out, words[c->kind]);
 }
 
 void check_offender(struct check *c, const char *file, uint64_t row)

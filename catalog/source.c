@@ -74,7 +74,7 @@ static int visit_link(struct walk *w, int folder, const char *name, const struct
 		return publish_add_symlink(w->p, buf_text(&w->path), target, (size_t)n, time_ns(st->st_mtim), w->e);
 	if (!symlink_check(buf_text(&w->path), target, (size_t)n))
 		return 0;
-	return say(w, ERR_REFUSED, -EXDEV,
+	return say(w, ERR_FAIL, -EXDEV,
 		   "the symlink may lead out of the version; make it relative to a file in the version, or leave it out");
 }
 

@@ -1,10 +1,12 @@
 /* product new: a first contract, drafted by looking at the data. */
 #include "catalog/address.h"
 #include "catalog/base/io.h"
+#include "catalog/base/log.h"
 #include "catalog/base/text.h"
 #include "catalog/profile.h"
 #include "fs/cmd_product.h"
 #include "fs/commands.h"
+#include "policy/duckdb.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,8 +19,9 @@
 
 #define DEPTH_MAX 64
 #define PIECE (1u << 20)
+#define PARQUET_ROWS 200000u /* that are looked at */
 
-static int profile_one(struct profile *p, const char *source, const char *path, struct err *e)
+static int profile_bytes(struct profile *p, const char *source, const char *path, struct err *e)
 {
 	int r = profile_file_begin(p, path, e);
 	if (r)
@@ -41,6 +44,54 @@ static int profile_one(struct profile *p, const char *source, const char *path, 
 	if (fd >= 0)
 		close(fd);
 	return r;
+}
+
+/* The first rows of a Parquet file as JSON lines, by the engine. */
+static int rows_of_parquet(const char *source, const char *rows, struct err *e)
+{
+	struct duckdb_session *engine = NULL;
+	struct buf sql = BUF_INIT;
+	buf_adds(&sql, "copy (select * from read_parquet(");
+	buf_add_sql(&sql, source, '\'');
+	buf_addf(&sql, ") limit %u) to ", PARQUET_ROWS);
+	buf_add_sql(&sql, rows, '\'');
+	buf_adds(&sql, " (format json)");
+	int r = buf_check(&sql);
+	if (!r)
+		r = duckdb_session_new(&engine, e);
+	if (!r)
+		r = duckdb_session_run(engine, buf_text(&sql), e);
+	duckdb_session_free(engine);
+	buf_free(&sql);
+	return r;
+}
+
+static int profile_parquet(struct profile *p, const char *source, const char *path, struct err *e)
+{
+	const char *temporary = getenv("TMPDIR");
+	char *folder = text_format("%s/meshfs-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+	char *rows = NULL;
+	struct err why = ERR_INIT;
+	if (!folder || !mkdtemp(folder)) {
+		free(folder);
+		return err_set(e, -errno, "no place for the rows of %s: %s", path, strerror(errno));
+	}
+	rows = io_join(folder, "rows.json");
+	int r = rows ? rows_of_parquet(source, rows, &why) : -ENOMEM;
+	if (r)
+		log_warn("%s: its columns are not drafted: %s", path, *why.text ? why.text : strerror(-r));
+	r = r ? 0 : profile_bytes(p, rows, path, e);
+	if (rows)
+		unlink(rows);
+	rmdir(folder);
+	free(rows);
+	free(folder);
+	return r;
+}
+
+static int profile_one(struct profile *p, const char *source, const char *path, struct err *e)
+{
+	return text_ends(path, ".parquet") ? profile_parquet(p, source, path, e) : profile_bytes(p, source, path, e);
 }
 
 static int profile_source(struct profile *p, const char *source, const char *path, int depth, struct err *e);
@@ -91,18 +142,22 @@ static int profile_all(struct profile *p, char **sources, int count, struct err 
 static int product_new(int argc, char **argv, struct err *e)
 {
 	const char *output = NULL;
+	bool force = false;
 	const struct option_spec specs[] = {
 		{ "--output", 'o', OPTION_TEXT, "FILE", "write the contract there; else to standard output", &output },
+		{ "--force", 0, OPTION_FLAG, NULL, "replace FILE when it is there already", &force },
 	};
 	int words;
 	int r = options_parse("product new ADDRESS FROM… [options]",
 			      "Drafts a data contract (ODCS) by looking at the data: columns, types, ranges, likely keys, likely\n"
 			      "personal data.  Read it, correct it, then: meshfs publish ADDRESS FROM… --contract FILE",
-			      specs, 1, false, argc, argv, &words, e);
+			      specs, 2, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words < 2)
 		return options_wrong(e, "product", "product new wants an address and at least one file or folder");
+	if (output && !force && !access(output, F_OK))
+		return err_set(e, -EEXIST, "%s is there already, perhaps corrected by hand: write to another file, or replace it with --force", output);
 	struct address a;
 	struct buf text = BUF_INIT;
 	r = address_parse(argv[0], &a, e);
@@ -132,7 +187,7 @@ int cmd_product(const struct invocation *inv, int argc, char **argv, int *ret_st
 	if (argc > 1 && !strcmp(argv[1], "describe"))
 		return product_describe(inv, argc - 1, argv + 1, e);
 	if (argc > 1 && !strcmp(argv[1], "--help")) {
-		printf("usage: meshfs product new ADDRESS FROM… [--output FILE]\n       meshfs product describe DOMAIN FILE… [--remove ID] [--print ID]\n\n"
+		printf("usage: meshfs product new ADDRESS FROM… [--output FILE [--force]]\n       meshfs product describe DOMAIN FILE… [--remove ID] [--print ID]\n\n"
 		       "Drafts a data contract by looking at the data; keeps descriptions of a domain's products and their ports (ODPS).\n");
 		return 0;
 	}

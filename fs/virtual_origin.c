@@ -164,9 +164,12 @@ static int add_content(void *arg, const struct manifest_entry *entry, const char
 		c->code = r == -ENOENT ? 0 : r;
 		return c->code != 0;
 	}
-	/* A file of one short chunk is named by the chunk's own digest: its SHA-256. */
-	bool whole = f.decision.outcome == OUTCOME_ALLOW && entry->chunk_count == 1 &&
-		     !manifest_chunks(c->manifest, entry->row, 0, 1, &chunk) && !leaf_count(chunk.length);
+	/* A file of one short chunk is named by the chunk's own digest: its SHA-256; an empty one by its content's. */
+	const bool empty = !entry->chunk_count && !entry->size;
+	bool whole = f.decision.outcome == OUTCOME_ALLOW &&
+		     (empty || (entry->chunk_count == 1 && !manifest_chunks(c->manifest, entry->row, 0, 1, &chunk) && !leaf_count(chunk.length)));
+	if (whole && empty)
+		sha256_of("", 0, &chunk.digest);
 	if (whole)
 		hex_format(chunk.digest.bytes, SHA256_SIZE, hex);
 	const struct croissant_content content = { .path = path,

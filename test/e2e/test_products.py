@@ -1,5 +1,8 @@
 """Data as a product: contracts and checks at publish, what readers are told of a version, watching."""
+import datetime
 import errno
+import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -118,29 +121,58 @@ def test_the_schema_decides_the_least_step(sales):
     publish(sales, "sales/orders/2.0.1", {"orders.csv": ROWS + "900,1\n"})  # inherits
 
 
-def test_a_drafted_contract_publishes_its_data(sales):
-    source = sales.folder / "orders.csv"
-    source.write_text(ROWS)
-    text = sales.run("product", "new", "sales/orders", source).stdout
-    path = sales.folder / "drafted.yaml"
-    if not text.strip():
-        pytest.skip("product new writes elsewhere")
-    path.write_text(text)
+@pytest.mark.parametrize("name", ["orders.csv", "orders.tsv", "orders.csv.gz", "orders.jsonl"])
+def test_a_drafted_contract_publishes_its_data(sales, name):
+    source, path = sales.folder / name, sales.folder / "drafted.yaml"
+    rows = [line.split(",") for line in ROWS.splitlines()]
+    text = {"tsv": ROWS.replace(",", "\t"), "jsonl": "".join(f'{{"id": {i}, "amount": {a}}}\n' for i, a in rows[1:])}.get(name.split(".")[1], ROWS)
+    source.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    sales.run("product", "new", "sales/orders", source, "-o", path)
     sales.run("publish", "sales/orders/1.0.0", source, "--contract", path)
-    columns = [c["name"] for c in sales.json("show", "sales/orders/1.0.0")[0]["columns"]]
-    assert columns == ["id", "amount"]
+    columns = [(c["name"], c["type"]) for c in sales.json("show", "sales/orders/1.0.0")[0]["columns"]]
+    assert columns == [("id", "integer"), ("amount", "number")]
+
+
+def test_a_contract_is_drafted_of_parquet(sales):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    if not os.environ.get("MESHFS_DUCKDB"):
+        pytest.skip("no DuckDB")
+    source, path = sales.folder / "orders.parquet", sales.folder / "drafted.yaml"
+    parquet.write_table(pyarrow.table({"id": list(range(1, 101)), "amount": [i / 2 for i in range(100)],
+                                       "day": [datetime.date(2026, 1, 1 + i % 28) for i in range(100)]}), source)
+    sales.run("product", "new", "sales/orders", source, "-o", path)
+    sales.run("publish", "sales/orders/1.0.0", source, "--contract", path)
+    assert [(c["name"], c["type"]) for c in sales.json("show", "sales/orders/1.0.0")[0]["columns"]] == [
+        ("id", "integer"), ("amount", "number"), ("day", "date")]
+
+
+def test_a_corrected_contract_is_not_overwritten(sales):
+    source, path = sales.folder / "orders.csv", sales.folder / "orders.yaml"
+    source.write_text(ROWS)
+    path.write_text("mine")
+    done = sales.run("product", "new", "sales/orders", source, "-o", path, status=1)
+    assert "--force" in done.stderr and path.read_text() == "mine"
+    sales.run("product", "new", "sales/orders", source, "-o", path, "--force")
+    assert "kind: DataContract" in path.read_text()
+
+
+def test_failures_are_told_in_words(sales):
+    done = publish(sales, "sales/orders/1.0.0", {"orders.csv": "id,amount\nx,1\ny,2\n3,z\n"}, contract(), status=3)
+    assert "error: orders.id logicalType: values that are no integers: 2, there may be none; first: orders.csv row 1, orders.csv row 2" in done.stderr
+    assert "values that are no numbers: 1" in done.stderr
 
 
 # -- what readers are told -----------------------------------------------------------------------
 
 def test_croissant_is_valid_and_loads_records(sales, fuse):
     mlcroissant = pytest.importorskip("mlcroissant")
-    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS, "notes.txt": "n\n"}, contract())
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS, "notes.txt": "n\n", "empty.txt": ""}, contract())
     with sales.mount() as m:
         path = m.path / "sales/orders/1.0.0/.mesh/croissant.json"
         document = json.loads(path.read_text())
         assert document["conformsTo"] == "http://mlcommons.org/croissant/1.1" and document["version"] == "1.0.0"
-        assert {f["@id"] for f in document["distribution"]} == {"orders.csv", "notes.txt"}
+        assert {f["@id"] for f in document["distribution"]} == {"orders.csv", "notes.txt", "empty.txt"}
+        assert next(f["sha256"] for f in document["distribution"] if f["@id"] == "empty.txt") == hashlib.sha256(b"").hexdigest()
         assert "isLiveDataset" not in document
         dataset = mlcroissant.Dataset(jsonld=str(path))
         assert not dataset.metadata.ctx.issues.errors

@@ -230,7 +230,7 @@ def test_special_files_are_refused_by_name(sales):
     (src / "sub/.mesh").rmdir()
     for target in ("/etc/passwd", "../../x", "b/../../../x"):
         os.symlink(target, src / "sub/l")
-        assert "sub/l" in sales.run("publish", "sales/t/1.0.0", src, status=3).stderr
+        assert "sub/l" in sales.run("publish", "sales/t/1.0.0", src, status=1).stderr
         os.unlink(src / "sub/l")
     assert not sales.heads()
     sales.run("publish", "sales/t/1.0.0", src)
