@@ -4,6 +4,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/log.h"
 #include "catalog/base/text.h"
+#include "catalog/store/url.h"
 #include "catalog/domain_private.h"
 
 #include <dirent.h>
@@ -40,9 +41,10 @@ static char *folder_of(const struct mesh_config *mesh, const struct mesh_domain 
 /* "file:///srv/data" to "/srv/data/.mesh/heads"; NULL for other stores. */
 static char *heads_folder_of(const char *url)
 {
-	if (text_starts(url, "file://localhost/"))
-		return text_format("%s/.mesh/heads", url + strlen("file://localhost"));
-	return text_starts(url, "file:///") ? text_format("%s/.mesh/heads", url + strlen("file://")) : NULL;
+	char *path = url_file_path(url);
+	char *ret = path ? text_format("%s/.mesh/heads", path) : NULL;
+	free(path);
+	return ret;
 }
 
 static int make_folders(struct domain *d, struct err *e)

@@ -129,5 +129,7 @@ struct search_hit {
 };
 /* Full-text search (names, descriptions, columns, tags); every word must match, prefixes count.  Best first. */
 int snapshot_search(struct snapshot *s, const char *const *words, size_t count, int (*each)(void *, const struct search_hit *), void *arg);
+/* Has it a letter or a digit?  A word without is passed over. */
+bool search_is_word(const char *text);
 
 #endif

@@ -311,7 +311,7 @@ int gc_run(struct domain *d, const struct gc_options *o, struct gc_report *ret, 
 	memset(ret, 0, sizeof *ret);
 	int r = g.objects ? domain_refresh(d, NULL, e) : err_set(e, -ENOMEM, "no memory");
 	if (!r && !o->dry_run && !store_writable(domain_store(d)))
-		r = err_set(e, -EROFS, "%s: its store %s is read only", domain_name(d), store_url(domain_store(d)));
+		r = err_set(e, -EROFS, "%s: its store %s is read only; collect where its owner does", domain_name(d), store_url(domain_store(d)));
 	struct snapshot *s = r ? NULL : domain_snapshot(d);
 	if (!r && !s)
 		r = err_set(e, -ENOENT, "%s: there is no catalog in %s", domain_name(d), store_url(domain_store(d)));

@@ -6,6 +6,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/text.h"
 #include "catalog/store/store.h"
+#include "catalog/store/url.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -89,7 +90,17 @@ static int set_path(struct reader *r, const char *text, char **ret)
 
 static const char *const schemes[] = { "file://", "http://", "https://", "s3://" };
 
-/* Without escapes: that is how file stores read their URLs.  "." and ".." parts are resolved by name. */
+static void add_escaped(struct buf *url, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '%')
+			buf_adds(url, "%25");
+		else
+			buf_addc(url, text[i]);
+	}
+}
+
+/* "." and ".." parts are resolved by name; what file stores would decode is escaped, and nothing else. */
 char *mesh_path_to_url(const char *path)
 {
 	struct buf url = BUF_INIT;
@@ -104,7 +115,7 @@ char *mesh_path_to_url(const char *path)
 			url.data[url.len] = '\0';
 		} else if (len && !(len == 1 && p[0] == '.')) {
 			buf_addc(&url, '/');
-			buf_add(&url, p, len);
+			add_escaped(&url, p, len);
 		}
 		p += len;
 	}
@@ -134,6 +145,10 @@ int mesh_store_check(const char *url, struct err *e)
 			return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s' names no place", url);
 		if (i == 0 && *rest != '/' && !text_starts(rest, "localhost/"))
 			return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s': a file:// URL has an absolute path (file:///srv/data)", url);
+		char *path = i ? NULL : url_file_path(url);
+		free(path);
+		if (!i && !path)
+			return err_set_kind(e, ERR_PARSE, -EINVAL, "'%s': a '%%' in a file:// URL begins two hex digits; write %%25 for the sign itself", url);
 		if (i && has_credentials(url))
 			return err_set_kind(e, ERR_PARSE, -EINVAL, "credentials do not belong into a store's URL; use the AWS_* variables or "
 								   "~/.aws/credentials");
@@ -419,12 +434,42 @@ int mesh_parse(const char *path, const char *text, size_t len, struct mesh_confi
 	return 0;
 }
 
+static bool is_folder(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* Relative paths start where the named file stands.  A link that stands there alone, without the policy, means the mesh it leads to. */
+static int follow_link(struct mesh_config **m, const char *text, size_t len, struct err *e)
+{
+	struct stat st;
+	if (is_folder((*m)->policy_folder) || lstat((*m)->path, &st) || !S_ISLNK(st.st_mode))
+		return 0;
+	char *real = realpath((*m)->path, NULL);
+	struct mesh_config *there = NULL;
+	int r = real ? mesh_parse(real, text, len, &there, e) : 0;
+	free(real);
+	if (!there)
+		return r;
+	mesh_config_free(*m);
+	*m = there;
+	return 0;
+}
+
 int mesh_load(const char *path, struct mesh_config **ret, struct err *e)
 {
 	struct buf text = BUF_INIT;
+	struct mesh_config *m = NULL;
 	int r = io_read_file(path, DOC_BYTES_MAX, &text, e);
 	if (!r)
-		r = mesh_parse(path, buf_text(&text), text.len, ret, e);
+		r = mesh_parse(path, buf_text(&text), text.len, &m, e);
+	if (!r)
+		r = follow_link(&m, buf_text(&text), text.len, e);
+	if (!r)
+		*ret = m;
+	else
+		mesh_config_free(m);
 	buf_free(&text);
 	return r;
 }

@@ -278,7 +278,7 @@ int publish_begin(struct domain *d, const struct publish_options *o, struct publ
 	if (!r && !(p->scratch = text_format("%s/tmp", domain_cache_folder(d))))
 		r = err_set(e, -ENOMEM, "no memory");
 	if (!r && !p->dry_run && !store_writable(domain_store(d)))
-		r = err_set(e, -EROFS, "%s: its store %s is read only", domain_name(d), store_url(domain_store(d)));
+		r = err_set(e, -EROFS, "%s: its store %s is read only; publish where its owner does", domain_name(d), store_url(domain_store(d)));
 	if (!r)
 		r = stage_new(p->scratch, &p->stage, e);
 	if (!r && !(p->index = chunk_index_new()))

@@ -112,6 +112,11 @@ static double score_row(struct db_stmt *q, const char *const *words, size_t coun
 	return round(score * 1000) / 1000;
 }
 
+bool search_is_word(const char *text)
+{
+	return next_word(&text) > 0;
+}
+
 /* -- finding ------------------------------------------------------------------------------- */
 
 /* "word" * for each word, all of them: quoted, so that no word is an operator of FTS5. */

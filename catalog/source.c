@@ -7,6 +7,7 @@
 #include "catalog/manifest_schema.h"
 #include "catalog/publish.h"
 #include "catalog/store/store.h"
+#include "catalog/store/url.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -336,7 +337,9 @@ static char *in_place_key(struct store *s, const char *source, struct err *e)
 	const char *key = source;
 	char *root = NULL, *real = NULL, *ret = NULL;
 	if (text_starts(url, "file://")) {
-		root = realpath(url + 7, NULL);
+		char *path = url_file_path(url);
+		root = path ? realpath(path, NULL) : NULL;
+		free(path);
 		real = realpath(source, NULL);
 		size_t len = root ? strlen(root) : 0;
 		if (!real) {

@@ -3,6 +3,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/json.h"
 #include "catalog/base/text.h"
+#include "catalog/store/url.h"
 #include "fs/commands.h"
 #include "fs/policy_command.h"
 #include "fs/registry.h"
@@ -214,7 +215,9 @@ static void check_store_mode(struct doctor *d, const struct browse_domain *b)
 {
 	struct stat st;
 	const char *url = b->config->store;
-	char *own = text_starts(url, "file://") ? io_join(url + 7, ".mesh") : NULL;
+	char *path = url_file_path(url);
+	char *own = path ? io_join(path, ".mesh") : NULL;
+	free(path);
 	if (own && !stat(own, &st) && (st.st_mode & 077))
 		say(d, WARNING, "store", "chmod 700 its .mesh", "%s: other users can read %s itself, past every rule", b->config->name, own);
 	free(own);
@@ -244,7 +247,7 @@ static void check_writable(struct doctor *d, const struct browse_domain *b)
 static void check_domain(struct doctor *d, const struct browse_domain *b)
 {
 	if (!b->reached) {
-		say(d, PROBLEM, "store", b->snapshot ? "what is cached stays readable" : NULL, "%s: %s", b->config->name, b->why.text);
+		say(d, PROBLEM, "store", b->snapshot ? "what is cached stays readable" : NULL, "%s", b->why.text);
 		return;
 	}
 	check_writable(d, b);
@@ -268,7 +271,7 @@ static void check_mesh(struct doctor *d, const struct invocation *inv)
 	}
 	say(d, OK, "mesh", NULL, "%s (%s)", b->mesh->name, b->mesh->path);
 	if (loads)
-		say(d, OK, "policy", NULL, "%zu rules load", policy_rule_count(c.policy));
+		say(d, OK, "policy", NULL, "%zu %s", policy_rule_count(c.policy), policy_rule_count(c.policy) == 1 ? "rule loads" : "rules load");
 	else
 		say(d, PROBLEM, "policy", "nothing is served until it loads", "%s", e.text);
 	check_rules_mode(d, b->mesh->path);

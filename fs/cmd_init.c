@@ -53,7 +53,7 @@ int cmd_init(const struct invocation *inv, int argc, char **argv, int *ret_statu
 			      specs, 1, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
-	if (words > 1)
+	if (words > 1 || (words && !*argv[0]))
 		return options_wrong(e, "init", "init wants one folder");
 	const char *folder = words ? argv[0] : ".";
 	if (!name) {

@@ -72,7 +72,8 @@ static void print_loaded(const struct policy_command *c, const struct checking *
 	char hex[SHA256_HEX_SIZE];
 	hex_format(policy_digest(c->policy)->bytes, SHA256_SIZE, hex);
 	if (!k->json) {
-		printf("%zu rules load, %d warnings; policy %s\n", policy_rule_count(c->policy), k->warnings, hex);
+		const size_t rules = policy_rule_count(c->policy);
+		printf("%zu %s, %d warning%s; policy %s\n", rules, rules == 1 ? "rule loads" : "rules load", k->warnings, k->warnings == 1 ? "" : "s", hex);
 		return;
 	}
 	struct buf b = BUF_INIT;

@@ -123,6 +123,9 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		return r == OPTIONS_HELP ? 0 : r;
 	if (!words)
 		return options_wrong(e, "search", "search wants a word");
+	for (int i = 0; i < words; i++)
+		if (!search_is_word(argv[i]))
+			return options_wrong(e, "search", "search '%s': a word has a letter or a digit", argv[i]);
 	r = parse_limit(limit_text, &limit, e);
 	if (!r)
 		r = browse_open(inv, NULL, &b, e);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int umount_one(const char *path, struct err *e)
 {
@@ -17,6 +18,9 @@ static int umount_one(const char *path, struct err *e)
 		return r;
 	if (mountpoint_find(real, &entry) || !entry.ours)
 		r = err_set_kind(e, ERR_FAIL, -EINVAL, "%s: no mesh is mounted here", path);
+	else if (geteuid() && geteuid() != entry.user)
+		r = err_set_kind(e, ERR_FAIL, -EPERM, "%s: another user made this mount, and only that user (uid %u) or root can unmount it", path,
+				 (unsigned)entry.user);
 	else
 		r = mountpoint_unmount(real, e);
 	/* What is mounted by another user's process has its file in that user's folder: the unmounting has to do. */

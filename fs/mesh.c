@@ -74,7 +74,7 @@ static void refresh_job(void *arg)
 	pthread_mutex_lock(&h->lock);
 	bool news = h->asked && (code != 0) != (h->code != 0);
 	if (code && (!h->code || !h->asked))
-		log_warn("%s: %s; what is cached stays readable", h->config->name, e.text);
+		log_warn("%s; what is cached stays readable", e.text);
 	else if (!code && news)
 		log_warn("%s: reached again", h->config->name);
 	h->refreshing = false;

@@ -45,8 +45,11 @@ static bool parse_line(char *line, const char *path, struct mount_entry *ret)
 	if (strcmp(line + at, path) != 0)
 		return false;
 	char type[64] = "", source[256] = "";
+	int options = 0;
 	if (tail)
-		sscanf(tail + 3, "%63s %255s", type, source);
+		sscanf(tail + 3, "%63s %255s %n", type, source, &options);
+	const char *user = options ? strstr(tail + 3 + options, "user_id=") : NULL;
+	ret->user = user ? (uid_t)strtoul(user + strlen("user_id="), NULL, 10) : 0;
 	unescape(source);
 	ret->device = makedev(major_number, minor_number);
 	ret->ours = !strcmp(type, "fuse.meshfs");

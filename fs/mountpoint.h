@@ -13,6 +13,7 @@
 struct mount_entry {
 	dev_t device;
 	bool ours;        /* type fuse.meshfs */
+	uid_t user;       /* who mounted it */
 	char source[256]; /* "meshfs:acme" */
 };
 

@@ -168,7 +168,7 @@ int credentials_load(struct credentials *ret, struct err *e)
 	if (in_credentials < 0 || in_config < 0) {
 		r = in_credentials < 0 ? in_credentials : in_config;
 	} else if (named && !in_credentials && !in_config) {
-		r = err_set(e, -ENOENT, "AWS_PROFILE names %s, and no such profile is in ~/.aws/credentials or ~/.aws/config", named);
+		r = err_set_kind(e, ERR_FAIL, -ENOENT, "AWS_PROFILE names %s, and no such profile is in ~/.aws/credentials or ~/.aws/config", named);
 	} else if (!from_environment && !file.access != !file.secret) {
 		r = err_set(e, -EINVAL, "the profile %s has only one of aws_access_key_id and aws_secret_access_key", profile);
 	} else {

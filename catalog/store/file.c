@@ -17,6 +17,7 @@
 #include "catalog/store/file.h"
 #include "catalog/store/file_reader.h"
 #include "catalog/store/transfer.h"
+#include "catalog/store/url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -443,17 +444,16 @@ static const struct backend file_backend = {
 
 int file_store_new(struct transfer *t, const char *url, struct store **ret, struct err *e)
 {
-	const char *path = url + strlen("file://");
+	char *path = url_file_path(url);
 	(void)t;
-	if (text_starts(path, "localhost/"))
-		path += strlen("localhost");
-	if (*path != '/')
+	if (!path)
 		return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: a file store's path is absolute, as in file:///srv/sales", url);
 	struct file_store *s = calloc(1, sizeof *s);
-	if (!s || !(s->root = strdup(path))) {
-		free(s);
+	if (!s) {
+		free(path);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
+	s->root = path;
 	for (size_t n = strlen(s->root); n > 1 && s->root[n - 1] == '/'; n--)
 		s->root[n - 1] = '\0';
 	s->base.backend = &file_backend;

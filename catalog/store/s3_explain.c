@@ -168,7 +168,8 @@ int s3_explain(void *arg, const struct http_answer *a, const char *key, struct e
 		return say(s, REGION, a, &f, key, e);
 	if (a->status == 501)
 		return say(s, NO_SUPPORT, a, &f, key, e);
-	if ((a->status == 403 || a->status == 401) && !s->credentials.access)
+	/* Without a signature: rclone says 400 UnsupportedAlgorithm of that. */
+	if (!s->credentials.access && (a->status == 403 || a->status == 401 || !strcmp(f.code, "UnsupportedAlgorithm")))
 		return say(s, REFUSED, a, &f, key, e);
 	if (a->status == 409)
 		return say(s, RETRY, a, &f, key, e);

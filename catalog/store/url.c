@@ -23,11 +23,11 @@ void url_encode(struct buf *out, const char *text, size_t len, bool keep_slash)
 	}
 }
 
-int url_decode(struct buf *out, const char *text, size_t len)
+static int decode(struct buf *out, const char *text, size_t len, bool plus_is_blank)
 {
 	for (size_t i = 0; i < len; i++) {
 		char c = text[i];
-		if (c == '+') {
+		if (c == '+' && plus_is_blank) {
 			c = ' ';
 		} else if (c == '%') {
 			if (len - i < 3)
@@ -42,6 +42,25 @@ int url_decode(struct buf *out, const char *text, size_t len)
 		buf_addc(out, c);
 	}
 	return 0;
+}
+
+int url_decode(struct buf *out, const char *text, size_t len)
+{
+	return decode(out, text, len, true);
+}
+
+char *url_file_path(const char *url)
+{
+	struct buf path = BUF_INIT;
+	if (strncmp(url, "file://", 7) != 0)
+		return NULL;
+	url += 7;
+	if (!strncmp(url, "localhost/", 10))
+		url += 9;
+	if (*url == '/' && !decode(&path, url, strlen(url), false))
+		return buf_take(&path);
+	buf_free(&path);
+	return NULL;
 }
 
 int url_split(const char *url, struct url_parts *ret, struct err *e)

@@ -12,6 +12,9 @@ void url_encode(struct buf *out, const char *text, size_t len, bool keep_slash);
 /* Appends the bytes of an encoded text ('+' is a blank, as S3 lists write it).  0, or -EBADMSG for a bad %XX or a NUL byte. */
 int url_decode(struct buf *out, const char *text, size_t len);
 
+/* The path of a file:// URL (host: none or localhost; %XX decoded), the caller's; NULL when it is not one, or has no such path. */
+char *url_file_path(const char *url);
+
 struct url_parts {
 	bool tls;
 	const char *host; /* with its port */

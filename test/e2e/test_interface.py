@@ -170,3 +170,41 @@ def test_damage_in_the_store_ends_with_5_and_can_be_mended(mesh):
     mesh.run("publish", "sales/orders/1.0.2", source, "--fresh")
     mesh.run("verify", "sales/orders/1.0.2")
     mesh.run("warm", "sales/orders")
+
+
+# -- the mesh file and its URLs ------------------------------------------------------------------------
+
+def test_a_link_to_the_mesh_file(mesh):
+    orders(mesh)
+    link = mesh.folder / "elsewhere/mesh.yaml"
+    link.parent.mkdir()
+    link.symlink_to("../mesh.yaml")
+    command = [*mesh.command()[:2], link, "policy", "check"]
+    check = lambda: subprocess.run(command, capture_output=True, text=True, env=mesh.environment())  # noqa: E731
+    assert "1 rule loads" in check().stdout  # alone it means the mesh it leads to
+    (link.parent / "policy").mkdir()
+    assert "0 rules load" in check().stdout  # with a policy beside it, it is where it stands
+    (link.parent / "policy").rmdir()
+    subprocess.run([*command[:-2], "domain", "add", "more", mesh.folder / "more"], env=mesh.environment(), check=True, stdout=subprocess.DEVNULL)
+    assert link.is_symlink() and "more:" in mesh.file.read_text() and (mesh.folder / "policy/more.policy").exists()
+
+
+def test_file_urls_are_decoded(mesh):
+    folder = mesh.folder / "a b%41ü+"
+    mesh.domain("uri", folder.as_uri())
+    assert (folder / ".mesh").is_dir() and "%2541" in folder.as_uri()
+    mesh.publish("uri/orders/1.0.0", {"a.csv": "id\n1\n"})
+    mesh.run("domain", "add", "path", folder.with_name("c d%41"))
+    assert (mesh.folder / "c d%41/.mesh").is_dir()
+    mesh.publish("path/orders/1.0.0", {"a.csv": "id\n1\n"})
+    (folder / "lies-there.csv").write_text("id\n1\n")
+    mesh.publish("uri/more/1.0.0", folder / "lies-there.csv", "--in-place")
+    mesh.run("verify")
+    assert "%25" in says(mesh, "domain", "add", "bad", "file:///srv/100%", status=2)
+
+
+def test_words_that_are_none(mesh):
+    orders(mesh)
+    for word in ("", '"', "--", "orders ''"):
+        assert "a letter or a digit" in says(mesh, "search", *(["orders", ""] if " " in word else ["--", word]), status=2)
+    assert "one folder" in says(mesh, "init", "", status=2)

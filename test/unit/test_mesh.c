@@ -70,7 +70,7 @@ TEST(every_key)
 TEST(paths_as_urls)
 {
 	static const char *const cases[][2] = { { "/a/b", "file:///a/b" }, { "/", "file:///" },   { "/a//b/", "file:///a/b" },
-						{ "/a/./b/../c", "file:///a/c" }, { "/../..", "file:///" }, { "/a b%", "file:///a b%" } };
+						{ "/a/./b/../c", "file:///a/c" }, { "/../..", "file:///" }, { "/a b%", "file:///a b%25" } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char *url = mesh_path_to_url(cases[i][0]);
 		CHECK_STR(url, cases[i][1]);
