@@ -39,7 +39,8 @@ struct state_header {
 	uint32_t format, slots;
 	uint64_t size, data_inode;
 	unsigned char boot[BOOT_SIZE];
-	uint8_t reserved[80];
+	_Atomic uint32_t doubts; /* how often present slots became unverified since: whoever found all of them present looks again */
+	uint8_t reserved[76];
 };
 
 struct state_file {
@@ -74,7 +75,8 @@ struct blob {
 	size_t state_bytes;
 	uint64_t size;
 	uint32_t slots;
-	_Atomic uint32_t scanned; /* slots below it are present */
+	_Atomic uint32_t scanned; /* slots below it are present … */
+	_Atomic uint32_t doubts;  /* … since then */
 	_Atomic int64_t touched_ns;
 };
 
@@ -256,13 +258,20 @@ static int map_state(struct blob *b)
 	return 0;
 }
 
-/* Present slots of another boot may have outlived their bytes.  The new boot id is written last: a crash repeats the work. */
-static void distrust(struct blob *b)
+/* Bytes of present slots may be gone. */
+static void doubt(struct blob *b)
 {
 	for (uint32_t i = 0; i < b->slots; i++) {
 		uint8_t expected = SLOT_PRESENT;
 		atomic_compare_exchange_strong(&b->state->slot[i].state, &expected, SLOT_UNVERIFIED);
 	}
+	atomic_fetch_add(&b->state->header.doubts, 1);
+}
+
+/* Present slots of another boot may have outlived their bytes.  The new boot id is written last: a crash repeats the work. */
+static void distrust(struct blob *b)
+{
+	doubt(b);
 	atomic_signal_fence(memory_order_seq_cst);
 	memcpy(b->state->header.boot, b->cache->boot, BOOT_SIZE);
 }
@@ -494,7 +503,8 @@ enum slot_state blob_state(const struct blob *b, uint32_t slot)
 
 bool blob_whole(struct blob *b)
 {
-	uint32_t i = atomic_load_explicit(&b->scanned, memory_order_relaxed);
+	const uint32_t doubts = atomic_load_explicit(&b->state->header.doubts, memory_order_acquire);
+	uint32_t i = atomic_exchange(&b->doubts, doubts) == doubts ? atomic_load_explicit(&b->scanned, memory_order_relaxed) : 0;
 	while (i < b->slots && blob_state(b, i) == SLOT_PRESENT)
 		i++;
 	atomic_store_explicit(&b->scanned, i, memory_order_relaxed);
@@ -507,15 +517,31 @@ bool blob_doomed(struct blob *b)
 	return fstat(b->fd, &st) || st.st_nlink == 0;
 }
 
-int blob_read(const struct blob *b, void *bytes, size_t len, uint64_t offset)
+/* Somebody cut the file off?  Then it gets its length back before a write would, with zeros where bytes were thought to be. */
+static void mend_length(struct blob *b)
 {
-	return io_pread_full(b->fd, bytes, len, offset);
+	struct stat st;
+	if (fstat(b->fd, &st) || (uint64_t)st.st_size == b->size)
+		return;
+	log_warn("%s: a file of the cache was changed by somebody else: its chunks are checked before they are used", b->cache->folder);
+	doubt(b);
+	if (ftruncate(b->fd, (off_t)b->size))
+		write_failed(b->cache, -errno);
+}
+
+int blob_read(struct blob *b, void *bytes, size_t len, uint64_t offset)
+{
+	int r = io_pread_full(b->fd, bytes, len, offset);
+	if (r)
+		mend_length(b);
+	return r;
 }
 
 int blob_write(struct blob *b, const void *bytes, size_t len, uint64_t offset)
 {
 	if (!cache_writable(b->cache))
 		return -EIO;
+	mend_length(b);
 	int r = offset + len <= b->size ? io_pwrite_full(b->fd, bytes, len, offset) : -EINVAL;
 	if (r)
 		write_failed(b->cache, r);

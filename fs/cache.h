@@ -57,7 +57,7 @@ bool blob_whole(struct blob *b);
 /* Was it evicted (by any process)?  The owner should let go of it. */
 bool blob_doomed(struct blob *b);
 
-int blob_read(const struct blob *b, void *bytes, size_t len, uint64_t offset); /* 0 or -errno */
+int blob_read(struct blob *b, void *bytes, size_t len, uint64_t offset); /* 0 or -errno */
 /* Writes bytes, without marking.  A failure is remembered: the cache is left alone for a while (cache_writable). */
 int blob_write(struct blob *b, const void *bytes, size_t len, uint64_t offset);
 void blob_mark(struct blob *b, uint32_t slot, uint64_t offset, uint32_t length, const struct xxh128 *hash);

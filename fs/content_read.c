@@ -124,13 +124,16 @@ static void refuse(content_bytes done, void *arg, int code)
  * as long as it is about the same bytes. */
 static enum slot_state confirm(struct blob *b, const struct piece *k)
 {
-	enum slot_state state = blob_state(b, k->slot);
-	if (state != SLOT_UNVERIFIED)
-		return state;
-	unsigned char *room = thread_buffer(k->length);
+	const enum slot_state state = blob_state(b, k->slot);
 	uint64_t offset;
 	uint32_t length;
-	if (room && blob_record(b, k->slot, &offset, &length) && offset == k->image_offset && length == k->length && blob_check(b, k->slot, room))
+	if (state == SLOT_ABSENT)
+		return state;
+	const bool same = blob_record(b, k->slot, &offset, &length) && offset == k->image_offset && length == k->length;
+	if (same && state == SLOT_PRESENT)
+		return state;
+	unsigned char *room = same ? thread_buffer(k->length) : NULL;
+	if (room && blob_check(b, k->slot, room))
 		return SLOT_PRESENT;
 	log_info("a cached chunk did not survive the last reboot: fetched again");
 	blob_drop(b, k->slot);
@@ -188,7 +191,7 @@ static bool serve_memory(struct content *c, uint64_t offset, size_t len, content
 			break;
 		n = ready_bytes(c, s, &k, at);
 		n = n < len - got ? n : len - got;
-		if (!parts_add(&parts, s, span_bytes(s, k.image_offset + (at - k.start), n), n)) {
+		if (!n || !parts_add(&parts, s, span_bytes(s, k.image_offset + (at - k.start), n), n)) {
 			span_unref(s);
 			break;
 		}
@@ -286,11 +289,15 @@ static int op_hold(struct read_op *op, struct span *s, uint64_t offset, size_t n
 	return 0;
 }
 
-static bool op_copy(struct read_op *op, struct blob *b, uint64_t offset, size_t n)
+static bool op_copy(struct read_op *op, struct blob *b, uint32_t slot, uint64_t offset, size_t n)
 {
 	unsigned char *buffer = op_buffer(op);
-	if (!buffer || blob_read(b, buffer + op->pos, n, offset))
+	if (!buffer)
 		return false;
+	if (blob_read(b, buffer + op->pos, n, offset)) {
+		blob_drop(b, slot); /* the disk does not give it: the store does */
+		return false;
+	}
 	op->copied = op->pos += n;
 	return true;
 }
@@ -378,10 +385,13 @@ static int op_advance(struct read_op *op, unsigned *tries)
 		const size_t held = ready_bytes(c, s, &k, at);
 		n = held < left ? held : left;
 		*tries = 0;
-		return op_hold(op, s, from, n);
+		if (n)
+			return op_hold(op, s, from, n);
+		span_unref(s); /* a manifest that gives two chunks one slot */
+		return -EBADMSG;
 	}
 	struct blob *b = image_blob(c->image);
-	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, b, from, n);
+	bool copied = b && confirm(b, &k) == SLOT_PRESENT && op_copy(op, b, k.slot, from, n);
 	blob_close(b);
 	if (copied) {
 		*tries = 0;

@@ -240,6 +240,59 @@ TEST(a_small_file_whose_chunks_lie_in_another_order)
 	rig_close(&g);
 }
 
+/* A manifest that gives two chunks one slot of a pack: what is there is not taken for the other. */
+TEST(two_chunks_of_one_slot)
+{
+	struct rig g = { .m = fake_manifest_new() };
+	for (int i = 0; i < 2; i++)
+		fake_add_file(g.m, 600000, 600000, 64 << 20, false);
+	g.m->files[1].chunks[0].slot = 0;
+	rig_open(&g); /* so large that neighbours do not come along */
+	struct content *c = get(&g, 0), *other = get(&g, 1);
+	CHECK(c && other);
+	CHECK_INT(read_at(c, &g.m->files[0], 0, 600000), 600000);
+	const long got = read_at(other, &g.m->files[1], 0, 600000);
+	CHECK(got == -EIO || got == 600000); /* an error while the first is in memory */
+	content_unref(c);
+	content_unref(other);
+	reader_stop(g.r); /* from the disk */
+	rig_start(&g);
+	other = get(&g, 1);
+	CHECK(other);
+	CHECK_INT(read_at(other, &g.m->files[1], 0, 600000), 600000); /* not what is there: fetched */
+	content_unref(other);
+	rig_close(&g);
+}
+
+TEST(a_cache_file_that_is_cut_off_while_it_is_open)
+{
+	struct rig g = { .m = fake_manifest_new() };
+	const struct fake_file *f = fake_add_file(g.m, 4 << 20, 1 << 20, 64 << 20, false);
+	rig_open(&g);
+	struct content *c = get(&g, 0);
+	CHECK(c);
+	CHECK_INT(read_whole(c, f, 1 << 20), 0);
+	content_unref(c);
+	reader_stop(g.r); /* all is written, nothing in memory */
+	rig_start(&g);
+	c = get(&g, 0);
+	CHECK(c);
+	CHECK_INT(read_at(c, f, 100, 1000), 1000);
+	int fd = -1;
+	CHECK_INT(content_whole_fd(c, &fd), 0);
+	char path[64];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	CHECK_INT(truncate(path, 70000), 0);
+	close(fd);
+	log_set_output(open("/dev/null", O_WRONLY | O_CLOEXEC), 0);
+	CHECK_INT(read_whole(c, f, 300000), 0);
+	log_set_output(2, 0);
+	const uint64_t fetched = content_fetched_bytes(c);
+	CHECK(fetched > (3 << 20) && fetched < (4 << 20)); /* what was left is checked and kept */
+	content_unref(c);
+	rig_close(&g);
+}
+
 TEST(a_mismatch_is_fetched_once_more)
 {
 	struct rig g = { .m = fake_manifest_new() };

@@ -148,11 +148,15 @@ static void *read_on(void *arg)
 
 static unsigned vandal_seed;
 
-static int remove_some(const char *path, const struct stat *st, int kind, struct FTW *at)
+static int spoil_some(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
 	(void)at;
-	if (kind == FTW_F && strstr(path, "/blobs/") && st->st_size && !draw(&vandal_seed, 4))
+	if (kind != FTW_F || !strstr(path, "/blobs/") || !st->st_size || draw(&vandal_seed, 4))
+		return 0;
+	if (draw(&vandal_seed, 2) || strstr(path, ".state"))
 		unlink(path);
+	else if (truncate(path, (off_t)draw(&vandal_seed, (unsigned)st->st_size)))
+		return 0; /* it was evicted meanwhile */
 	return 0;
 }
 
@@ -200,7 +204,7 @@ static void *break_things(void *arg)
 			cache_prune(c, draw(&seed, 2) ? 0 : 1 << 20, NULL, NULL, &e);
 			break;
 		case 4:
-			nftw(s->g.folder, remove_some, 16, FTW_PHYS);
+			nftw(s->g.folder, spoil_some, 16, FTW_PHYS);
 			break;
 		default:
 			store->delay_ms = (int)draw(&seed, 3);
