@@ -446,11 +446,14 @@ static void look_ahead(struct content *c, uint64_t offset, size_t len, uint64_t 
 			fetch_advance(c, k->slot);
 		return;
 	}
-	uint64_t from, to, max = budget_limit(c->reader->budget) / 4;
+	const uint64_t share = budget_limit(c->reader->budget) / 4;
+	const uint64_t wanted = readahead_window_max(atomic_load_explicit(&c->domain->first_byte_ns, memory_order_relaxed));
+	const uint64_t max = share < wanted ? share : wanted;
+	uint64_t from, to;
 	if (atomic_load_explicit(&c->whole, memory_order_relaxed))
 		return;
 	pthread_mutex_lock(&c->lock);
-	readahead_note(&c->readahead, offset, len, size, max < WINDOW_BYTES_MAX ? max : WINDOW_BYTES_MAX, &from, &to);
+	readahead_note(&c->readahead, offset, len, size, max, &from, &to);
 	pthread_mutex_unlock(&c->lock);
 	if (from == to)
 		return;

@@ -322,6 +322,14 @@ static bool is_urgent(const struct range *g, const struct span *s)
 	return s->raw && s->length <= URGENT_BYTES_MAX && atomic_load(&g->priority) == FETCH_DEMAND && atomic_load(&g->reader->ranges) <= URGENT_RANGES_MAX;
 }
 
+static void note_first_byte(const struct range *g)
+{
+	const int64_t took = clock_mono_ns() - g->started_ns;
+	int64_t least = atomic_load_explicit(&g->domain->first_byte_ns, memory_order_relaxed);
+	while ((!least || took < least) && !atomic_compare_exchange_weak(&g->domain->first_byte_ns, &least, took))
+		;
+}
+
 static int on_data(void *arg, const void *bytes, size_t len)
 {
 	struct range *g = arg;
@@ -332,6 +340,8 @@ static int on_data(void *arg, const void *bytes, size_t len)
 	int code = 0;
 	if (atomic_load(&r->stopping))
 		return -ECANCELED;
+	if (!g->got)
+		note_first_byte(g);
 	atomic_store_explicit(&g->domain->progress_ms, clock_mono_ms(), memory_order_relaxed);
 	atomic_fetch_add_explicit(&r->fetched_bytes, len, memory_order_relaxed);
 	while (len) {
@@ -430,6 +440,7 @@ static void range_start(struct range *g)
 		.arg = g,
 	};
 	struct fetch *fetch = NULL;
+	g->started_ns = clock_mono_ns();
 	atomic_fetch_add(&r->ranges, 1);
 	atomic_fetch_add(&g->refs, 1);
 	pthread_mutex_lock(&r->pending_lock);

@@ -7,7 +7,17 @@
 #define JUMP_MAX (2 * MIB)     /* how far ahead of it */
 #define FIRST_WINDOW (2 * MIB) /* a first read at the start of the file is likely to go on */
 #define STEP_MAX (8 * MIB)     /* ask for more in pieces of this size: few, large requests */
+#define NEAR_WINDOW (20 * MIB) /* two requests of RANGE_BYTES_MAX on their way while a third is read */
+#define FAR_WINDOW (32 * MIB)
+#define WINDOW_NS 1000000      /* each so long a wait for the first byte is worth another MiB */
 #define GROWTH 4               /* the window is this many times what was read in sequence */
+
+uint64_t readahead_window_max(int64_t first_byte_ns)
+{
+	if (first_byte_ns <= 0 || first_byte_ns >= (int64_t)((FAR_WINDOW - NEAR_WINDOW) / MIB) * WINDOW_NS)
+		return FAR_WINDOW;
+	return NEAR_WINDOW + (uint64_t)(first_byte_ns / WINDOW_NS) * MIB;
+}
 
 static struct readahead_stream *find(struct readahead *r, uint64_t offset)
 {

@@ -26,6 +26,10 @@ struct readahead {
 	uint64_t clock;
 };
 
+/* How far ahead a stream is worth reading, in bytes, from a store whose first byte takes `first_byte_ns` at least (0: not known): what arrives in that time
+ * at a gigabyte a second, and enough for a few requests at once.  A near store's stream needs half the memory of a far one's. */
+uint64_t readahead_window_max(int64_t first_byte_ns);
+
 /* Notes a read of [offset, offset + len) of a file of `size` bytes.  Gives the range to fetch ahead now ([*ret_from, *ret_to), empty when
  * equal); windows grow to `window_max` bytes. */
 void readahead_note(struct readahead *r, uint64_t offset, uint64_t len, uint64_t size, uint64_t window_max, uint64_t *ret_from,

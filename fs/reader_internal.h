@@ -29,7 +29,6 @@
 #define SPAN_BYTES_MAX (256u << 10)  /* small chunks are grouped up to this; a larger chunk is a span of its own */
 #define GAP_BYTES_MAX (128u << 10)   /* stored bytes that nobody wants: read over rather than asked around */
 #define CHUNK_BYTES_MAX (256u << 20) /* a manifest that claims more is refused */
-#define WINDOW_BYTES_MAX (32u << 20) /* read-ahead of one stream */
 #define FILE_BLOB_MIN (1u << 20)     /* smaller files are cached with their pack */
 
 /* A domain as the read path sees it; lives as long as the reader. */
@@ -38,6 +37,7 @@ struct reader_domain {
 	struct domain *domain;
 	struct store *store;
 	_Atomic int64_t progress_ms; /* when its store last gave bytes */
+	_Atomic int64_t first_byte_ns; /* the shortest time from a request to its first byte; 0: none came yet */
 	_Atomic int64_t try_ms;      /* when it was last asked while unhealthy */
 	_Atomic unsigned parked;     /* reads that wait for it */
 	_Atomic bool refuses;        /* its store did not take an index of a view */
@@ -93,6 +93,7 @@ struct range {
 	struct reader_domain *domain;
 	struct manifest_pack pack;
 	uint64_t offset, length, got;
+	int64_t started_ns;
 	struct span *current, *last; /* spans that are not complete; the transfer's */
 	_Atomic int priority;        /* enum fetch_priority */
 	uint64_t cost;
