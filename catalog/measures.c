@@ -30,6 +30,12 @@ static void read_failures(const char *quality_json, int64_t *ret_errors, int64_t
 	doc_free(doc);
 }
 
+bool version_failures(const struct version_info *v, int64_t *ret_errors, int64_t *ret_warnings)
+{
+	read_failures(v->quality_json, ret_errors, ret_warnings);
+	return *ret_errors >= 0;
+}
+
 /* Newest first: ends at the first that is good. */
 static int on_version(void *arg, const struct version_info *v)
 {

@@ -25,6 +25,9 @@ struct product_measures {
 /* -ENOENT: no such product.  `now_ns`: what overdue is measured by. */
 int product_measures(struct snapshot *s, const char *product, int64_t now_ns, struct product_measures *ret);
 
+/* How many checks of a version failed.  False: nothing was checked. */
+bool version_failures(const struct version_info *v, int64_t *ret_errors, int64_t *ret_warnings);
+
 struct product_use {
 	int64_t readers, runs, opens, last_ns; /* users and runs that were served some of it; opens; the last of them */
 };

@@ -2,16 +2,115 @@
 #include "fs/virtual.h"
 
 #include "fs/node.h"
+#include "fs/show_measures.h"
 #include "fs/show_ports.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/text.h"
+#include "catalog/sla.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MESH_PRODUCTS_MAX 30 /* of a domain, in the README of the mesh */
+
+struct readme {
+	struct session *session;
+	struct domain_host *domain;
+	struct snapshot *snapshot;
+	struct buf *out;
+	size_t shown, most; /* most: products that are listed, 0: all */
+	size_t left_out;
+	const char *folder; /* what links to products begin with */
+};
+
+/* -- what is known of the newest version ------------------------------------------------------- */
+
+/* Of what this session sees. */
+struct newest {
+	char version[VERSION_SIZE];
+	int64_t published_ns;
+	enum outcome outcome;
+	bool checked;                 /* the failures are known, and may be told: they are of all rows and columns */
+	int64_t errors, warnings;
+	bool with_failures;
+};
+
+static int on_newest(void *arg, struct slot *slot, enum outcome outcome)
+{
+	struct newest *n = arg;
+	snprintf(n->version, sizeof n->version, "%s", slot->info.version);
+	n->published_ns = slot->info.published_ns;
+	n->outcome = outcome;
+	n->with_failures = slot->info.failures_reason != NULL;
+	n->checked = outcome == OUTCOME_ALLOW && version_failures(&slot->info, &n->errors, &n->warnings);
+	return 1;
+}
+
+/* ", 1.2.0 is 3 days old, 2 checks fail" */
+static void add_newest_words(const struct newest *n, struct buf *out)
+{
+	char age[32];
+	show_age(clock_now_ns() - n->published_ns, age);
+	buf_addf(out, ", %s is %s old", n->version, age);
+	if (n->outcome == OUTCOME_DENY)
+		buf_adds(out, ", denied to you");
+	else if (n->outcome == OUTCOME_VIEW)
+		buf_adds(out, ", filtered for you");
+	if (n->checked && n->errors)
+		buf_addf(out, ", %lld check%s", (long long)n->errors, n->errors == 1 ? " fails" : "s fail");
+	else if (n->with_failures)
+		buf_adds(out, ", checks fail");
+}
+
+/* -- mesh and domain --------------------------------------------------------------------------------- */
+
+static int add_product(void *arg, const struct product_info *p)
+{
+	struct readme *r = arg;
+	struct newest n = { 0 };
+	if (!tree_product_visible(r->session, r->domain, r->snapshot, p->name))
+		return 0;
+	if (r->most && r->shown >= r->most) {
+		r->left_out++;
+		return 0;
+	}
+	buf_addf(r->out, "- [%s](%s%s/)", p->name, r->folder, p->name);
+	if (p->title && strcmp(p->title, p->name) != 0)
+		buf_addf(r->out, ": %s", p->title);
+	if (p->status && strcmp(p->status, "active") != 0)
+		buf_addf(r->out, " (%s)", p->status);
+	tree_versions(r->session, r->domain, r->snapshot, p->name, on_newest, &n);
+	if (*n.version)
+		add_newest_words(&n, r->out);
+	buf_addc(r->out, '\n');
+	r->shown++;
+	return 0;
+}
+
+static int add_domain(struct session *s, struct domain_host *domain, struct buf *ret)
+{
+	const struct mesh_domain *config = domain->config;
+	char folder[NAME_SIZE + 2];
+	snprintf(folder, sizeof folder, "%s/", config->name);
+	struct readme r = { .session = s, .domain = domain, .snapshot = domain_snapshot(domain->domain), .out = ret, .most = MESH_PRODUCTS_MAX, .folder = folder };
+	buf_addf(ret, "\n## [%s](%s/)%s%s\n", config->name, config->name, config->owner ? ": " : "", config->owner ? config->owner : "");
+	if (!r.snapshot) {
+		buf_adds(ret, "Its store has not been reached yet.\n");
+		return 0;
+	}
+	int code = snapshot_products(r.snapshot, add_product, &r);
+	if (r.left_out)
+		buf_addf(ret, "- and %zu more: %s/README.md\n", r.left_out, config->name);
+	else if (!r.shown)
+		buf_adds(ret, "No products that you may see.\n");
+	snapshot_unref(r.snapshot);
+	return code < 0 ? code : 0;
+}
 
 int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
@@ -19,11 +118,13 @@ int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struc
 	(void)v;
 	(void)e;
 	buf_addf(ret, "# %s\n\nA data mesh: every folder here is a domain, in it its products, in them their versions. "
-		      "A version never changes.\n\n## Domains\n",
+		      "A version never changes.\n",
 		 config->name ? config->name : "mesh");
-	for (size_t i = 0; i < config->domain_count; i++)
-		buf_addf(ret, "- [%s](%s/)%s%s\n", config->domains[i].name, config->domains[i].name, config->domains[i].owner ? ": " : "",
-			 config->domains[i].owner ? config->domains[i].owner : "");
+	for (size_t i = 0; i < s->mesh->domain_count; i++) {
+		int r = add_domain(s, &s->mesh->domains[i], ret);
+		if (r)
+			return r;
+	}
 	buf_adds(ret, "\n## Look around\n"
 		      "- `cat <domain>/<product>/README.md` describes a product, `contract.yaml` beside it promises what is in it.\n"
 		      "- `<domain>/<product>/latest` leads to the newest version; `1` and `1.2` lead to the newest that match.\n"
@@ -33,31 +134,10 @@ int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struc
 	return 0;
 }
 
-struct readme {
-	struct session *session;
-	struct domain_host *domain;
-	struct snapshot *snapshot;
-	struct buf *out;
-	size_t shown;
-};
-
-static int add_product(void *arg, const struct product_info *p)
-{
-	struct readme *r = arg;
-	if (!tree_product_visible(r->session, r->domain, r->snapshot, p->name))
-		return 0;
-	buf_addf(r->out, "- [%s](%s/)", p->name, p->name);
-	if (p->title && strcmp(p->title, p->name) != 0)
-		buf_addf(r->out, ": %s", p->title);
-	buf_addc(r->out, '\n');
-	r->shown++;
-	return 0;
-}
-
 int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	const struct mesh_domain *config = v->domain->config;
-	struct readme r = { s, v->domain, domain_snapshot(v->domain->domain), ret, 0 };
+	struct readme r = { .session = s, .domain = v->domain, .snapshot = domain_snapshot(v->domain->domain), .out = ret, .folder = "" };
 	(void)e;
 	buf_addf(ret, "# %s\n\n", config->name);
 	if (config->owner)
@@ -76,39 +156,85 @@ int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, str
 	return code < 0 ? code : 0;
 }
 
+/* -- product ------------------------------------------------------------------------------------------ */
+
+/* Text inside a table: a bar would start another column, a line end another row. */
+static void add_cell(struct buf *out, const char *text)
+{
+	for (; text && *text; text++)
+		buf_addc(out, (unsigned char)*text < 0x20 || *text == '|' ? ' ' : *text);
+}
+
 static int add_version(void *arg, struct slot *slot, enum outcome outcome)
 {
 	struct readme *r = arg;
 	char size[TEXT_SIZE_MAX], when[CLOCK_TEXT_MAX];
 	const struct version_info *v = &slot->info;
 	clock_format_ns(v->published_ns, when);
-	buf_addf(r->out, "- %s: published %.10s", v->version, when);
+	if (!r->shown++)
+		buf_adds(r->out, "| version | published | files | size | |\n|---|---|---|---|---|\n");
+	buf_addf(r->out, "| %s | %.10s |", v->version, when);
 	if (outcome == OUTCOME_ALLOW) { /* counts of the source are only for who sees all of it */
 		text_size(v->bytes, size);
-		buf_addf(r->out, ", %llu file%s, %s", (unsigned long long)v->files, v->files == 1 ? "" : "s", size);
+		buf_addf(r->out, " %llu | %s | ", (unsigned long long)v->files, size);
 	} else if (outcome == OUTCOME_DENY) {
-		buf_addf(r->out, ", denied to you (%s/.mesh/policy.txt says why)", v->version);
+		buf_addf(r->out, " | | denied to you (%s/.mesh/policy.txt says why) ", v->version);
 	} else {
-		buf_addf(r->out, ", filtered for you (%s/.mesh/policy.txt says how)", v->version);
+		buf_addf(r->out, " | | filtered for you (%s/.mesh/policy.txt says how) ", v->version);
 	}
-	if (v->failures_reason)
-		buf_addf(r->out, ", published with failing checks: %s", v->failures_reason);
-	buf_addc(r->out, '\n');
-	r->shown++;
+	if (v->failures_reason) {
+		buf_adds(r->out, "published with failing checks: ");
+		add_cell(r->out, v->failures_reason);
+		buf_addc(r->out, ' ');
+	}
+	buf_adds(r->out, "|\n");
 	return 0;
+}
+
+/* How old the newest version is, what was promised, and what its checks say. */
+static void add_state(const struct newest *n, const struct contract *c, struct buf *out)
+{
+	char age[32], promised[32];
+	int64_t frequency_ns, age_ns = clock_now_ns() - n->published_ns;
+	show_age(age_ns, age);
+	buf_addf(out, "\nNewest version: **%s**, %s old", n->version, age);
+	if (c && sla_frequency(c, &frequency_ns)) {
+		show_age(frequency_ns, promised);
+		buf_addf(out, "; one is promised every %s%s", promised, age_ns > frequency_ns ? ": **overdue**" : "");
+	}
+	buf_adds(out, ".\n");
+	if (n->checked && !n->errors && !n->warnings)
+		buf_addf(out, "Quality: every check passed (`%s/.mesh/quality.json`).\n", n->version);
+	else if (n->checked)
+		buf_addf(out, "Quality: **%lld check%s**, %lld warning%s (`%s/.mesh/quality.json`).\n", (long long)n->errors,
+			 n->errors == 1 ? " fails" : "s fail", (long long)n->warnings, n->warnings == 1 ? "" : "s", n->version);
+	else if (n->with_failures)
+		buf_adds(out, "Quality: **published with failing checks**.\n");
+}
+
+/* What policy.txt of the newest version says of rules and columns, a line each. */
+static int on_filtered(void *arg, struct slot *slot, enum outcome outcome)
+{
+	static const char begin[] = "\nRules that made it so:\n";
+	const struct readme *r = arg;
+	const struct vnode version = { .slot = slot };
+	struct buf text = BUF_INIT;
+	if (outcome == OUTCOME_VIEW && !version_policy(r->session, &version, &text, NULL)) {
+		const char *from = strstr(buf_text(&text), begin), *to = from ? strstr(from + 1, "\nPolicy ") : NULL;
+		if (to) {
+			buf_adds(r->out, "\n## How it is filtered for you\n```\n");
+			buf_add(r->out, from + sizeof begin - 1, (size_t)(to - from) - (sizeof begin - 1));
+			buf_adds(r->out, "```\n");
+		}
+	}
+	buf_free(&text);
+	return 1;
 }
 
 static const char *type_name(const struct contract_column *c)
 {
 	const char *type = doc_get_text(c->node, "logicalType");
 	return type ? type : "any";
-}
-
-/* Text of a contract inside a table: a bar would start another column, a line end another row. */
-static void add_cell(struct buf *out, const char *text)
-{
-	for (; text && *text; text++)
-		buf_addc(out, (unsigned char)*text < 0x20 || *text == '|' ? ' ' : *text);
 }
 
 static void add_columns(const struct contract *c, struct buf *out)
@@ -197,7 +323,8 @@ static struct contract *add_contract(struct session *s, const struct vnode *v, s
 int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	struct product_info p = { 0 };
-	struct readme r = { s, v->domain, domain_snapshot(v->domain->domain), ret, 0 };
+	struct readme r = { .session = s, .domain = v->domain, .snapshot = domain_snapshot(v->domain->domain), .out = ret };
+	struct newest newest = { 0 };
 	const char *domain = v->domain->config->name;
 	if (!r.snapshot)
 		return -ENOENT;
@@ -207,7 +334,14 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 		if (p.status)
 			buf_addf(ret, ", %s", p.status);
 		buf_addc(ret, '\n');
-		struct contract *c = add_contract(s, v, r.snapshot, ret);
+		struct buf about = BUF_INIT;
+		struct contract *c = add_contract(s, v, r.snapshot, &about);
+		tree_versions(s, v->domain, r.snapshot, v->product, on_newest, &newest);
+		if (*newest.version)
+			add_state(&newest, c, ret);
+		buf_adds(ret, buf_text(&about));
+		buf_free(&about);
+		tree_versions(s, v->domain, r.snapshot, v->product, on_filtered, &r);
 		buf_adds(ret, "\n## Versions\n");
 		code = tree_versions(s, v->domain, r.snapshot, v->product, add_version, &r);
 		product_info_fini(&p);

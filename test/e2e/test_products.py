@@ -285,6 +285,28 @@ def test_search_ranks_by_quality_status_and_use(sales, fuse):
         assert [link.split("@")[0] for link in os.listdir(m.path / ".mesh/search" / word)] == ["plain", "read", "poor", "old"]
 
 
+def test_readmes_tell_state_quality_and_filters(sales, fuse):
+    often = contract(COLUMNS + EMAIL + "        tags: [pii]\n") + "slaProperties:\n  - {property: frequency, value: 1, unit: s}\n"
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, often)
+    publish(sales, "sales/old/1.0.0", {"orders.csv": ROWS + "1,2\n"}, contract().replace("status: active", "status: deprecated"), "--with-failures", "known | so")
+    time.sleep(1.1)
+    with sales.mount() as m:
+        text = (m.path / "sales/orders/README.md").read_text()
+        assert "Newest version: **1.0.0**" in text and "**overdue**" in text and "every check passed" in text and "How it is filtered" not in text
+        assert "| 1.0.0 | 20" in text and " 1 | " in text
+        old = (m.path / "sales/old/README.md").read_text()
+        assert "**1 check fails**" in old and "**This product is deprecated.**" in old and "known   so |" in old
+        for name, link in (("README.md", "sales/old/"), ("sales/README.md", "old/")):
+            (line,) = [line for line in (m.path / name).read_text().splitlines() if line.startswith("- [old]")]
+            assert f"({link})" in line and "(deprecated)" in line and "1 check fails" in line and "1.0.0 is" in line
+    (sales.folder / "policy/pii.policy").write_text("policy pii scope mesh version 1\n\ndrop no-pii\n  columns tagged pii\n")
+    with sales.mount() as m:
+        text = (m.path / "sales/orders/README.md").read_text()
+        filters = text.split("## How it is filtered for you")[1].split("##")[0]
+        assert "no-pii" in filters and "Quality:" not in text and "email" not in text.replace(filters, ""), text
+        assert "1.0.0 is" in (m.path / "sales/README.md").read_text() and "filtered for you" in (m.path / "README.md").read_text()
+
+
 # -- ports ---------------------------------------------------------------------------------------------
 
 PORTS = """apiVersion: v1.1.0
