@@ -75,6 +75,11 @@ const struct quality_report *gate_report(const struct gate *g)
 	return g->report;
 }
 
+bool gate_wants_engine(const struct gate *g)
+{
+	return g->quality && !g->idle && quality_wants_engine(g->quality);
+}
+
 /* -- the promise of the version's number ------------------------------------------------- */
 
 struct predecessor {

@@ -26,6 +26,9 @@ const struct publish_observer *gate_observer(struct gate *g);
  * below this one.  -EPERM (ERR_REFUSED): the version's number is too small a step; `product` stands in messages. */
 int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, struct err *e);
 
+/* After gate_open: will gate_close ask an engine?  Then it may start meanwhile. */
+bool gate_wants_engine(const struct gate *g);
+
 /* After the last file: all results.  Keeps quality.json in the publication.  -EPERM (ERR_REFUSED): an error-level check failed and `failures`
  * (the reason of --with-failures) is NULL, or personal data is undeclared; then `problems` (may be NULL) has a line a problem.
  * Warnings are in `problems` too. */

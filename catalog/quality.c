@@ -1,6 +1,7 @@
 #include "catalog/quality.h"
 
 #include "catalog/base/pool.h"
+#include "catalog/base/text.h"
 #include "catalog/quality_pass.h"
 
 #include <errno.h>
@@ -150,6 +151,19 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 	}
 	*ret = q;
 	return 0;
+}
+
+bool quality_wants_engine(const struct quality *q)
+{
+	const struct contract_object *objects;
+	size_t count = q->contract ? contract_objects(q->contract, &objects) : 0;
+	for (size_t i = 0; i < count; i++)
+		if (objects[i].files && text_ends(objects[i].files, ".parquet"))
+			return true;
+	for (size_t i = 0; i < q->list.count; i++)
+		if (q->list.items[i]->kind == CHECK_SQL)
+			return true;
+	return false;
 }
 
 static void column_free(struct column_checks *c)

@@ -36,6 +36,9 @@ struct quality_report;
 int quality_new(struct contract *contract, struct quality **ret, struct err *e);
 void quality_free(struct quality *q);
 
+/* Will an engine be asked: by sql checks, or about objects in Parquet files? */
+bool quality_wants_engine(const struct quality *q);
+
 /* One file of the version, fed in order.  Files that no check concerns cost nothing.  `ret` is freed by _end. */
 int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret);
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len);

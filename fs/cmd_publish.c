@@ -93,9 +93,11 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	r = publish_begin(d, o, &p, e);
 	if (!r)
 		r = gate_open(gate, p, d, o->product, e);
+	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
+	if (!r && sql && gate_wants_engine(gate))
+		sql_engine_start(sql);
 	if (!r)
 		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
-	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
 	if (!r)
 		r = gate_close(gate, p, sql ? sql_engine_quality(sql) : NULL, w->failures, &problems, e);
 	sql_engine_free(sql);

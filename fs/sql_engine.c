@@ -1,6 +1,7 @@
 #include "fs/sql_engine.h"
 
 #include "catalog/base/io.h"
+#include "catalog/base/pool.h"
 #include "catalog/base/text.h"
 #include "policy/duckdb.h"
 
@@ -13,8 +14,39 @@ struct sql_engine {
 	struct quality_engine engine;
 	const char *const *sources;
 	size_t count;
-	struct duckdb_session *session; /* started at the first table */
+	struct duckdb_session *session; /* started at the first question, or by `starter` */
+	pthread_t starter;
+	bool starting; /* the session is the starter's until it is joined */
+	struct err why; /* its session did not start */
 };
+
+static void *start(void *arg)
+{
+	struct sql_engine *s = arg;
+	duckdb_session_new(&s->session, &s->why);
+	return NULL;
+}
+
+void sql_engine_start(struct sql_engine *s)
+{
+	if (!s->starting && !s->session)
+		s->starting = !thread_start(&s->starter, "mesh-sql", start, s);
+}
+
+static void join(struct sql_engine *s)
+{
+	if (s->starting)
+		pthread_join(s->starter, NULL);
+	s->starting = false;
+}
+
+static int ready(struct sql_engine *s, struct err *e)
+{
+	join(s);
+	if (!s->session && s->why.code)
+		return err_move(e, &s->why);
+	return s->session ? 0 : duckdb_session_new(&s->session, e);
+}
 
 static bool is_folder(const char *path)
 {
@@ -53,7 +85,7 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 {
 	struct sql_engine *s = arg;
 	struct buf sql = BUF_INIT;
-	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	int r = ready(s, e);
 	buf_adds(&sql, "create view ");
 	buf_add_sql(&sql, name, '"');
 	buf_addf(&sql, " as select * from %s([", reader_of(paths[0]));
@@ -79,14 +111,14 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 static int number(void *arg, const char *query, double *ret, struct err *e)
 {
 	struct sql_engine *s = arg;
-	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	int r = ready(s, e);
 	return r ? r : duckdb_session_number(s->session, query, ret, e);
 }
 
 static int numbers(void *arg, const char *query, double *ret, size_t count, struct err *e)
 {
 	struct sql_engine *s = arg;
-	int r = s->session ? 0 : duckdb_session_new(&s->session, e);
+	int r = ready(s, e);
 	return r ? r : duckdb_session_numbers(s->session, query, ret, count, e);
 }
 
@@ -105,6 +137,7 @@ void sql_engine_free(struct sql_engine *s)
 {
 	if (!s)
 		return;
+	join(s);
 	duckdb_session_free(s->session);
 	free(s);
 }

@@ -19,7 +19,7 @@ import systems
 from kit import BIN, TOP, Failed, Samples, can_drop, number, run, say, spread, table
 from systems import Place, which
 
-GROUPS = ("publish", "cold", "small", "warm", "epoch", "record", "views", "filters", "micro")
+GROUPS = ("publish", "checks", "cold", "small", "warm", "epoch", "record", "views", "filters", "micro")
 ASKED = ("lineage-big",)  # only when they are named
 
 
@@ -115,6 +115,7 @@ def measure(place, samples, plan):
     group("record", (warm.record, 3 * plan.rounds, mesh, make(systems.MeshfsUnrecorded), plan.warm_files))
     group("views", (others.views, place, samples, plan.rounds, make(systems.MeshfsView), mesh, plan.table_size))
     group("filters", (others.filters, place, samples, plan.rounds, plan.table_size))
+    group("checks", (others.checks, place, samples, plan.rounds, plan.table_size))
     group("micro", (others.micro, samples), (others.journal, place, samples))
     if plan.has("lineage-big"):
         big = questions.Questions(place, samples)
@@ -169,6 +170,12 @@ class Report:
         for product, label in (("big", f"publish {self.plan.size} MiB"), ("small", f"publish {self.plan.files} small files")):
             self.against(label, f"publish {product}", " s", ["rclone copy", "s5cmd cp"], "≥ 1.5", lower=True, least=1.5)
             self.against("peak memory of it", f"publish {product} rss", " MiB", ["rclone copy", "s5cmd cp"], "bounded", lower=True)
+        for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
+            for who in ("checked", "personal data only"):
+                with_what = "a contract's checks" if who == "checked" else "the search for personal data alone"
+                self.against(f"publish {label} with {with_what}, against bytes", f"checks {kind}", " s", ["unchecked"], "≥ 0.77", lower=True, who=who, least=1 / 1.3)
+            self.against(f"CPU of {label} with checks", f"checks {kind} cpu", " s", ["unchecked"], "", lower=True, who="checked")
+            self.against("peak memory of it", f"checks {kind} rss", " MiB", ["unchecked"], "bounded", lower=True, who="checked")
         self.against("CSV view, one core, DuckDB or Polars", "filter csv", " MiB/s", ["duckdb", "polars"], "≥ 3", least=3)
         if s.of("filter csv", "miller"):
             self.against("CSV view, miller", "filter csv", " MiB/s", ["miller"], "≥ 10", least=10)

@@ -7,7 +7,7 @@ import sys
 import time
 
 from kit import BIN, HERE, MIB, Failed, heat, reader, run, say, timed
-from systems import BUCKET, CONTRACT, ENV, which
+from systems import BUCKET, CHECKED, CONTRACT, ENV, which
 from cases import metric, rounds
 
 
@@ -47,6 +47,39 @@ def _publish(place, samples, r, product, source, way):
     took, cpu, peak = timed(command, env=env)
     samples.add(f"publish {product} cpu", way, cpu)
     samples.add(f"publish {product} rss", way, peak)
+    return took
+
+
+def checks(place, samples, count, size):
+    """The same bytes to the same store with the checks of a contract, with the search for personal data alone, and as bytes that are not looked into."""
+    folder = place.folder / "checked"
+    (folder / "csv").mkdir(parents=True)
+    source = folder / "csv" / "people.csv"
+    with open(source, "wb") as out:
+        subprocess.run([BIN / "make_people", "csv", str(size)], stdout=out, check=True)
+    kinds = {"csv": source}
+    if _has("duckdb"):
+        (folder / "parquet").mkdir()
+        kinds["parquet"] = folder / "parquet" / "people.parquet"
+        run([sys.executable, HERE / "filter_peer.py", "duckdb", "convert", source, kinds["parquet"]])
+    for kind, path in kinds.items():
+        contract, bare = folder / f"{kind}.yaml", folder / f"{kind}-bare" / "people.bin"
+        contract.write_text(CHECKED.format(kind=kind))
+        bare.parent.mkdir()
+        os.link(path, bare)
+        ways = [("checked", path.parent, ["--contract", contract]), ("personal data only", path.parent, []), ("unchecked", bare.parent, [])]
+        for r in range(2 * count):
+            for n, (way, where, more) in enumerate(ways[r % 3:] + ways[:r % 3]):
+                heat(where)
+                samples.take(f"checks {kind}", way, _checked, place, samples, kind, way, f"bench/checks-{kind}-{r}-{n}/1.0.0", where, more)
+    shutil.rmtree(folder)
+
+
+def _checked(place, samples, kind, way, address, where, more):
+    took, cpu, peak = timed([place.program, "-q", "-m", place.mesh, "publish", address, where, *more],
+                            env={**place.environment(), **{k: v for k, v in os.environ.items() if k == "MESHFS_DUCKDB"}})
+    samples.add(f"checks {kind} cpu", way, cpu)
+    samples.add(f"checks {kind} rss", way, peak)
     return took
 
 

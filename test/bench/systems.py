@@ -32,6 +32,28 @@ schema:
       - {{name: ts, logicalType: timestamp}}
       - {{name: notes, logicalType: string}}
 """
+# What a careful contract checks: keys, nulls, patterns, formats, ranges, valid values.
+CHECKED = """apiVersion: v3.1.0
+kind: DataContract
+id: people
+name: people
+version: 1.0.0
+status: active
+schema:
+  - name: people
+    physicalName: "*.{kind}"
+    properties:
+      - {{name: id, logicalType: integer, required: true, unique: true, primaryKey: true, primaryKeyPosition: 1, classification: internal}}
+      - {{name: email, logicalType: string, required: true, classification: restricted, tags: [pii], logicalTypeOptions: {{format: email}}}}
+      - {{name: name, logicalType: string, required: true, classification: restricted, tags: [pii], logicalTypeOptions: {{maxLength: 100}}}}
+      - {{name: age, logicalType: integer, classification: internal, logicalTypeOptions: {{minimum: 0, maximum: 150}}}}
+      - {{name: country, logicalType: string, required: true, classification: public, logicalTypeOptions: {{pattern: "^[A-Z]{{2}}$"}}}}
+      - {{name: amount, logicalType: number, required: true, classification: internal}}
+      - {{name: ts, logicalType: timestamp, required: true, classification: internal}}
+      - {{name: notes, logicalType: string, classification: restricted}}
+    quality:
+      - {{metric: rowCount, mustBeGreaterThan: 1000}}
+"""
 # The reader with the purpose "view" sees views; everyone else the files themselves.
 RULES = """policy views scope mesh version 1
 
