@@ -22,6 +22,8 @@
 #define HEADER_SIZE 4096u
 #define SLOTS_MAX (1u << 24)
 #define TEXTS_MAX (1u << 30)
+#define TEXTS_AHEAD_MIN (1u << 20)
+#define PAGE 4096u /* larger ones only make it coarser */
 
 struct slot {
 	int64_t when_ns;
@@ -63,6 +65,7 @@ struct journal {
 	char *texts;
 	uint32_t slot_count, text_bytes; /* checked against the file's size */
 	uint64_t seed;
+	size_t faulted; /* bytes of the map, from its start, whose pages are there to be written */
 	bool dead; /* adopted: the owner is gone */
 	char id[JOURNAL_ID_SIZE];
 };
@@ -107,6 +110,26 @@ static int map_file(struct journal *j, size_t size, struct err *e)
 	return 0;
 }
 
+/* The page faults up to `end` now, on the caller's time, not in an open. */
+static void fault_in(struct journal *j, size_t end)
+{
+	end = (end + PAGE - 1) & ~(size_t)(PAGE - 1);
+	end = end < j->map_size ? end : j->map_size;
+	if (end <= j->faulted)
+		return;
+#ifdef MADV_POPULATE_WRITE
+	madvise((char *)j->map + j->faulted, end - j->faulted, MADV_POPULATE_WRITE);
+#endif
+	j->faulted = end & ~(size_t)(PAGE - 1);
+}
+
+void journal_prepare(struct journal *j)
+{
+	uint32_t used = atomic_load_explicit(&j->header->text_used, memory_order_relaxed);
+	size_t ahead = used < TEXTS_AHEAD_MIN ? TEXTS_AHEAD_MIN : used;
+	fault_in(j, (size_t)(j->texts - (char *)j->map) + used + ahead);
+}
+
 /* The file gets its name only when it is whole and locked, so that nobody adopts half a segment. */
 static int fill_new(struct journal *j, const char *temporary, const struct journal_size *size, struct err *e)
 {
@@ -130,10 +153,7 @@ static int fill_new(struct journal *j, const char *temporary, const struct journ
 	h->check = header_check(h);
 	atomic_store_explicit(&h->text_used, 8, memory_order_relaxed); /* offset 0 means none */
 	place(j);
-#ifdef MADV_POPULATE_WRITE
-	/* The page faults now, on the writer's time, not in an open. */
-	madvise(j->map, HEADER_SIZE + (size_t)j->slot_count * sizeof(struct slot), MADV_POPULATE_WRITE);
-#endif
+	fault_in(j, HEADER_SIZE + (size_t)j->slot_count * sizeof(struct slot));
 	if (rename(temporary, j->path))
 		return err_set(e, -errno, "%s: %s", j->path, strerror(errno));
 	return 0;

@@ -68,6 +68,8 @@ bool journal_adopt(struct journal *j);
 int journal_add_text(struct journal *j, const void *bytes, size_t len, uint32_t *ret);
 /* The record is complete when this returns.  -ENOSPC when no slot is left. */
 int journal_append(struct journal *j, const struct journal_record *r);
+/* Makes pages ready for texts to come: as many again as there are.  By one thread at a time, which need not be the one that appends. */
+void journal_prepare(struct journal *j);
 void journal_seal(struct journal *j);
 bool journal_sealed(const struct journal *j);
 

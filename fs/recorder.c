@@ -29,6 +29,7 @@
 #define GATHER_MS 100       /* the writer lets records gather this long */
 #define RETRY_MS 500        /* and waits this long after a failure */
 #define CONTEXT_MAX (8u << 10)
+#define CONTEXTS 16384u     /* and processes that one segment can name */
 #define CALLERS 1024u       /* power of two */
 #define CALLER_FRESH_MS 100 /* how long a thread's number is believed to mean the same process and program */
 
@@ -166,7 +167,7 @@ static int try_locked(struct recorder *r, const struct entry *in)
 	if (!code && is_new)
 		code = add_view_locked(r, in, record.context);
 	if (!code)
-		code = intern(r->intern, in->name, in->name_len, &record.name, &is_new);
+		code = intern_name(r->intern, in->name, in->name_len, &record.name);
 	struct caller *c = in->caller;
 	if (!code && c && c->text) {
 		if (c->serial != r->serial) {
@@ -359,6 +360,7 @@ static int write_segment(struct recorder *r, struct segment *s, struct err *e)
 	uint32_t position = s->position;
 	for (;;) {
 		struct journal_gap gap;
+		journal_prepare(s->j);
 		journal_gap(s->j, &gap);
 		int code = drain_batch(r->db, s->j, DRAIN_BATCH, &position, e);
 		if (code)
@@ -527,7 +529,7 @@ static int init(struct recorder *r, struct err *e)
 	process_owner(r->owner);
 	r->db_path = strdup(r->config.db_path);
 	r->folder = r->db_path ? drain_folder_path(r->db_path) : NULL;
-	r->intern = intern_new(r->config.slots);
+	r->intern = intern_new(CONTEXTS);
 	return r->folder && r->intern ? 0 : err_set(e, -ENOMEM, "no memory for the lineage recorder");
 }
 
