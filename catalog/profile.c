@@ -450,10 +450,13 @@ static void write_object(struct buf *out, const struct object *o, bool alone)
 		buf_addc(out, '\n');
 		free(glob);
 	}
-	buf_adds(out, "    properties:\n");
+	if (o->count)
+		buf_adds(out, "    properties:\n");
 	for (size_t i = 0; i < o->count; i++)
 		if (!has_parent(o, &o->columns[i]))
 			write_column(out, o, &o->columns[i], 6);
+	if (!o->records)
+		return;
 	buf_addf(out, "    quality:\n      - { type: library, metric: rowCount, mustBeGreaterThan: 0, severity: error }   # seen: %llu\n",
 		 (unsigned long long)o->records);
 }

@@ -102,7 +102,8 @@ static int find_folder(struct run *run, struct err *e)
 	const char *tmp = getenv("TMPDIR");
 	run->folder = text_format("%s/meshfs-run-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
 	if (!run->folder || !mkdtemp(run->folder))
-		return err_set_kind(e, ERR_FAIL, -errno, "cannot make a folder to mount at in %s: %s", tmp ? tmp : "/tmp", strerror(errno));
+		return err_set_kind(e, ERR_FAIL, -errno, "cannot make a folder to mount at in %s: %s; TMPDIR or --at can name another place", tmp ? tmp : "/tmp",
+				    strerror(errno));
 	run->folder_made = true;
 	if (run->account && lchown(run->folder, run->account->pw_uid, run->account->pw_gid))
 		return err_set_kind(e, ERR_FAIL, -errno, "%s: cannot give it to %s: %s", run->folder, run->user, strerror(errno));

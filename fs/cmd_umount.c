@@ -8,6 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+static int not_yours(const char *path, uid_t user, struct err *e)
+{
+	if (!user)
+		return err_set_kind(e, ERR_FAIL, -EPERM, "%s: root made this mount, and only root can unmount it", path);
+	return err_set_kind(e, ERR_FAIL, -EPERM, "%s: the user with uid %u made this mount; only that user and root can unmount it", path, (unsigned)user);
+}
+
 static int umount_one(const char *path, struct err *e)
 {
 	struct mount_entry entry;
@@ -19,8 +26,7 @@ static int umount_one(const char *path, struct err *e)
 	if (mountpoint_find(real, &entry) || !entry.ours)
 		r = err_set_kind(e, ERR_FAIL, -EINVAL, "%s: no mesh is mounted here", path);
 	else if (geteuid() && geteuid() != entry.user)
-		r = err_set_kind(e, ERR_FAIL, -EPERM, "%s: another user made this mount, and only that user (uid %u) or root can unmount it", path,
-				 (unsigned)entry.user);
+		r = not_yours(path, entry.user, e);
 	else
 		r = mountpoint_unmount(real, e);
 	/* What is mounted by another user's process has its file in that user's folder: the unmounting has to do. */

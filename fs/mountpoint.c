@@ -87,6 +87,8 @@ static int fusermount(const char *path, bool lazy, struct err *e)
 	pid_t pid;
 	int status = 0;
 	int r = posix_spawnp(&pid, "fusermount3", NULL, NULL, argv, environ);
+	if (r == ENOENT) /* the mounting looks there too */
+		r = posix_spawn(&pid, "/usr/bin/fusermount3", NULL, NULL, argv, environ);
 	if (r)
 		return err_set(e, -r, "%s: cannot be unmounted: fusermount3: %s; is the package fuse3 installed?", path, strerror(r));
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -50,7 +50,7 @@ static int get_policy(const struct subject_file *f, struct buf *ret)
 	if (!f->face)
 		return -ENODATA;
 	if (f->face->decision.outcome == OUTCOME_DENY)
-		buf_addf(ret, "denied: %s", f->face->decision.reason);
+		buf_addf(ret, "%s%s", text_starts(f->face->decision.reason, "denied") ? "" : "denied: ", f->face->decision.reason);
 	else if (f->face->decision.outcome == OUTCOME_VIEW)
 		transform_summary(f->face->decision.transform, ret);
 	else

@@ -405,8 +405,10 @@ static int judge_transport(struct call *c, CURLcode result, int64_t now_ms)
 	const char *why = *c->curl_error ? c->curl_error : curl_easy_strerror(result);
 	switch (result) {
 	case CURLE_OPERATION_TIMEDOUT:
-		if (now_ms >= c->deadline_at_ms && !c->what.deadline_extends)
-			return call_err(c, -ETIMEDOUT, "no answer within %lld s", (long long)(c->what.deadline_ms + 999) / 1000);
+		if (now_ms >= c->deadline_at_ms && !c->what.deadline_extends) {
+			call_err(c, -ETIMEDOUT, "no answer within %lld s", (long long)(c->what.deadline_ms + 999) / 1000);
+			return c->answer->status ? -ETIMEDOUT : -EAGAIN; /* no time is left to try again; who said nothing at all is down */
+		}
 		call_err(c, -EIO, "the server stopped answering (%s)", why);
 		return -EAGAIN;
 	case CURLE_OUT_OF_MEMORY:

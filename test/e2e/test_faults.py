@@ -337,6 +337,19 @@ def test_a_reader_of_a_dead_store_can_be_interrupted(weak, faulty, number):
     assert reader.wait(5) == -number and time.monotonic() - start < 1
 
 
+def test_a_store_that_says_nothing_is_waited_for_once(weak, faulty):
+    faulty.plan("silent*")
+    with open(weak.far / "big.bin", "rb", buffering=0) as f:
+        took = []
+        for _ in range(3):
+            start = time.monotonic()
+            refused(errno.EIO, os.pread, f.fileno(), 4096, 0)
+            took.append(time.monotonic() - start)
+        assert 2 < took[0] < 5 and max(took[1:]) < 1, took
+        faulty.plan("ok")
+        wait_for(lambda: readable(f.fileno(), 0), timeout=10, what="the store that is well again")
+
+
 # -- S3: keys, clocks, servers that die ----------------------------------------------------------------
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 import errno
 import fcntl
 import os
+import pwd
 import subprocess
 
 import pytest
 
-from meshkit import is_mounted
+from meshkit import binary, is_mounted
 
 
 def orders(mesh, *versions):
@@ -148,6 +149,52 @@ def test_symlinks_list_no_attributes_that_cannot_be_read(mesh, fuse):
         with pytest.raises(OSError) as refused:
             os.setxattr(version / "a.csv", "user.x", b"1")
         assert refused.value.errno == errno.EROFS
+
+
+def let_pass(folder):
+    """Other users may go through it, and what it lies in."""
+    for part in (folder, *folder.parents):
+        if part.stat().st_uid == os.geteuid() and not part.stat().st_mode & 1:
+            part.chmod(part.stat().st_mode | 0o11)
+
+
+def test_a_session_is_its_users_alone(mesh, fuse, unprivileged):
+    account, other = pwd.getpwuid(unprivileged[0]).pw_name, 1
+    orders(mesh)
+    (mesh.folder / "policy/z.policy").write_text(
+        "policy z scope mesh version 1\n\nhide secrets\n  files sales/secret/**\n  when user == " + account + "\n")
+    mesh.publish("sales/secret/1.0.0", {"a.csv": "x\n"})
+    (point := mesh.folder / "mnt").mkdir()
+    let_pass(mesh.folder)
+
+    def as_user(uid, *command):
+        return subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, text=True, env=mesh.environment())
+
+    mesh.run("mount", "--user", account, point)
+    try:
+        assert as_user(unprivileged[0], "ls", point / "sales").stdout.split() == ["README.md", "orders"]
+        assert as_user(unprivileged[0], "cat", point / "sales/orders/1.0.0/a.csv").stdout == "id,v\n1,1.0.0\n"
+        assert "meshfs_product_" not in as_user(unprivileged[0], "cat", point / ".mesh/metrics").stdout
+        assert "Permission denied" in as_user(other, "ls", point / "sales").stderr
+        for uid in (unprivileged[0], other):
+            assert "only root can unmount it" in as_user(uid, binary(), "umount", point).stderr
+    finally:
+        mesh.run("umount", point)
+    assert not is_mounted(point)
+
+
+def test_fusermount_is_found_without_a_path(mesh, fuse, unprivileged):
+    uid, group = unprivileged
+    orders(mesh)
+    let_pass(mesh.folder)
+    (home := mesh.folder / "other").mkdir()
+    (home / "mnt").mkdir()
+    subprocess.run(["chown", "-R", f"{uid}:{group}", home, mesh.folder / "stores"], check=True)
+    places = {k: str(home) for k in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")}
+    for command in ("mount", "umount"):
+        done = subprocess.run([*mesh.command(), command, home / "mnt"], user=uid, group=group, extra_groups=[], capture_output=True, text=True,
+                              env=mesh.environment({**places, "PATH": "/nonexistent"}))
+        assert (done.returncode, done.stderr) == (0, ""), command
 
 
 # -- damage ------------------------------------------------------------------------------------------

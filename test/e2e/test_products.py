@@ -133,6 +133,15 @@ def test_a_drafted_contract_publishes_its_data(sales, name):
     assert columns == [("id", "integer"), ("amount", "number")]
 
 
+def test_a_drafted_contract_lets_an_empty_file_be(sales):
+    source, path = sales.folder / "some", sales.folder / "drafted.yaml"
+    source.mkdir()
+    (source / "orders.csv").write_text(ROWS)
+    (source / "none.csv").write_text("")
+    sales.run("product", "new", "sales/orders", source, "-o", path)
+    sales.run("publish", "sales/orders/1.0.0", source, "--contract", path)
+
+
 def test_a_contract_is_drafted_of_parquet(sales):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     if not os.environ.get("MESHFS_DUCKDB"):
