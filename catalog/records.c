@@ -369,14 +369,23 @@ static const char *split_plain(struct records *r, const char *line, const char *
 
 /* -- pieces to records ---------------------------------------------------------- */
 
+/* JSONL: such a line is no record, and is not counted. */
+static bool is_blank(const char *line, size_t len)
+{
+	size_t n = 0;
+	while (n < len && (line[n] == ' ' || line[n] == '\t' || line[n] == '\r'))
+		n++;
+	return n == len;
+}
+
 static int one_record(struct records *r, const char *line, size_t len)
 {
 	if (len && line[len - 1] == '\r')
 		len--;
 	int code = 0;
 	if (r->format == RECORDS_JSONL) {
-		if (strspn(line, " \t") < len || !len) /* a blank line is no record */
-			code = len ? records_json_record(r->json, ++r->number, r->line_number, line, len) : 0;
+		if (!is_blank(line, len))
+			code = records_json_record(r->json, ++r->number, r->line_number, line, len);
 	} else if (len || r->order_count == 1) {
 		code = csv_record(r, line, len);
 	}

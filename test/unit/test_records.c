@@ -69,6 +69,7 @@ TEST(jsonl)
 {
 	reads(RECORDS_JSONL, 0, "{\"a\": 1, \"b\": {\"c\": \"x\\u00e9\"}}\n\n{\"a\": null, \"l\": [{\"m\": true}, {\"m\": 2.5e1}]}\n",
 	      "+0=a 0n1 +1=b 1o +2=b.c 2tx\xc3\xa9 #1@1|0- +3=l 3a 3o +4=l.m 4btrue 3o 4n2.5e1 #2@3|");
+	reads(RECORDS_JSONL, 0, "\r\r\n \t\n{}\n", "#1@3|"); /* blank lines are not counted as records */
 	reads(RECORDS_JSONL, 0, "[1]\n{\"a\": 01}\n{\"a\" 1}\n{}", "#1@1!not a JSON object|#2@2!a malformed number|#3@3!a member without a value|#4@4|");
 }
 
