@@ -1,0 +1,85 @@
+"""Wear: a cache folder that is removed under a mount, few descriptors, and many rounds that must leave nothing behind."""
+import os
+import random
+import resource
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from meshkit import wait_for
+
+FILES = 300
+
+
+def content(i):
+    return random.Random(i).randbytes(random.Random(-i - 1).choice([0, 1, 4096, 65537, 300000, 1100000 if i % 50 == 0 else 9000]))
+
+
+def publish_many(mesh):
+    mesh.domain("sales")
+    mesh.publish("sales/orders/1.0.0", {f"d{i % 7}/{i}.bin": content(i) for i in range(FILES)})
+
+
+def read_at_random(root, seed, count, may_fail=False):
+    """How many reads failed."""
+    draw, failed = random.Random(seed), 0
+    for _ in range(count):
+        i = draw.randrange(FILES)
+        want = content(i)
+        at = draw.randrange(len(want) + 1)
+        try:
+            with open(root / f"sales/orders/1.0.0/d{i % 7}/{i}.bin", "rb") as f:
+                f.seek(at)
+                got = f.read(draw.choice([10, 5000, 200000]))
+        except OSError:
+            if not may_fail:
+                raise
+            failed += 1
+            continue
+        assert got == want[at:at + len(got)] and (got or at == len(want)), f"{i} at {at}: {len(got)} wrong bytes"
+    return failed
+
+
+def test_the_cache_folder_is_removed_under_a_mount(mesh, fuse):
+    publish_many(mesh)
+    cache = mesh.folder / "home/cache"
+    with mesh.mount() as m, ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(read_at_random, m.path, seed, 300) for seed in range(4)]
+        while not all(r.done() for r in reading):
+            shutil.rmtree(cache, ignore_errors=True)
+        assert [r.result() for r in reading] == [0] * 4
+        read_at_random(m.path, 9, 100)
+
+
+def test_few_descriptors(mesh, fuse):
+    publish_many(mesh)
+    with mesh.mount() as m, ThreadPoolExecutor(8) as pool:
+        soft, hard = resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{m.process.pid}/fd")) + 3, hard))
+        list(pool.map(lambda seed: read_at_random(m.path, seed, 50, may_fail=True), range(8)))
+        resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        wait_for(lambda: read_at_random(m.path, 1, 20, may_fail=True) == 0, timeout=20, what="reads after descriptors were to be had again")
+        read_at_random(m.path, 3, 200)
+
+
+def usage(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return len(os.listdir(f"/proc/{pid}/fd")), int(status.split("Threads:")[1].split()[0])
+
+
+def test_many_rounds_leave_nothing(mesh, fuse):
+    publish_many(mesh)
+    left = None
+    for _ in range(int(os.environ.get("MESHFS_TEST_MOUNTS", 4))):
+        with mesh.mount() as m:
+            read_at_random(m.path, 1, 20)
+        kept = {str(p) for top in (mesh.runtime.name, mesh.folder / "home/state") for p in Path(top).rglob("*")}
+        assert left is None or kept <= left, kept - left
+        left = kept
+    with mesh.mount() as m:
+        read_at_random(m.path, 2, 400)
+        before = usage(m.process.pid)
+        for seed in range(3):
+            read_at_random(m.path, 2, 400)
+        after = usage(m.process.pid)
+        assert after[0] <= before[0] + 4 and after[1] <= before[1], (before, after)
