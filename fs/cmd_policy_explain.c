@@ -110,7 +110,7 @@ static int read_person(struct person *p, const char *as, struct err *e)
 /* -- the decision ------------------------------------------------------------------------------- */
 
 struct column_note {
-	char *name, *mask;
+	char *name, *mask, *words;
 };
 
 /* What was decided, of one file or of all files of a version together. */
@@ -141,7 +141,7 @@ static void add_rules(struct buf *all, const char *ids)
 
 static void add_column(struct verdict *v, const char *name, const struct mask *m)
 {
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, words = BUF_INIT;
 	for (size_t i = 0; i < v->column_count; i++)
 		if (!strcmp(v->columns[i].name, name))
 			return;
@@ -150,9 +150,11 @@ static void add_column(struct verdict *v, const char *name, const struct mask *m
 		return;
 	v->columns = more;
 	mask_text(m, &text);
+	mask_words(m, &words);
 	more[v->column_count].name = strdup(name);
 	more[v->column_count].mask = buf_take(&text);
-	if (more[v->column_count].name && more[v->column_count].mask)
+	more[v->column_count].words = buf_take(&words);
+	if (more[v->column_count].name && more[v->column_count].mask && more[v->column_count].words)
 		v->column_count++;
 }
 
@@ -224,6 +226,7 @@ static void verdict_fini(struct verdict *v)
 	for (size_t i = 0; i < v->column_count; i++) {
 		free(v->columns[i].name);
 		free(v->columns[i].mask);
+		free(v->columns[i].words);
 	}
 	free(v->columns);
 	buf_free(&v->rules);
@@ -299,13 +302,13 @@ static void print_words(const char *address, const struct person *p, const struc
 	if (v->reason.len)
 		printf("  %s\n", buf_text(&v->reason));
 	for (size_t i = 0; i < v->column_count; i++)
-		printf("  column %s: %s\n", v->columns[i].name, v->columns[i].mask);
+		printf("  column %s: %s (%s)\n", v->columns[i].name, v->columns[i].mask, v->columns[i].words);
 	if (v->rows.len)
 		printf("  rows where %s\n", buf_text(&v->rows));
 	printf("rules:\n");
 	version_decision_rules(v->d, buf_text(&v->rules), say_rule, NULL);
 	if (strstr(buf_text(&v->rules), "default"))
-		printf("  no rule permits it: denied by default\n");
+		printf("  none: what no permit of the domain covers is denied\n");
 	if (!version_decision_now_known(v->d))
 		printf("The clock of this machine is wrong: the version was published later than it shows. Rules about time that restrict apply, others do not.\n");
 	if (until != INT64_MAX) {

@@ -2,7 +2,9 @@
 #include "fs/policy_facts.h"
 #include "fs/state.h"
 
+#include "catalog/base/clock.h"
 #include "catalog/base/log.h"
+#include "policy/check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +19,15 @@ struct policy *mesh_policy(struct mesh *m, uint64_t *ret_epoch)
 	return p;
 }
 
+/* A clock that was wrong before we started shows less than a catalog that is at hand.  Only of that domain: no domain may tell the others the time. */
+static void note_time(struct domain_host *h, const struct snapshot *snapshot)
+{
+	int64_t published = snapshot_time_ns(snapshot), now = clock_now_ns();
+	if (atomic_exchange(&h->published_ns, published) != published && now < published - POLICY_CLOCK_SLACK_NS)
+		log_warn("%s: its catalog was published %lld s in the future as the clock of this machine has it; rules about time are decided as if it "
+			 "were not known", h->config->name, (long long)((published - now) / NS_PER_S));
+}
+
 static int gather_sources(struct mesh *m, struct policy_sources *s)
 {
 	int r = 0;
@@ -25,6 +36,8 @@ static int gather_sources(struct mesh *m, struct policy_sources *s)
 		if (snapshot)
 			r = policy_sources_add(s, m->domains[i].config->name, snapshot);
 		m->domains[i].reached_policy = snapshot != NULL;
+		if (snapshot)
+			note_time(&m->domains[i], snapshot);
 		snapshot_unref(snapshot);
 	}
 	return r;
@@ -104,6 +117,12 @@ out:
 	return r;
 }
 
+static void log_warning(void *arg, const char *text)
+{
+	(void)arg;
+	log_warn("policy: %s", text);
+}
+
 bool mesh_reload_policy(struct mesh *m, struct err *e)
 {
 	struct err own = ERR_INIT;
@@ -120,6 +139,7 @@ bool mesh_reload_policy(struct mesh *m, struct err *e)
 	/* One that does not load leaves the last good one in force. */
 	bool same = !fresh || (old && digest_equal(policy_digest(old), policy_digest(fresh)));
 	if (!same) {
+		policy_check_rules(fresh, clock_now_ns(), log_warning, NULL);
 		m->policy = fresh;
 		atomic_fetch_add(&m->policy_epoch, 1);
 		fresh = NULL;

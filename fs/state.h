@@ -43,6 +43,7 @@ struct domain_host {
 	struct policy_sources good; /* as it last loaded */
 	bool has_good;
 	bool reached_policy;        /* the last reload had a catalog of it */
+	_Atomic int64_t published_ns; /* when its catalog was published: the clock shows no less, or is wrong */
 };
 
 struct mesh {

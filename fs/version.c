@@ -127,12 +127,14 @@ void verdict_unref(struct verdict *v)
 	free(v);
 }
 
-/* The wall clock, unless it was set back while we run: an exemption that has ended must not come back. */
-static int64_t policy_now(struct mesh *m)
+/* The wall clock, unless it was set back while we run, or was wrong before: an exemption that has ended must not come back. */
+static int64_t policy_now(struct mesh *m, const struct domain_host *h)
 {
+	int64_t published = atomic_load(&h->published_ns);
 	int64_t now = clock_now_ns(), latest = atomic_load(&m->latest_ns);
 	while (now > latest && !atomic_compare_exchange_weak(&m->latest_ns, &latest, now))
 		;
+	latest = published > latest ? published : latest;
 	return now < latest - POLICY_CLOCK_SLACK_NS ? POLICY_NOW_UNKNOWN : now;
 }
 
@@ -148,10 +150,10 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 	if (!r) {
 		struct version_facts facts;
 		version_facts_of(slot->domain->config->name, slot->product, &slot->info, v->contract, &facts);
-		int64_t now = policy_now(s->mesh);
+		int64_t now = policy_now(s->mesh, slot->domain);
 		v->now_unknown = now == POLICY_NOW_UNKNOWN;
 		if (v->now_unknown)
-			log_warn("%s: the clock was set back; rules about time are decided as if it were not known", slot->address);
+			log_warn("%s: the clock was set back, or is wrong; rules about time are decided as if it were not known", slot->address);
 		r = policy_decide_version(v->policy, &s->subject, &facts, now, &v->decision, e);
 	}
 	if (r) {
@@ -166,9 +168,9 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 	return 0;
 }
 
-static bool in_force(const struct session *s, const struct verdict *v)
+static bool in_force(const struct session *s, const struct slot *slot, const struct verdict *v)
 {
-	int64_t now = policy_now(s->mesh);
+	int64_t now = policy_now(s->mesh, slot->domain);
 	bool unknown = now == POLICY_NOW_UNKNOWN;
 	return v->epoch == atomic_load(&s->mesh->policy_epoch) && unknown == v->now_unknown && (unknown || now < v->valid_until_ns);
 }
@@ -176,7 +178,7 @@ static bool in_force(const struct session *s, const struct verdict *v)
 bool slot_lapse(struct session *s, struct slot *slot)
 {
 	pthread_mutex_lock(&slot->lock);
-	struct verdict *old = slot->verdict && !in_force(s, slot->verdict) ? slot->verdict : NULL;
+	struct verdict *old = slot->verdict && !in_force(s, slot, slot->verdict) ? slot->verdict : NULL;
 	if (old)
 		slot->verdict = NULL;
 	pthread_mutex_unlock(&slot->lock);
@@ -188,7 +190,7 @@ int slot_verdict(struct session *s, struct slot *slot, struct verdict **ret, str
 {
 	struct verdict *v = NULL, *old = NULL;
 	pthread_mutex_lock(&slot->lock);
-	if (slot->verdict && in_force(s, slot->verdict)) {
+	if (slot->verdict && in_force(s, slot, slot->verdict)) {
 		v = slot->verdict;
 		atomic_fetch_add(&v->refs, 1);
 	}

@@ -146,10 +146,11 @@ static void column_words(const struct version_decision *d, const unsigned char *
 			if (decide_mask(d, bits, &objects[i].columns[k], &m) || m.kind == MASK_KEEP)
 				continue;
 			buf_addf(ret, "  %s.%s: ", objects[i].name ? objects[i].name : "", objects[i].columns[k].name);
-			if (m.kind == MASK_DROP)
-				buf_adds(ret, "not there");
-			else
+			if (m.kind != MASK_DROP) {
 				mask_text(&m, ret);
+				buf_adds(ret, ": ");
+			}
+			mask_words(&m, ret);
 			buf_addc(ret, '\n');
 		}
 	}

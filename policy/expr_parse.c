@@ -210,13 +210,18 @@ static bool fit_value(struct row_value *v, enum value_kind want)
 	return true;
 }
 
+static const char *kind_words(enum value_kind kind)
+{
+	return kind == VALUE_NUMBER ? "a number" : kind == VALUE_TIME ? "a date" : kind == VALUE_BOOL ? "true or false" : "text";
+}
+
 static int wrong_type(struct expr_parser *p, const struct expr_operand *value, const struct expr_operand *beside)
 {
 	enum value_kind want = kind_of(beside);
-	const char *name = want == VALUE_NUMBER ? "a number" : want == VALUE_TIME ? "a date" : want == VALUE_BOOL ? "true or false" : "text";
+	const char *name = kind_words(want);
 	if (beside->kind == OPERAND_ATTRIBUTE)
-		return err_at(p->e, p->l->name, p->l->line, value->at, "'%s' is %s, and is compared with something else",
-			      attribute_specs[beside->attribute].name, name);
+		return err_at(p->e, p->l->name, p->l->line, value->at, "'%s' is %s, and is compared with %s", attribute_specs[beside->attribute].name, name,
+			      value->kind == OPERAND_SET ? "a set that holds others" : kind_words(kind_of(value)));
 	return err_at(p->e, p->l->name, p->l->line, value->at, "%s is expected here", name);
 }
 
@@ -352,6 +357,8 @@ static int check_left(struct expr_parser *p, const struct expr_node *n, const st
 {
 	if (n->left.kind != OPERAND_LITERAL || (n->right.kind != OPERAND_LITERAL && n->right.kind != OPERAND_SET))
 		return 0;
+	if (p->rows && t->kind == TOKEN_WORD && !is_plain(t))
+		return err_at(p->e, p->l->name, p->l->line, t->column, "there is no attribute '%s'; a column is written row.%s", t->text, t->text);
 	const char *near = t->kind == TOKEN_WORD ? attribute_nearest(t->text) : NULL;
 	return err_at(p->e, p->l->name, p->l->line, t->column, "there is no attribute '%s'%s%s%s", t->text, near ? "; did you mean '" : "",
 		      near ? near : "", near ? "'?" : "");

@@ -60,6 +60,25 @@ void mask_text(const struct mask *m, struct buf *ret)
 	}
 }
 
+void mask_words(const struct mask *m, struct buf *ret)
+{
+	static const char *const words[] = {
+		"not there", "emptied", "a constant in its place", "a keyed token in its place, the same for the same value", "only the year", "only the year and month",
+		"only the first three digits, none where few people live", "rounded to multiples of", "for everything above it",
+		"what identifies people in the text is replaced by its kind", "only the", "as it is",
+	};
+	if (m->kind == MASK_TOP)
+		buf_addf(ret, "%.15g %s", m->number, words[m->kind]);
+	else if (m->kind == MASK_PARTIAL)
+		buf_addf(ret, "%s %s %.0f %s", words[m->kind], m->last ? "last" : "first", m->number, m->number == 1 ? "character" : "characters");
+	else if (m->kind == MASK_REDACT && m->keep_length)
+		buf_adds(ret, "as many stars as it has characters");
+	else
+		buf_adds(ret, words[m->kind]);
+	if (m->kind == MASK_ROUND)
+		buf_addf(ret, " %.15g", m->number);
+}
+
 /*
  * Which is stricter: -1 a, 1 b, 0 neither.  The language lists kinds strictest first; within and between generalisations two masks are
  * ordered only when what one shows follows from what the other shows.

@@ -59,6 +59,8 @@ void mask_combine(const struct mask *a, const struct mask *b, struct mask *ret);
 /* Of several, whatever their order: the strictest when any two can be ordered, else MASK_NULL (MASK_DROP when it is among them); MASK_KEEP for none. */
 void mask_strictest(const struct mask *list, size_t count, struct mask *ret);
 bool mask_equal(const struct mask *a, const struct mask *b);
+/* What is left of a value, in words: "a keyed token in its place". */
+void mask_words(const struct mask *m, struct buf *ret);
 /* As the language writes it: "hmac key train-1", "partial first 2".  Fingerprints are not part of it. */
 void mask_text(const struct mask *m, struct buf *ret);
 /* "drop", "null", "redact", "hmac", … */

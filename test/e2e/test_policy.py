@@ -92,11 +92,25 @@ def test_check_warns_of_what_a_contract_lacks_and_of_expired_exempts(hr):
     assert len(warnings) == len(done.stderr.splitlines())
 
 
+@pytest.mark.parametrize("text, said", [
+    ("filter f\n  rows age >= 18\n", "4:8: there is no attribute 'age'; a column is written row.age"),
+    ("deny d\n  when file.size > \"a\"\n", "4:20: 'file.size' is a number, and is compared with text"),
+    ("deny d\n  when purpos == training\n", "4:8: there is no attribute 'purpos'; did you mean 'purpose'?"),
+    ("deny d\n  when purpose = training\n", "4:16: '=' is not a comparison; write '=='"),
+    ("mask m\n  columns taged pii\n  with year\n", "4:11: 'taged' is no way to choose columns; did you mean 'tagged'?"),
+    ("mask m\n  columns tagged pii\n  with rond 5\n", "5:8: 'rond' is no mask; did you mean 'round'?"),
+    ("permit p\n  when purpose == training\n", "3:1: 'permit' stands only in files of a domain"),
+])
+def test_mistakes_that_people_make_are_named(hr, text, said):
+    rules(hr, "policy k scope mesh version 1\n\n" + text, "k")
+    assert "k.policy:" + said in hr.run("policy", "check", status=2).stderr
+
+
 def test_a_key_must_exist(hr):
     rules(hr, "policy k scope mesh version 1\n\nmask m\n  columns tagged pii\n  with hmac key study\n", "k")
     assert "k.policy:5:8: mesh.yaml names no key 'study'" in hr.run("policy", "check", status=2).stderr
     path = hr.run("policy", "key", "new", "study").stdout.strip()
-    assert hr.run("policy", "check").stdout.startswith("5 rules load")
+    assert hr.run("policy", "check").stdout.startswith("5 rules load, 0 warnings")
     assert explain(hr, "hr/people", WHO)["columns"] == {"email": "hmac key study"}
     os.unlink(path)
     assert "k.policy:5:8:" in hr.run("policy", "check", status=2).stderr

@@ -176,6 +176,25 @@ def test_an_exemption_ends_while_mounted_and_a_clock_set_back_does_not_bring_it_
         assert opens(path) == "id,note\n1,REDACTED\n"
 
 
+def test_a_clock_that_was_wrong_before_the_mount_brings_no_exemption_back(mesh, fuse, clock):
+    """The version is older than what the clock shows; that the clock is wrong only the domain's newest catalog tells."""
+    mesh.domain("d")
+    clock.set(-100 * DAY)
+    terms = contract(mesh.folder / "c.yaml", {"id": "integer", "note": "string"})
+    mesh.publish("d/t/1.0.0", {"t.csv": "id,note\n1,secret\n"}, "--contract", terms, env=clock.env)
+    mesh.publish("d/u/1.0.0", {"u.csv": "id,note\n1,x\n"}, "--contract", terms)
+    rules(mesh, f"mask notes\n  columns named note\n  with redact\n\nexempt once from p/notes\n  when purpose == audit\n  until {day(-40)}\n")
+    clock.set(-50 * DAY)
+    with mesh.mount(purpose="audit", env=clock.env) as m:
+        wait_for(lambda: opens(m.path / "d/t/1.0.0/t.csv") == "id,note\n1,REDACTED\n", what="the view")
+        assert "clock" in (m.path / "d/t/1.0.0/.mesh/policy.txt").read_text()
+        assert "in the future as the clock of this machine has it" in m.log()
+    clock.set(0)
+    with mesh.mount(purpose="audit", env=clock.env) as m:
+        assert opens(m.path / "d/t/1.0.0/t.csv") == "id,note\n1,REDACTED\n"
+        assert f"exempt 'once' expired at {day(-40)}" in m.log() and "in the future" not in m.log()
+
+
 def test_an_embargo_ends_and_a_denial_begins_while_mounted(mesh, fuse, clock):
     mesh.domain("d")
     mesh.publish("d/t/1.0.0", {"t.bin": "x" * 5_000_000, "u.bin": "y"})
