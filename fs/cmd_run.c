@@ -132,7 +132,10 @@ static void server(const struct run *run, int fd)
 	};
 	if (!git_head(".", commit))
 		setup.facts.git_commit = commit;
-	_exit(run_serve(&setup, fd));
+	int status = run_serve(&setup, fd);
+	if (run->folder_made)
+		rmdir(run->folder); /* whoever made it may have been killed */
+	_exit(status);
 }
 
 static int start_server(struct run *run, int *ret_fd, pid_t *ret_pid, struct err *e)

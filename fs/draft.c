@@ -539,3 +539,17 @@ void draft_publish(struct op *op, struct domain_host *h, const char *product, co
 	if (r)
 		op_fail(op, r);
 }
+
+void draft_misnamed(struct op *op, struct domain_host *h, const char *product, const char *name, const char *to_name)
+{
+	struct drafts *ds = op->session->drafts;
+	pthread_mutex_lock(&ds->lock);
+	struct draft *d = find_locked(ds, h, product, name);
+	int r = !d ? -ENOENT : d->publish || d->committing ? -EBUSY : -EPERM;
+	char *why = r == -EPERM ? text_format("a draft becomes the version it is named after, in its product: mv %s %s; not %s", name, d->version, to_name) : NULL;
+	if (why)
+		draft_say_problems(d, why, "");
+	free(why);
+	pthread_mutex_unlock(&ds->lock);
+	op_fail(op, r);
+}

@@ -66,6 +66,8 @@ int draft_make(struct session *s, struct domain_host *h, const char *product, co
 int draft_remove(struct session *s, struct domain_host *h, const char *product, const char *name);
 /* Publishes; answers the op when that is done. */
 void draft_publish(struct op *op, struct domain_host *h, const char *product, const char *name);
+/* It was to become something else: EPERM, and problems.txt says so. */
+void draft_misnamed(struct op *op, struct domain_host *h, const char *product, const char *name, const char *to_name);
 
 void draft_forget(struct session *s, uint64_t id, uint64_t count);
 void draft_close(struct handle *h); /* of HANDLE_DRAFT: called by handle_free */

@@ -371,13 +371,13 @@ static int check(struct draft *d, struct err *e)
 
 /* -- the rename ------------------------------------------------------------------------------------------ */
 
-static void say_problems(struct draft *d, const struct err *e)
+void draft_say_problems(struct draft *d, const char *why, const char *checks)
 {
 	struct buf text = BUF_INIT;
 	char *path = io_join(d->folder, "meta/problems.txt");
-	buf_addf(&text, "%s/%s/%s was not published: %s\n", d->domain->config->name, d->product, d->version, e->text);
-	if (d->feed->problems.len)
-		buf_addf(&text, "\n%s", buf_text(&d->feed->problems));
+	buf_addf(&text, "%s/%s/%s was not published: %s\n", d->domain->config->name, d->product, d->version, why);
+	if (*checks)
+		buf_addf(&text, "\n%s", checks);
 	if (path && !buf_check(&text))
 		io_write_file(path, buf_text(&text), text.len, 0444, NULL);
 	free(path);
@@ -440,7 +440,7 @@ static int publish_all(struct draft *d)
 	}
 	log_warn("%s/%s/%s.draft was not published: %s", d->domain->config->name, d->product, d->version, e.text);
 	if (r != -EBUSY)
-		say_problems(d, &e);
+		draft_say_problems(d, e.text, buf_text(&d->feed->problems));
 	return answer_of(&e, r);
 }
 

@@ -85,6 +85,8 @@ void dnode_entry(struct dnode *n, const struct stat *st, struct op_entry *ret); 
 void draft_due_locked(struct draft *d, const char *path); /* "files/…" was closed or renamed */
 int draft_feed_start(struct draft *d);
 void *draft_feeder(void *arg);
+/* Writes .mesh/problems.txt: why the rename was refused, and the lines of the checks that failed ("": none). */
+void draft_say_problems(struct draft *d, const char *why, const char *checks);
 /* The draft ends: its folder is removed. */
 void draft_end_locked(struct draft *d);
 

@@ -130,12 +130,12 @@ static void publish(struct op *op, uint64_t to, const char *to_name)
 	int r = tree_place(s, op->node, &p, &w);
 	wait_fini(s, &w);
 	bool draft = !r && p.kind == KIND_PRODUCT && draft_name_version(op->name, version);
-	if (r || !draft || to != op->node || strcmp(version, to_name) != 0) {
-		place_fini(s, &p);
-		op_fail(op, r ? r : draft ? -EPERM : -EROFS);
-		return;
-	}
-	draft_publish(op, p.vnode->domain, p.vnode->product, op->name);
+	if (r || !draft)
+		op_fail(op, r ? r : -EROFS);
+	else if (to != op->node || strcmp(version, to_name) != 0)
+		draft_misnamed(op, p.vnode->domain, p.vnode->product, op->name, to_name);
+	else
+		draft_publish(op, p.vnode->domain, p.vnode->product, op->name);
 	place_fini(s, &p);
 }
 

@@ -133,6 +133,8 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(orders):
 
 
 def test_a_killed_waiter_still_ends_the_run(orders):
+    (folder := orders.folder / "tmp").mkdir()
+    orders.env["TMPDIR"] = str(folder)
     p = start(orders, "--name", "killed", "--", "sh", "-c", "cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; exec sleep 5", stdout=subprocess.PIPE)
     assert p.stdout.readline() == "id\n"
     p.kill()
@@ -141,6 +143,9 @@ def test_a_killed_waiter_still_ends_the_run(orders):
     wait_for(lambda: orders.json("lineage runs")[0]["ended"], timeout=20, what="the end of the run")
     run = orders.json("lineage runs")[0]
     assert run["reads"] == 1 and run["exit"] == 137
+    wait_for(lambda: not any(folder.iterdir()), timeout=5, what="the end of the folder it was mounted at")
+    orders.env["TMPDIR"] = "/nonexistent"
+    assert "TMPDIR or --at" in orders.run("run", "--", "true", status=125).stderr
 
 
 def test_nested_runs(orders):
