@@ -82,6 +82,18 @@ static int format_condition(const struct check *c, const char *column, struct bu
 	return -EOPNOTSUPP;
 }
 
+/* The flags are PCRE2's: neither a dot nor an anchor knows line ends. */
+static int pattern_condition(const struct check *c, const char *column, struct buf *out)
+{
+	const char *pattern = pattern_for_engine(c->pattern);
+	if (!pattern)
+		return -EOPNOTSUPP;
+	buf_addf(out, "not regexp_full_match(cast(%s as varchar), '(?-ms)' || ", column);
+	buf_add_sql(out, pattern, '\'');
+	buf_addc(out, ')');
+	return 0;
+}
+
 /* What is wrong with a value that is there. */
 static int condition(const struct check *c, const char *column, struct buf *out)
 {
@@ -102,6 +114,8 @@ static int condition(const struct check *c, const char *column, struct buf *out)
 			bound(out, c, c->high, c->high_ns);
 		}
 		return 0;
+	case CHECK_PATTERN:
+		return pattern_condition(c, column, out);
 	case CHECK_FORMAT:
 		return format_condition(c, column, out);
 	case CHECK_MULTIPLE:

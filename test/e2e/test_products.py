@@ -316,6 +316,21 @@ def test_readmes_tell_state_quality_and_filters(sales, fuse):
         assert "1.0.0 is" in (m.path / "sales/README.md").read_text() and "filtered for you" in (m.path / "README.md").read_text()
 
 
+def test_patterns_are_checked_in_parquet(sales):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    if not os.environ.get("MESHFS_DUCKDB"):
+        pytest.skip("no DuckDB")
+    (sales.folder / "in").mkdir()
+    parquet.write_table(pyarrow.table({"code": ["AB1", "CD2", "x\n3", "AB\n", "ab1", None]}), sales.folder / "in/t.parquet")
+    for pattern, wrong in (("^[A-Z]{2}\\\\d$", 3), ("..\\\\d", 2), ("(?i)ab1", None)):
+        columns = f'      - name: code\n        logicalType: string\n        logicalTypeOptions: {{pattern: "{pattern}"}}\n'
+        path = sales.folder / "c.yaml"
+        path.write_text(contract(columns).replace("*.csv", "*.parquet"))
+        done = sales.run("publish", "sales/codes/1.0.0", sales.folder / "in", "--contract", path, status=3)
+        told = f"values that do not match the pattern: {wrong}," if wrong else "not made of Parquet"
+        assert told in done.stderr, (pattern, done.stderr)
+
+
 # -- ports ---------------------------------------------------------------------------------------------
 
 PORTS = """apiVersion: v1.1.0

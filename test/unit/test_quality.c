@@ -310,6 +310,16 @@ TEST(patterns_are_bounded)
 	CHECK_INT(pattern_match(p, "aaa", 3), 1);
 	CHECK_INT(pattern_match(p, "\xff", 1) == 1, 0);
 	pattern_free(p);
+	static const char *const same[] = { "^[A-Z]{2}$", "\\d{3}-\\w+", "(?:a|b)*\\.", "[^x-z]?" };
+	static const char *const other[] = { "(?=a)b", "(a)\\1", "a++", "[[:alpha:]]", "(?i)a", "\\p{L}", "[]a]", "(*UCP)a", "a\\K", "\\bA" };
+	for (size_t i = 0; i < sizeof same / sizeof *same; i++, pattern_free(p)) {
+		CHECK_OK(pattern_new(same[i], &p, &e), &e);
+		CHECK_STR(pattern_for_engine(p), same[i]);
+	}
+	for (size_t i = 0; i < sizeof other / sizeof *other; i++, pattern_free(p)) {
+		CHECK_OK(pattern_new(other[i], &p, &e), &e);
+		CHECK(!pattern_for_engine(p));
+	}
 	CHECK_INT(pattern_new("(", &p, &e), -EINVAL);
 	CHECK(strstr(e.text, "character 2") != NULL);
 }
