@@ -447,13 +447,13 @@ static void look_ahead(struct content *c, uint64_t offset, size_t len, uint64_t 
 		return;
 	}
 	const uint64_t share = budget_limit(c->reader->budget) / 4;
-	const uint64_t wanted = readahead_window_max(atomic_load_explicit(&c->domain->first_byte_ns, memory_order_relaxed));
-	const uint64_t max = share < wanted ? share : wanted;
+	struct readahead_limits limits = readahead_limits(atomic_load_explicit(&c->domain->first_byte_ns, memory_order_relaxed));
 	uint64_t from, to;
+	limits.most = share < limits.most ? share : limits.most;
 	if (atomic_load_explicit(&c->whole, memory_order_relaxed))
 		return;
 	pthread_mutex_lock(&c->lock);
-	readahead_note(&c->readahead, offset, len, size, max, &from, &to);
+	readahead_note(&c->readahead, offset, len, size, &limits, &from, &to);
 	pthread_mutex_unlock(&c->lock);
 	if (from == to)
 		return;

@@ -26,13 +26,20 @@ struct readahead {
 	uint64_t clock;
 };
 
-/* How far ahead a stream is worth reading, in bytes, from a store whose first byte takes `first_byte_ns` at least (0: not known): what arrives in that time
- * at a gigabyte a second, and enough for a few requests at once.  A near store's stream needs half the memory of a far one's. */
-uint64_t readahead_window_max(int64_t first_byte_ns);
+/* How far ahead a stream is worth reading, in bytes. */
+struct readahead_limits {
+	uint64_t first; /* after a first read at the start of the file */
+	uint64_t most;  /* windows grow up to this */
+};
+
+/* For a store whose first byte takes `first_byte_ns` at least (0: not known).  `most` is what arrives in that time at a gigabyte a second, and enough for a few
+ * requests at once.  From a near store nothing is fetched ahead of a first read: it would compete with the read for the processor, and is soon there if
+ * a second one comes. */
+struct readahead_limits readahead_limits(int64_t first_byte_ns);
 
 /* Notes a read of [offset, offset + len) of a file of `size` bytes.  Gives the range to fetch ahead now ([*ret_from, *ret_to), empty when
- * equal); windows grow to `window_max` bytes. */
-void readahead_note(struct readahead *r, uint64_t offset, uint64_t len, uint64_t size, uint64_t window_max, uint64_t *ret_from,
+ * equal); windows are within `limits`. */
+void readahead_note(struct readahead *r, uint64_t offset, uint64_t len, uint64_t size, const struct readahead_limits *limits, uint64_t *ret_from,
 		    uint64_t *ret_to);
 
 #endif
