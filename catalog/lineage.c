@@ -61,10 +61,13 @@ int lineage_open(const char *path, struct lineage **ret, struct err *e)
 		r = db_open(path, DB_CREATE | DB_WAL, &l->db, e);
 	if (!r)
 		r = lineage_schema_make(l->db, l->path, e);
-	if (r)
+	if (r) {
 		lineage_close(l);
-	else
+		if (e && e->kind == ERR_ABSENT)
+			e->kind = ERR_FAIL; /* what was asked about may well exist: the record of it cannot be opened */
+	} else {
 		*ret = l;
+	}
 	return r;
 }
 

@@ -272,3 +272,19 @@ int lineage_resolve(struct lineage *l, const char *what, char **ret, struct err 
 	}
 	return *ret ? 0 : err_set(e, -ENOMEM, "no memory for an address");
 }
+
+int lineage_is_known(struct lineage *l, const char *address, bool *ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(lineage_db(l),
+			   "SELECT EXISTS(SELECT 1 FROM versions WHERE address = ?1 OR substr(address, 1, length(?1) + 1) = ?1 || '/'"
+			   " OR substr(?1, 1, length(address) + 1) = address || '/')",
+			   &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, address);
+	r = db_step(s, e);
+	*ret = r == DB_ROW && db_int(s, 0);
+	db_finalize(s);
+	return r < 0 ? r : 0;
+}

@@ -276,33 +276,29 @@ static void offence(struct check *c, const char *fmt, ...)
 	c->found(c->arg, text);
 }
 
-/* Reads that came late gave the run a newer seal. */
-static int is_superseded(struct lineage *l, const char *run, int64_t part, bool *ret, struct err *e)
+static int has_seal(struct lineage *l, const char *sql, const struct seal *seal, bool *ret, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_cached(lineage_db(l), "SELECT EXISTS(SELECT 1 FROM seals WHERE run = ? AND kind = 'run' AND part > ?)", &s, e);
+	int r = db_cached(lineage_db(l), sql, &s, e);
 	if (r)
 		return r;
-	db_bind_text(s, 1, run);
-	db_bind_int(s, 2, part);
+	db_bind_text(s, 1, seal->run);
+	db_bind_int(s, 2, seal->part);
 	r = db_step(s, e);
 	*ret = r == DB_ROW && db_int(s, 0);
 	db_reset(s);
 	return r < 0 ? r : 0;
 }
 
-static int is_pruned(struct lineage *l, const char *run, int64_t part, bool *ret, struct err *e)
+/* Reads that came late gave the run a newer seal. */
+static int is_superseded(struct lineage *l, const struct seal *seal, bool *ret, struct err *e)
 {
-	struct db_stmt *s;
-	int r = db_cached(lineage_db(l), "SELECT EXISTS(SELECT 1 FROM seals WHERE run = ? AND kind = 'prune' AND part = ?)", &s, e);
-	if (r)
-		return r;
-	db_bind_text(s, 1, run);
-	db_bind_int(s, 2, part);
-	r = db_step(s, e);
-	*ret = r == DB_ROW && db_int(s, 0);
-	db_reset(s);
-	return r < 0 ? r : 0;
+	return has_seal(l, "SELECT EXISTS(SELECT 1 FROM seals WHERE run = ? AND kind = 'run' AND part > ?)", seal, ret, e);
+}
+
+static int is_pruned(struct lineage *l, const struct seal *seal, bool *ret, struct err *e)
+{
+	return has_seal(l, "SELECT EXISTS(SELECT 1 FROM seals WHERE run = ? AND kind = 'prune' AND part = ?)", seal, ret, e);
 }
 
 /* Do the rows still give the digest? */
@@ -313,12 +309,12 @@ static int check_content(struct check *c, const struct seal *seal, struct err *e
 	bool pruned = false;
 	int r = 0;
 	if (!strcmp(seal->kind, "run")) {
-		r = is_superseded(c->l, seal->run, seal->part, &pruned, e);
+		r = is_superseded(c->l, seal, &pruned, e);
 		if (r || pruned)
 			return r;
 		r = digest_run(c->l, seal->run, digest, &rows, e);
 	} else if (!strcmp(seal->kind, "reads")) {
-		r = is_pruned(c->l, seal->run, seal->part, &pruned, e);
+		r = is_pruned(c->l, seal, &pruned, e);
 		if (!r)
 			r = digest_part(c->l, seal->run, seal->part, digest, &rows, e);
 	} else {

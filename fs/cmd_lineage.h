@@ -25,6 +25,16 @@ struct lineage_question {
 int lineage_question_open(const struct invocation *inv, const char *address, bool rules, struct lineage_question *ret, struct err *e);
 void lineage_question_close(struct lineage_question *q);
 
+/* A question about rows of `address` (with selectors), and who says the answer. */
+struct where_answer;
+struct lineage_rows {
+	const char *address, *where;
+	const char *run; /* or NULL */
+	bool sources, json;
+	int (*answer)(struct lineage_question *q, const struct where_answer *a, bool json, struct err *e);
+};
+int lineage_ask_rows(const struct invocation *inv, const struct lineage_rows *ask, struct err *e);
+
 struct where_gone;
 void lineage_print_gone(const struct where_gone *g, bool json);
 

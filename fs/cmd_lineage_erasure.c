@@ -8,7 +8,6 @@
 #include "fs/cmd_lineage.h"
 #include "fs/scan.h"
 #include "fs/where.h"
-#include "policy/condition.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -350,18 +349,6 @@ int lineage_verb_erasure(const struct invocation *inv, int argc, char **argv, in
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1 || !text)
 		return options_wrong(e, "lineage erasure-report", "lineage erasure-report: wants one address and --where EXPR");
-	struct lineage_question q = { 0 };
-	struct where_answer a = { 0 };
-	struct expr *where = NULL;
-	r = condition_parse_where(text, &where, e);
-	if (!r)
-		r = lineage_question_open(inv, argv[0], false, &q, e);
-	if (!r)
-		r = where_ask(q.l, q.scan, q.address, NULL, where, true, inv->quiet, &a, e);
-	if (!r)
-		r = report(&q, &a, json, e);
-	where_answer_free(&a);
-	lineage_question_close(&q);
-	expr_free(where);
-	return r;
+	struct lineage_rows rows = { .address = argv[0], .where = text, .sources = true, .json = json, .answer = report };
+	return lineage_ask_rows(inv, &rows, e);
 }

@@ -166,6 +166,14 @@ struct question {
 	bool takes_address;
 };
 
+/* Nothing was read of it: because there is no such thing? */
+static int check_address(struct lineage *l, const struct mesh_config *mesh, const char *address, struct err *e)
+{
+	bool known = mesh_domain_find(mesh, address) != NULL;
+	int r = known ? 0 : lineage_is_known(l, address, &known, e);
+	return r || known ? r : err_set(e, -ENOENT, "%s: no such domain, product, version or file is known; 'meshfs ls' lists what there is", address);
+}
+
 static int ask(const struct invocation *inv, int argc, char **argv, const struct question *q, int outcome, struct err *e)
 {
 	struct output o = { .line = BUF_INIT };
@@ -199,6 +207,8 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 		r = lineage_reads(l, &filter, read_each, &o, e);
 	else if (!r)
 		r = lineage_runs(l, filter.run, run_each, &o, e);
+	if (!r && address && !o.count)
+		r = check_address(l, mesh, address, e);
 	if (r == -EPIPE)
 		r = 0; /* the reader has seen enough */
 	lineage_close(l);

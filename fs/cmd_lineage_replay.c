@@ -1,5 +1,6 @@
 /* meshfs lineage replay: would today's policy decide the same for what a run read? */
 #include "catalog/base/clock.h"
+#include "catalog/base/doc.h"
 #include "catalog/base/json.h"
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
@@ -15,8 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-struct person { /* the run's subject, with the groups that this host knows of the user today */
+struct person { /* the run's subject, with the groups that he had then; where they are not on record, those of today */
 	struct identity who;
+	struct doc *groups; /* the recorded list, or NULL */
+	const char **names; /* in it */
 	struct subject subject;
 	char *user, *purpose, *run, *id, *host;
 };
@@ -54,6 +57,22 @@ static bool is_named(const struct lineage_run_row *row)
 	return named;
 }
 
+static int read_groups(struct replay *x, struct person *p, const char *json)
+{
+	int r = doc_parse("the run's groups", json, strlen(json), &p->groups, x->e);
+	if (r)
+		return r;
+	const struct doc_node *list = doc_root(p->groups);
+	p->names = calloc(doc_count(list) + 1, sizeof *p->names);
+	if (!p->names)
+		return err_set(x->e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < doc_count(list); i++) {
+		const char *name = doc_text(doc_item(list, i));
+		p->names[i] = name ? name : "";
+	}
+	return 0;
+}
+
 static int add_person(void *arg, const struct lineage_run_row *row)
 {
 	struct replay *x = arg;
@@ -64,21 +83,27 @@ static int add_person(void *arg, const struct lineage_run_row *row)
 	struct person *p = &more[x->people_count++];
 	*p = (struct person){ .user = strdup(row->user), .purpose = row->purpose ? strdup(row->purpose) : NULL, .id = strdup(row->id),
 			      .run = is_named(row) ? strdup(row->name) : NULL, .host = strdup(row->host ? row->host : "") };
-	return p->user && p->id && p->host ? 0 : err_set(x->e, -ENOMEM, "out of memory");
+	if (!p->user || !p->id || !p->host)
+		return err_set(x->e, -ENOMEM, "out of memory");
+	return row->groups ? read_groups(x, p, row->groups) : 0;
 }
 
 static int make_subject(struct replay *x, struct person *p)
 {
 	struct err why = ERR_INIT;
 	int r = identity_of(p->user, &p->who, &why);
-	if (r == -ENOENT && !x->quiet)
-		fprintf(stderr, "meshfs: %s is no user of this host: decided without groups\n", p->user);
-	else if (r)
+	if (r && r != -ENOENT)
 		return err_move(x->e, &why);
+	if (r && !p->groups && !x->quiet)
+		fprintf(stderr, "meshfs: %s is no user of this host: decided without groups\n", p->user);
 	if (r)
 		p->subject = (struct subject){ .user = p->user, .uid = (uid_t)-1 };
 	else
 		identity_subject(&p->who, &p->subject);
+	if (p->groups) {
+		p->subject.groups = p->names;
+		p->subject.group_count = doc_count(doc_root(p->groups));
+	}
 	p->subject.purpose = p->purpose;
 	p->subject.run = p->run;
 	p->subject.host = p->host;
@@ -225,6 +250,8 @@ static void people_free(struct replay *x)
 		for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
 			free(texts[k]);
 		identity_fini(&p->who);
+		free(p->names);
+		doc_free(p->groups);
 	}
 	free(x->people);
 }
@@ -237,7 +264,7 @@ int lineage_verb_replay(const struct invocation *inv, int argc, char **argv, int
 	(void)ret_status;
 	int r = options_parse("lineage replay RUN",
 			      "Would today's policy decide the same for everything that the run (its name or id) opened?\n"
-			      "The subject is the run's: user, purpose, name, host; the groups are those that this host knows of the user today.\n"
+			      "The subject is the run's: user, groups, purpose, name, host. For a run that an older meshfs recorded, the groups are those of today.\n"
 			      "Exit status 3 when a read would be decided otherwise.",
 			      specs, 1, false, argc, argv, &words, e);
 	if (r)

@@ -88,14 +88,17 @@ void lineage_print_gone(const struct where_gone *g, bool json)
 	buf_free(&b);
 }
 
-static void print_answer(const struct where_answer *a, bool json)
+static int print_answer(struct lineage_question *q, const struct where_answer *a, bool json, struct err *e)
 {
+	(void)q;
+	(void)e;
 	for (size_t i = 0; i < a->hit_count; i++)
 		json ? hit_json(&a->hits[i]) : hit_text(&a->hits[i]);
 	for (size_t i = 0; i < a->gone_count; i++)
 		lineage_print_gone(&a->gone[i], json);
 	if (!json && !a->hit_count)
 		printf("No run on record was served such a row%s.\n", a->gone_count ? " of what could be looked at" : "");
+	return 0;
 }
 
 int lineage_question_open(const struct invocation *inv, const char *address, bool rules, struct lineage_question *ret, struct err *e)
@@ -123,6 +126,24 @@ void lineage_question_close(struct lineage_question *q)
 	*q = (struct lineage_question){ 0 };
 }
 
+int lineage_ask_rows(const struct invocation *inv, const struct lineage_rows *ask, struct err *e)
+{
+	struct lineage_question q = { 0 };
+	struct where_answer a = { 0 };
+	struct expr *where = NULL;
+	int r = condition_parse_where(ask->where, &where, e);
+	if (!r)
+		r = lineage_question_open(inv, ask->address, false, &q, e);
+	if (!r)
+		r = where_ask(q.l, q.scan, q.address, ask->run, where, ask->sources, inv->quiet, &a, e);
+	if (!r)
+		r = ask->answer(&q, &a, ask->json, e);
+	where_answer_free(&a);
+	lineage_question_close(&q);
+	expr_free(where);
+	return r;
+}
+
 int lineage_verb_trace(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
 	const char *text = NULL, *run = NULL;
@@ -142,18 +163,6 @@ int lineage_verb_trace(const struct invocation *inv, int argc, char **argv, int 
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1 || !text)
 		return options_wrong(e, "lineage trace", "lineage trace: wants one address and --where EXPR");
-	struct lineage_question q = { 0 };
-	struct where_answer a = { 0 };
-	struct expr *where = NULL;
-	r = condition_parse_where(text, &where, e);
-	if (!r)
-		r = lineage_question_open(inv, argv[0], false, &q, e);
-	if (!r)
-		r = where_ask(q.l, q.scan, q.address, run, where, false, inv->quiet, &a, e);
-	if (!r)
-		print_answer(&a, json);
-	where_answer_free(&a);
-	lineage_question_close(&q);
-	expr_free(where);
-	return r;
+	struct lineage_rows rows = { .address = argv[0], .where = text, .run = run, .json = json, .answer = print_answer };
+	return lineage_ask_rows(inv, &rows, e);
 }

@@ -629,23 +629,25 @@ void recorder_stats(struct recorder *r, struct recorder_stats *ret)
 
 static int insert_run(struct recorder *r, const struct run_facts *facts, char id[RUN_ID_SIZE], struct err *e)
 {
-	struct buf params = BUF_INIT;
+	struct buf params = BUF_INIT, groups = BUF_INIT;
 	char name[RUN_NAME_MAX];
 	run_id_new(id);
 	run_params_json(facts, &params);
+	run_groups_json(facts, &groups);
 	if (!facts->name)
 		run_name_make(facts, id, name);
 	struct lineage_run run = {
 		.id = id, .name = facts->name ? facts->name : name, .user = facts->user, .purpose = facts->purpose, .command = facts->command,
 		.parent = facts->parent, .git_commit = facts->git_commit, .host = facts->host, .mount = facts->mount, .uid = facts->uid,
-		.params = buf_text(&params), .owner = r->owner, .started_ns = clock_now_ns(),
+		.params = buf_text(&params), .owner = r->owner, .groups = facts->groups ? buf_text(&groups) : NULL, .started_ns = clock_now_ns(),
 	};
-	int code = buf_check(&params);
+	int code = buf_check(&params) ? buf_check(&params) : buf_check(&groups);
 	if (code)
-		err_set(e, code, "no memory for the run's parameters");
+		err_set(e, code, "no memory for what describes the run");
 	else
 		code = lineage_run_insert(r->runs, &run, e);
 	buf_free(&params);
+	buf_free(&groups);
 	return code;
 }
 

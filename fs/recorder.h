@@ -40,6 +40,8 @@ struct run_facts {
 	const char *name;       /* NULL: the session has no name; one is made */
 	const char *user;
 	uid_t uid;
+	const char *const *groups; /* of the subject, by name; NULL: not known */
+	size_t group_count;
 	const char *purpose;    /* or NULL */
 	const char *command;    /* command line, or NULL */
 	const char *parent;     /* run id of the enclosing run, or NULL */

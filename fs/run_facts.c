@@ -59,3 +59,13 @@ void run_params_json(const struct run_facts *facts, struct buf *ret)
 	}
 	json_close(&j, '}');
 }
+
+void run_groups_json(const struct run_facts *facts, struct buf *ret)
+{
+	struct json j;
+	json_start(&j, ret);
+	json_open(&j, '[');
+	for (size_t i = 0; i < facts->group_count; i++)
+		json_text(&j, facts->groups[i]);
+	json_close(&j, ']');
+}

@@ -12,5 +12,7 @@ void run_id_new(char ret[RUN_ID_SIZE]);
 void run_name_make(const struct run_facts *facts, const char *id, char ret[RUN_NAME_MAX]);
 /* {"lr":"0.1", …}: the last of equal keys counts. */
 void run_params_json(const struct run_facts *facts, struct buf *ret);
+/* ["staff", …] */
+void run_groups_json(const struct run_facts *facts, struct buf *ret);
 
 #endif

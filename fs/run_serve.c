@@ -3,6 +3,7 @@
 #include "catalog/base/clock.h"
 #include "catalog/base/log.h"
 #include "catalog/lineage.h"
+#include "fs/identity.h"
 #include "fs/session.h"
 
 #include <errno.h>
@@ -75,6 +76,21 @@ static int serve_session(const struct run_setup *setup, struct mesh *mesh, const
 	return session_stop(session, *ret_status, e);
 }
 
+/* The run's groups are those that its session's subject has. */
+static int begin_run(const struct run_setup *setup, struct mesh *mesh, char run[RUN_ID_SIZE], struct err *e)
+{
+	struct run_facts facts = setup->facts;
+	struct identity who;
+	int r = identity_of(setup->for_user, &who, e);
+	if (r)
+		return r;
+	facts.groups = (const char *const *)who.groups;
+	facts.group_count = who.group_count;
+	r = recorder_begin_run(mesh_recorder(mesh), &facts, run, e);
+	identity_fini(&who);
+	return r;
+}
+
 int run_serve(const struct run_setup *setup, int fd)
 {
 	struct err e = ERR_INIT, late = ERR_INIT;
@@ -86,7 +102,7 @@ int run_serve(const struct run_setup *setup, int fd)
 		send_failure(fd, &e);
 		return 1;
 	}
-	r = recorder_begin_run(mesh_recorder(mesh), &setup->facts, run, &e);
+	r = begin_run(setup, mesh, run, &e);
 	if (!r)
 		r = serve_session(setup, mesh, run, fd, &status, &e);
 	if (run[0] && recorder_end_run(mesh_recorder(mesh), run, status, &late) && !r)

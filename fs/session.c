@@ -59,6 +59,8 @@ static int begin_run(struct session *s, const struct session_config *c, struct e
 	struct run_facts facts = { .name = c->run_name,
 				   .user = s->who.user,
 				   .uid = s->who.uid,
+				   .groups = s->subject.groups,
+				   .group_count = s->subject.group_count,
 				   .purpose = s->purpose,
 				   .command = c->command,
 				   .host = s->mesh->host,

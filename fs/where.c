@@ -25,6 +25,8 @@ struct ask {
 	struct map *views;   /* hash → text, owned */
 	struct progress *progress;
 	struct where_answer answer;
+	uint64_t looked_at;   /* files that have the columns */
+	struct err no_column; /* of the first that has not; code 0: all have */
 	struct err *e;
 };
 
@@ -32,6 +34,7 @@ struct counted {
 	int64_t rows;
 	char *masks;
 	struct err why; /* code 0: counted */
+	bool no_column; /* that is why */
 };
 
 static void free_counted(void *arg)
@@ -98,8 +101,8 @@ static int nothing(void *arg, uint64_t number, const struct row_print *print, bo
 	return 0;
 }
 
-/* No row found: is that because a column was misspelt?  What neither the contract nor the file's first records name is told of. */
-static int check_columns(struct ask *q, const struct scan_file *f, struct err *e)
+/* No row found, or no look possible: is that because a column was misspelt?  What neither the contract nor the file's first records name is told of. */
+static int check_columns(struct ask *q, const struct scan_file *f, bool *ret_absent, struct err *e)
 {
 	const struct row_prints_config config = { .path = f->path, .header = true, .each = nothing };
 	const struct expr_column *columns;
@@ -115,12 +118,19 @@ static int check_columns(struct ask *q, const struct scan_file *f, struct err *e
 		bool there = f->object && contract_column_find(f->object, columns[i].name, strlen(columns[i].name));
 		for (size_t k = 0; !there && k < row_prints_columns(seen); k++)
 			there = !strcmp(row_prints_column(seen, k), columns[i].name);
+		*ret_absent = !there;
 		if (!there)
 			r = err_set(e, -ENOENT, "it has no column %s", columns[i].name);
 	}
 	row_prints_free(seen);
 	free(head);
 	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* A wrong question is the asker's to mend; anything else is one file that could not be looked at. */
+static bool is_question(const struct err *why)
+{
+	return why->code == -EINVAL || why->code == -ENOMEM || why->code == -EINTR;
 }
 
 static int count_file(struct ask *q, const struct scan_file *f, const char *view, struct counted *ret, struct err *e)
@@ -140,8 +150,14 @@ static int count_file(struct ask *q, const struct scan_file *f, const char *view
 		r = combine(q, f, recorded, &t, e);
 	if (!r)
 		r = scan_count(q->scan, f, t, q->progress, &ret->rows, e);
-	if (!r && !ret->rows)
-		r = check_columns(q, f, e);
+	if (r ? !is_question(e) : !ret->rows) {
+		struct err why = ERR_INIT;
+		int wrong = check_columns(q, f, &ret->no_column, &why);
+		if (wrong && (!r || ret->no_column)) {
+			err_clear(e);
+			r = err_move(e, &why);
+		}
+	}
 	transform_unref(t);
 	transform_unref(recorded);
 	return r;
@@ -154,12 +170,6 @@ static char *memo_key(const struct scan_file *f, const char *view)
 	hex_format(f->entry.content.bytes, SHA256_SIZE, content);
 	hex_format(f->version->loaded.info.contract.bytes, SHA256_SIZE, contract);
 	return text_format("%s %s %s %s %s %s", f->version->loaded.facts.domain, content, contract, f->object ? f->object->name : "", view_format(f->path), view);
-}
-
-/* A wrong question is the asker's to mend; anything else is one file that could not be looked at. */
-static bool is_question(const struct err *why)
-{
-	return why->code == -EINVAL || why->code == -ENOMEM || why->code == -EINTR;
 }
 
 static int counted_of(struct ask *q, struct scan_version *v, const char *path, const char *view, const struct counted **ret)
@@ -184,6 +194,9 @@ static int counted_of(struct ask *q, struct scan_version *v, const char *path, c
 	if (!c)
 		return no_memory(q);
 	*ret = c;
+	q->looked_at += !c->why.code;
+	if (c->no_column && !q->no_column.code)
+		q->no_column = c->why;
 	return c->why.code && is_question(&c->why) ? err_move(q->e, &c->why) : 0;
 }
 
@@ -232,6 +245,8 @@ static int keep_row(void *arg, const struct lineage_read_row *row)
 {
 	struct rows *rows = arg;
 	bool failed = false;
+	if (!path_is_tabular(row->file))
+		return 0; /* no rows */
 	if (rows->count == rows->room) {
 		size_t room = rows->room ? 2 * rows->room : 64;
 		struct where_hit *more = realloc(rows->list, room * sizeof *more);
@@ -421,6 +436,8 @@ int where_ask(struct lineage *l, struct scan *s, const char *address, const char
 		r = ask_pruned(&q, address, run);
 	if (!r && sources)
 		r = ask_sources(&q, address, quiet);
+	if (!r && q.no_column.code && !q.looked_at)
+		r = err_set_kind(&why, ERR_PARSE, -EINVAL, "--where: of no file that could be looked at: %s", q.no_column.text);
 	if (q.counted)
 		map_free(q.counted, free_counted);
 	if (q.views)
