@@ -6,6 +6,7 @@
 #include "catalog/lineage.h"
 #include "catalog/lineage_graph.h"
 #include "fs/cmd_lineage.h"
+#include "fs/obligations.h"
 #include "fs/scan.h"
 #include "fs/where.h"
 
@@ -21,6 +22,7 @@ struct item {
 	char *id, *label, *detail, *user, *purpose; /* but id: or NULL */
 	int64_t rows; /* of versions that hold and runs that were served; -1: not said */
 	bool withdrawn;
+	struct obligations owed; /* of a version with a contract */
 	struct buf with; /* what it has to do with, one a line: files, runs, versions */
 };
 
@@ -46,6 +48,7 @@ static void free_item(struct item *i)
 	free(i->user);
 	free(i->purpose);
 	buf_free(&i->with);
+	obligations_fini(&i->owed);
 	free(i);
 }
 
@@ -126,7 +129,11 @@ static int tell_domain(struct report *r, const char *version)
 static int add_version(struct report *r, const char *address, const char *file, int64_t rows, bool withdrawn, const char *relation)
 {
 	struct item *i = item_of(r, "version", address);
+	struct scan_version *v;
 	if (!i)
+		return no_memory(r);
+	if (!i->relation && !scan_version(r->scan, address, &v, NULL) && v->loaded.facts.contract &&
+	    obligations_read(v->loaded.facts.contract, v->loaded.info.published_ns, &i->owed))
 		return no_memory(r);
 	if (!i->relation)
 		i->relation = relation;
@@ -226,6 +233,8 @@ static void item_json(const struct item *i)
 		json_field_text(&j, "status", i->withdrawn ? "withdrawn" : "active");
 		if (i->rows >= 0)
 			json_field_int(&j, "rows", i->rows);
+		json_field_text(&j, "erase_by", i->owed.erase_by[0] ? i->owed.erase_by : NULL);
+		list_json(&j, "categories", &i->owed.categories);
 		list_json(&j, "files", &i->with);
 	} else if (!strcmp(i->kind, "view")) {
 		json_field_text(&j, "view", i->id);
@@ -273,6 +282,8 @@ static void item_text(const struct item *i)
 			buf_adds(&b, "  by descent");
 		if (i->withdrawn)
 			buf_adds(&b, "  withdrawn");
+		if (i->owed.erase_by[0])
+			buf_addf(&b, "  to be erased by %s", i->owed.erase_by);
 	} else if (!strcmp(i->kind, "output")) {
 		buf_addf(&b, "  sha256 %.12s", i->detail ? i->detail : "");
 	} else if (!strcmp(i->kind, "view")) {

@@ -5,6 +5,7 @@
 #include "catalog/lineage.h"
 #include "catalog/lineage_graph.h"
 #include "fs/cmd_lineage.h"
+#include "fs/obligations.h"
 #include "fs/scan.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct source {
 	int64_t files, bytes; /* of the version; -1: not known */
 	int64_t read_files;   /* files that the runs between were served, whatever the view */
 	struct buf views;     /* how they saw it: a summary a line */
+	struct obligations owed;
 	char *title, *purpose, *limits, *team, *licence, *status;
 };
 
@@ -29,6 +31,7 @@ static void source_fini(struct source *s)
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free(texts[i]);
 	buf_free(&s->views);
+	obligations_fini(&s->owed);
 }
 
 /* -- what the contract says ------------------------------------------------------------------------ */
@@ -82,9 +85,12 @@ static int read_version(struct lineage_question *q, struct source *s, struct err
 	s->withdrawn = v->loaded.info.status == VERSION_WITHDRAWN;
 	s->files = (int64_t)v->loaded.info.files;
 	s->bytes = (int64_t)v->loaded.info.bytes;
-	if (v->loaded.facts.contract)
-		read_contract(s, v->loaded.facts.contract);
-	return 0;
+	const struct contract *c = v->loaded.facts.contract;
+	if (!c)
+		return 0;
+	read_contract(s, c);
+	r = obligations_read(c, v->loaded.info.published_ns, &s->owed);
+	return r ? err_set(e, r, "out of memory") : 0;
 }
 
 /* -- how it was seen ---------------------------------------------------------------------------------- */
@@ -175,6 +181,12 @@ static void print_json(const struct source *s)
 	json_field_text(&j, "limitations", s->limits);
 	json_field_text(&j, "licence", s->licence);
 	json_field_text(&j, "team", s->team);
+	json_field_text(&j, "erase_by", s->owed.erase_by[0] ? s->owed.erase_by : NULL);
+	json_key(&j, "categories");
+	json_open(&j, '[');
+	for (const char *line = buf_text(&s->owed.categories); *line; line += strcspn(line, "\n") + 1)
+		json_text_n(&j, line, strcspn(line, "\n"));
+	json_close(&j, ']');
 	json_close(&j, '}');
 	buf_addc(&b, '\n');
 	browse_print(&b);
@@ -204,6 +216,12 @@ static void print_text(const struct source *s)
 	add_line(&b, "limitations", s->limits);
 	add_line(&b, "licence", s->licence ? s->licence : s->gone ? NULL : "not said by the contract");
 	add_line(&b, "team", s->team);
+	for (const char *line = buf_text(&s->owed.categories); *line; line += strcspn(line, "\n") + 1) {
+		char *one = strndup(line, strcspn(line, "\n"));
+		add_line(&b, "category", one);
+		free(one);
+	}
+	add_line(&b, "erase by", s->owed.erase_by[0] ? s->owed.erase_by : NULL);
 	for (const char *line = buf_text(&s->views); *line; line += strcspn(line, "\n") + 1) {
 		char *one = strndup(line, strcspn(line, "\n"));
 		add_line(&b, "seen", one);
