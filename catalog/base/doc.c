@@ -537,9 +537,7 @@ static void write_node(struct json *j, const struct doc_node *n)
 {
 	if (j->out->len > JSON_BYTES_MAX)
 		j->out->failed = true;
-	if (j->out->failed)
-		return;
-	if (!n || n->kind == DOC_NULL) {
+	if (j->out->failed || !n || n->kind == DOC_NULL) { /* a key has its value, whatever becomes of the text */
 		json_null(j);
 	} else if (n->kind == DOC_SCALAR) {
 		write_scalar(j, n);
@@ -548,7 +546,7 @@ static void write_node(struct json *j, const struct doc_node *n)
 	} else {
 		bool map = n->kind == DOC_MAP;
 		json_open(j, map ? '{' : '[');
-		for (size_t i = 0; i < doc_count(n); i++) {
+		for (size_t i = 0; i < doc_count(n) && !j->out->failed; i++) {
 			if (map)
 				json_key(j, doc_key(n, i));
 			write_node(j, doc_item(n, i));

@@ -186,6 +186,28 @@ TEST(doc_refusals)
 	doc_refused(deep, "t.yaml:");
 }
 
+/* Aliases make little text a great deal of JSON: it ends as a failed buffer, in maps and in lists, not as an abort. */
+TEST(doc_json_without_end)
+{
+	struct buf text = BUF_INIT, json = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct doc *d = NULL;
+	buf_adds(&text, "a0: &a0 {k: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, l: [1, 2]}\n");
+	for (int i = 1; i < 9; i++) {
+		buf_addf(&text, "a%d: &a%d {", i, i);
+		for (int j = 0; j < 10; j++)
+			buf_addf(&text, "%sk%d: *a%d", j ? ", " : "", j, i - 1);
+		buf_adds(&text, "}\n");
+	}
+	CHECK_OK(doc_parse("bomb", text.data, text.len, &d, &e), &e);
+	doc_to_json(doc_root(d), &json);
+	CHECK_INT(buf_check(&json), -ENOMEM);
+	CHECK(json.len < (80u << 20));
+	buf_free(&json);
+	buf_free(&text);
+	doc_free(d);
+}
+
 TEST(doc_json_and_empty)
 {
 	struct err e = ERR_INIT;
