@@ -169,7 +169,7 @@ void version_decision_explain(struct version_decision *d, struct buf *ret)
 		return;
 	}
 	unsigned char *bits = possible(d);
-	bool permit = false;
+	bool permit = false, columns_bound = false;
 	buf_adds(ret, "\nRules that made it so:\n");
 	for (size_t i = 0; bits && i < d->entry_count; i++) {
 		const struct entry *n = &d->entries[i];
@@ -178,6 +178,7 @@ void version_decision_explain(struct version_decision *d, struct buf *ret)
 		if (!bit_get(bits, i) || (n->rule->kind == RULE_HIDE && some)) /* what is hidden is not spoken of */
 			continue;
 		permit |= n->rule->kind == RULE_PERMIT;
+		columns_bound |= is_column_rule(n->rule);
 		rule_line(n->rule, some ? "(some files) " : "", ret);
 		if (n->rule->kind == RULE_REQUIRE && !requirement_met(n->rule, &d->env, &lacking))
 			buf_addf(ret, "      this session has no %s\n", attribute_specs[lacking].name);
@@ -192,6 +193,10 @@ void version_decision_explain(struct version_decision *d, struct buf *ret)
 		buf_free(&columns);
 	}
 	free(bits);
+	if (columns_bound)
+		buf_addf(ret, "\nUnder a rule about rows or columns a file is denied %s.\n",
+			 d->facts.contract ? "that no table of the contract claims, or whose format cannot be filtered" :
+					     "here: the product has no contract that says which columns its files hold");
 	if (d->env.now_ns == POLICY_NOW_UNKNOWN)
 		buf_adds(ret, "\nThe clock of this machine is wrong: it was set back, or this version was published later than it shows. So the time is not known: rules\n"
 			      "that restrict apply, rules that permit and exemptions with a date do not.\n");

@@ -255,3 +255,16 @@ def test_words_that_are_none(mesh):
     for word in ("", '"', "--", "orders ''"):
         assert "a letter or a digit" in says(mesh, "search", *(["orders", ""] if " " in word else ["--", word]), status=2)
     assert "one folder" in says(mesh, "init", "", status=2)
+
+
+def test_what_is_denied_for_want_of_a_contract_is_said(mesh, fuse):
+    orders(mesh)
+    with mesh.mount(purpose="training") as m:
+        version = m.path / "sales/orders/1.0.0"
+        assert "all of it may be read" in (version / ".mesh/policy.txt").read_text()
+    (mesh.folder / "policy/z.policy").write_text("policy z scope mesh version 1\n\ndrop mails\n  columns named email\n  when purpose == training\n")
+    with mesh.mount(purpose="training") as m:
+        version = m.path / "sales/orders/1.0.0"
+        with pytest.raises(PermissionError):
+            (version / "a.csv").read_text()
+        assert "has no contract" in (version / ".mesh/policy.txt").read_text()

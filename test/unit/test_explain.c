@@ -25,6 +25,7 @@ TEST(words_name_rule_file_and_line)
 	CHECK(strstr(buf_text(&b), "sales/orders/1.0.0 for user ana, group ds, purpose training:\nit may be read, as the rules below leave it."));
 	CHECK(strstr(buf_text(&b), "m/k masks columns tagged pii by hmac key k1; \"less\"\n      b.policy:3 (policy m, version 3)"));
 	CHECK(strstr(buf_text(&b), "open/all permits reading"));
+	CHECK(strstr(buf_text(&b), "\nUnder a rule about rows or columns a file is denied that no table"));
 	CHECK(strstr(buf_text(&b), "people.email: hmac key k1"));
 	buf_free(&b);
 	version_decision_free(d);
