@@ -324,6 +324,22 @@ TEST(patterns_are_bounded)
 	CHECK(strstr(e.text, "character 2") != NULL);
 }
 
+TEST(an_accident_is_no_personal_data)
+{
+	static const char yaml[] = HEAD "  properties: [{name: note, logicalType: string, classification: public}]\n";
+	for (int often = 0; often < 2; often++) {
+		struct buf data = BUF_INIT;
+		buf_adds(&data, "note\n");
+		for (int i = 0; i < 490; i++)
+			buf_adds(&data, (often ? i % 50 == 7 : i == 7 || i == 300) ? "sent to GB82WEST12345698765432 today\n" : "nothing to be seen here\n");
+		struct quality_report *r = report_of(yaml, "a.csv", buf_text(&data), NULL);
+		CHECK(r != NULL);
+		CHECK_INT(quality_report_undeclared(r), often);
+		quality_report_free(r);
+		buf_free(&data);
+	}
+}
+
 /* quality.json of 20,000 records fed in pieces of `step` bytes. */
 static void fed_in_pieces(const char *yaml, const struct buf *data, size_t step, struct buf *ret)
 {
