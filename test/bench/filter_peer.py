@@ -1,5 +1,5 @@
 """filter_peer.py ENGINE JOB SOURCE TARGET: the same filter by an engine, on one thread, and its CPU seconds; or for DuckDB:
-convert (a CSV table to Parquet), columns (TARGET times the best time of reading six columns of a Parquet file)."""
+convert (a CSV table to Parquet), wide (about SOURCE MiB of Parquet in many row groups), size (of two of its columns), columns (TARGET times the best time of reading six columns of a Parquet file)."""
 import os
 import sys
 import time
@@ -12,6 +12,12 @@ if engine == "duckdb":
     mask = r"regexp_replace(email, '^(.)[^@]*@', '\1***@') AS email"
     if job == "convert":
         db.execute(f"COPY (SELECT * FROM read_csv('{source}')) TO '{target}' (FORMAT parquet, COMPRESSION snappy)")
+    elif job == "wide":
+        texts = ", ".join(f"md5(concat('{name}', i)) {name}" for name in ("email", "name", "country"))
+        db.execute(f"COPY (SELECT i id, {texts}, i % 90 age, sqrt(i) amount, TIMESTAMP '2024-01-01' + to_seconds(i) ts, md5(concat('n', i)) || md5(concat('m', i)) notes "
+                   f"FROM range({int(source)} * 5500) t(i)) TO '{target}' (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 61440)")
+    elif job == "size":  # MiB of the columns that the rule drops
+        print(db.execute(f"SELECT sum(total_compressed_size) / 1048576 FROM parquet_metadata('{source}') WHERE path_in_schema IN ('ts', 'notes')").fetchone()[0])
     elif job == "columns":
         times = []
         for _ in range(int(target) if target != "-" else 1):

@@ -11,6 +11,9 @@ from systems import BUCKET, CHECKED, CONTRACT, ENV, which
 from cases import metric, rounds
 
 
+PARQUET_MIB = 96  # several row groups, and columns far larger than the chunks that they are fetched by
+
+
 def publish(place, samples, count, products):
     """The same files to the same server: each round to a place of its own, since what is there already is not sent again."""
     ways = ["meshfs"] + [name for name in ("rclone copy", "s5cmd cp") if which(name.split()[0])]
@@ -154,7 +157,7 @@ def views(place, samples, count, system, raw, size):
     products = {"people": "csv"}
     parquet = folders["table"] / "people.parquet"
     if _has("duckdb"):
-        run([sys.executable, HERE / "filter_peer.py", "duckdb", "convert", folders["people"] / "people.csv", parquet])
+        run([sys.executable, HERE / "filter_peer.py", "duckdb", "wide", str(PARQUET_MIB), parquet])
         products["table"] = "parquet"
     for product, kind in products.items():
         contract = place.folder / f"{product}.yaml"
@@ -191,14 +194,18 @@ def _view_cold(system, size):
 
 def _parquet(place, samples, count, system, raw, source):
     columns = [sys.executable, HERE / "filter_peer.py", "duckdb", "columns"]
-    sizes = {}
     for mount in (raw, system):
         mount.fresh("table")
         run([*columns, mount.path("table", "people.parquet"), "-"], env=ENV)
-        sizes[mount.name] = (mount.path("table", "people.parquet")).stat().st_size
         shutil.copyfile(mount.path("table", "people.parquet"), place.folder / "all.parquet")
         samples.add("parquet fetched", mount.name, metric(mount, "fetched_bytes_total") / MIB)
     samples.add("parquet fetched", "file", source.stat().st_size / MIB)
+    dropped = float(run([sys.executable, HERE / "filter_peer.py", "duckdb", "size", source, "-"], env=ENV))
+    samples.add("parquet fetched", "dropped", dropped)
+    if source.stat().st_size < 64 * MIB:
+        raise Failed("the Parquet file is too small to tell anything")
+    if samples.median("parquet fetched", system.name) > samples.median("parquet fetched", raw.name) - 0.9 * dropped:
+        raise Failed("bytes of dropped columns were fetched")
     for r in range(2 * count):
         for name, path in (("native", source), ("meshfs", raw.path("table", "people.parquet")), ("meshfs view", system.path("table", "people.parquet"))):
             samples.take("parquet columns", name, lambda p=path: float(run([*columns, p, "5"], env=ENV)))
