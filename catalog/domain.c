@@ -155,6 +155,11 @@ const char *domain_name(const struct domain *d)
 	return d->name;
 }
 
+const char *domain_identity(const struct domain *d)
+{
+	return strrchr(d->folder, '/') + 1;
+}
+
 struct store *domain_store(struct domain *d)
 {
 	return d->store;

@@ -28,6 +28,8 @@ struct snapshot;
 int domain_open(const struct mesh_config *mesh, const struct mesh_domain *config, struct transfer *t, struct domain **ret, struct err *e);
 void domain_free(struct domain *d);
 const char *domain_name(const struct domain *d);
+/* The name, and a hash of where its store is: two meshes may give one name to different domains, and share a cache. */
+const char *domain_identity(const struct domain *d);
 struct store *domain_store(struct domain *d);
 
 /* Looks for a newer generation and loads it: one that another process left in the cache folder, then the store's.  A store

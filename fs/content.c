@@ -179,6 +179,7 @@ static struct reader_domain *find_domain(struct reader *r, struct domain *d)
 	if (!x && (x = calloc(1, sizeof *x))) {
 		x->domain = d;
 		x->store = domain_store(d);
+		x->cache_name = domain_identity(d);
 		strncpy(x->name, domain_name(d), sizeof x->name - 1);
 		x->next = r->domains;
 		r->domains = x;

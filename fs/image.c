@@ -103,7 +103,7 @@ struct blob *image_blob(struct image *i)
 	struct blob *b = NULL;
 	pthread_mutex_lock(&i->lock);
 	if (!i->blob && (!i->blob_retry_ms || clock_mono_ms() >= i->blob_retry_ms)) {
-		if (blob_open(r->cache, i->domain->name, i->kind, &i->name, i->size, i->slots, &i->blob))
+		if (blob_open(r->cache, i->domain->cache_name, i->kind, &i->name, i->size, i->slots, &i->blob))
 			i->blob_retry_ms = clock_mono_ms() + BLOB_RETRY_MS;
 		else
 			atomic_fetch_add(&r->blobs_open, 1);

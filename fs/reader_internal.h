@@ -34,6 +34,7 @@
 /* A domain as the read path sees it; lives as long as the reader. */
 struct reader_domain {
 	char name[64];
+	const char *cache_name; /* of its folder in the cache: domain_identity */
 	struct domain *domain;
 	struct store *store;
 	_Atomic int64_t progress_ms; /* when its store last gave bytes */

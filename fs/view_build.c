@@ -287,7 +287,7 @@ static void adopt(struct content *c, const struct view_index *x, int fd)
 	if (fd < 0 || !x->size)
 		return;
 	view_blob_name(c, x, &name);
-	int r = blob_adopt(c->reader->cache, c->domain->name, BLOB_VIEW, &name, fd, x->size, x->count, x->ends, x->hashes);
+	int r = blob_adopt(c->reader->cache, c->domain->cache_name, BLOB_VIEW, &name, fd, x->size, x->count, x->ends, x->hashes);
 	if (r)
 		log_info("%s: its view was computed but cannot be kept: %s", c->path, strerror(-r));
 }
@@ -297,7 +297,7 @@ static int build_chunks(struct content *c, struct view_plan *plan, struct view_i
 	struct build *b = build_new(c, plan);
 	if (!b)
 		return err_set(e, -ENOMEM, "%s: out of memory", c->path);
-	if (c->reader->cache && blob_temp(c->reader->cache, c->domain->name, &b->fd))
+	if (c->reader->cache && blob_temp(c->reader->cache, c->domain->cache_name, &b->fd))
 		b->fd = -1;
 	for (unsigned i = 1; i < c->reader->workers && i < b->count; i++) {
 		atomic_fetch_add(&b->refs, 1);
@@ -388,7 +388,7 @@ static int build_whole(struct content *c, struct view_plan *plan, struct view_in
 {
 	struct whole w = { .content = c, .fd = -1 };
 	struct view_source source = view_source_of(c);
-	int r = c->reader->cache ? blob_temp(c->reader->cache, c->domain->name, &w.fd) : -EIO;
+	int r = c->reader->cache ? blob_temp(c->reader->cache, c->domain->cache_name, &w.fd) : -EIO;
 	if (r)
 		return err_set(e, -EIO, "%s: this view has to be kept in the cache, and the cache cannot be written: %s", c->path, strerror(-r));
 	r = view_index_new(VIEW_WHOLE, 0, c->entry.size, &w.index);

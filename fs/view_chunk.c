@@ -143,7 +143,7 @@ static int rebuild_whole(struct content *c, struct span *s, struct err *e)
 	else if (r && !may_pass(r))
 		r = err_set(e, -EBADMSG, "%s: its view cannot be made as its index says", c->path);
 	view_index_free(x);
-	if (!r && blob_open_existing(c->reader->cache, c->domain->name, BLOB_VIEW, &c->image->name, &b))
+	if (!r && blob_open_existing(c->reader->cache, c->domain->cache_name, BLOB_VIEW, &c->image->name, &b))
 		r = -EIO;
 	if (!r)
 		r = span_room(c, s);

@@ -16,7 +16,7 @@ char *view_index_path(struct content *c)
 	view_maker(c->path, maker, sizeof maker);
 	hex_format(c->entry.content.bytes, SHA256_SIZE, content);
 	hex_format(c->view->transform->hash.bytes, SHA256_SIZE, view);
-	return text_format("%s/%s/views/%s/%s.%s", cache_folder(c->reader->cache), c->domain->name, content, view, maker);
+	return text_format("%s/%s/views/%s/%s.%s", cache_folder(c->reader->cache), c->domain->cache_name, content, view, maker);
 }
 
 /* A file beside the index: the store's was found wrong here. */

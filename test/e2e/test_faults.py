@@ -644,6 +644,20 @@ def test_a_cache_that_was_cut_or_emptied_is_fetched_again(two):
             same(m.path / "sales/orders/1.0.0", FILES)
 
 
+def test_two_domains_of_one_name_share_nothing_in_a_cache(meshes, tmp_path, fuse):
+    """Two meshes may call different stores by one name, and one of them may lie."""
+    for i in range(2):
+        mesh = meshes()
+        mesh.env["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+        mesh.domain("sales")
+        mesh.publish("sales/orders/1.0.0", {"a.bin": b"x" * 9000, "b.bin": os.urandom(2 << 20) if i == 0 else Path(tmp_path / "b").read_bytes()})
+        with mesh.mount() as m:
+            (tmp_path / "b").write_bytes((m.path / "sales/orders/1.0.0/b.bin").read_bytes())
+            assert (m.path / "sales/orders/1.0.0/a.bin").read_bytes() == b"x" * 9000
+        reads = {r["file"]: r["bytes"] for r in mesh.json("lineage reads")}
+        assert reads["a.bin"] >= 1 and reads["b.bin"] == 2 << 20, reads
+
+
 def test_cache_verify_finds_flipped_bits(two):
     with two.mount() as m:
         same(m.path / "sales/orders/1.0.0", FILES)

@@ -571,4 +571,9 @@ const char *domain_name(const struct domain *d)
 	return d->name;
 }
 
+const char *domain_identity(const struct domain *d)
+{
+	return domain_name(d);
+}
+
 #endif
