@@ -3,12 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *type_name(enum logical_type t)
-{
-	static const char *const names[] = { "untyped", "string", "date", "timestamp", "time", "number", "integer", "object", "array", "boolean" };
-	return names[t];
-}
-
 const char *compat_step_name(enum version_step s)
 {
 	return s == STEP_MAJOR ? "major" : s == STEP_MINOR ? "minor" : "patch";
@@ -46,7 +40,7 @@ static enum version_step column_step(const struct contract_object *o, const stru
 		return STEP_MAJOR;
 	}
 	if (a->type != b->type && a->type != TYPE_NONE) {
-		snprintf(text, sizeof text, "is %s, was %s", type_name(b->type), type_name(a->type));
+		snprintf(text, sizeof text, "is %s, was %s", logical_type_name(b->type), logical_type_name(a->type));
 		say(changes, STEP_MAJOR, o->name, a->name, text);
 		step = STEP_MAJOR;
 	}

@@ -62,20 +62,26 @@ static int read_flag(const struct doc *d, const struct doc_node *map, const char
 	return 0;
 }
 
+static const char *const type_names[] = { "untyped", "string", "date", "timestamp", "time", "number", "integer", "object", "array", "boolean" };
+#define TYPE_NAMES (sizeof type_names / sizeof *type_names)
+
+const char *logical_type_name(enum logical_type t)
+{
+	return type_names[t];
+}
+
 static int read_type(const struct doc *d, const struct doc_node *property, enum logical_type *ret, struct err *e)
 {
-	static const char *const names[] = { "",	"string",  "date",   "timestamp", "time",
-					     "number", "integer", "object", "array",	 "boolean" };
 	const struct doc_node *n = doc_get(property, "logicalType");
 	if (doc_kind(n) == DOC_NULL)
 		return 0;
 	const char *text = doc_text(n);
-	for (size_t i = 1; text && i < sizeof names / sizeof *names; i++)
-		if (!strcmp(names[i], text)) {
+	for (size_t i = 1; text && i < TYPE_NAMES; i++)
+		if (!strcmp(type_names[i], text)) {
 			*ret = (enum logical_type)i;
 			return 0;
 		}
-	const char *near = text ? text_nearest(text, names + 1, sizeof names / sizeof *names - 1) : NULL;
+	const char *near = text ? text_nearest(text, type_names + 1, TYPE_NAMES - 1) : NULL;
 	if (near)
 		return doc_err(d, n, e, "'%s' is no logicalType (did you mean '%s'?)", text, near);
 	return doc_err(d, n, e, "logicalType must be one of string, date, timestamp, time, number, integer, object, array, boolean");

@@ -17,6 +17,7 @@
 struct contract;
 
 enum logical_type { TYPE_NONE, TYPE_STRING, TYPE_DATE, TYPE_TIMESTAMP, TYPE_TIME, TYPE_NUMBER, TYPE_INTEGER, TYPE_OBJECT, TYPE_ARRAY, TYPE_BOOLEAN };
+const char *logical_type_name(enum logical_type t); /* as contracts write it; "untyped" */
 
 struct contract_column {
 	const char *name; /* nested columns by dotted path: "address.zip"; physicalName when the contract gives one */

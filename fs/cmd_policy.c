@@ -19,6 +19,7 @@
 
 struct checking {
 	struct policy_command *c;
+	struct contract_check *contracts;
 	struct browse_domain *domain;
 	const char *product;
 	bool json;
@@ -55,7 +56,7 @@ static int check_version(void *arg, const struct version_info *info)
 		return 0;
 	}
 	if (v.facts.contract)
-		policy_check_contract(k->c->policy, v.facts.domain, v.facts.product, v.facts.version, v.facts.contract, warn, k);
+		contract_check_add(k->contracts, v.facts.domain, v.facts.product, v.facts.version, v.facts.contract);
 	loaded_version_free(&v);
 	return 0;
 }
@@ -65,6 +66,28 @@ static int check_product(void *arg, const struct product_info *p)
 	struct checking *k = arg;
 	k->product = p->name;
 	return snapshot_versions(k->domain->snapshot, p->name, check_version, k);
+}
+
+/* The rules, and the rules against every contract in sight. */
+static int check_all(struct checking *k, struct err *e)
+{
+	struct policy_command *c = k->c;
+	int r = 0;
+	policy_check_rules(c->policy, c->browse.mesh, clock_now_ns(), warn, k);
+	k->contracts = contract_check_new(c->policy, warn, k);
+	if (!k->contracts)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < c->browse.count && !r; i++) {
+		k->domain = &c->browse.domains[i];
+		if (k->domain->snapshot)
+			r = snapshot_products(k->domain->snapshot, check_product, k);
+	}
+	if (r)
+		err_set(e, r, "the catalog of domain %s cannot be read: %s", k->domain->config->name, strerror(-r));
+	else
+		contract_check_finish(k->contracts);
+	contract_check_free(k->contracts);
+	return r;
 }
 
 static void print_loaded(const struct policy_command *c, const struct checking *k)
@@ -118,15 +141,8 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 	if (r)
 		return r;
 	struct checking k = { .c = &c, .json = json };
-	policy_check_rules(c.policy, clock_now_ns(), warn, &k);
-	for (size_t i = 0; i < c.browse.count && !r; i++) {
-		k.domain = &c.browse.domains[i];
-		if (k.domain->snapshot)
-			r = snapshot_products(k.domain->snapshot, check_product, &k);
-	}
-	if (r)
-		err_set(e, r, "the catalog of domain %s cannot be read: %s", k.domain->config->name, strerror(-r));
-	else
+	r = check_all(&k, e);
+	if (!r)
 		print_loaded(&c, &k);
 	if (!r && apply)
 		r = compute_views(&c, json || inv->quiet, e);

@@ -139,7 +139,7 @@ bool mesh_reload_policy(struct mesh *m, struct err *e)
 	/* One that does not load leaves the last good one in force. */
 	bool same = !fresh || (old && digest_equal(policy_digest(old), policy_digest(fresh)));
 	if (!same) {
-		policy_check_rules(fresh, clock_now_ns(), log_warning, NULL);
+		policy_check_rules(fresh, m->config, clock_now_ns(), log_warning, NULL);
 		m->policy = fresh;
 		atomic_fetch_add(&m->policy_epoch, 1);
 		fresh = NULL;

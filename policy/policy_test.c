@@ -31,7 +31,6 @@ static void json_list(struct json *j, const char *key, const char **texts, size_
 
 static void json_columns(struct json *j, const struct test_case *t)
 {
-	static const char *const types[] = { NULL, "string", "date", "timestamp", "time", "number", "integer", "object", "array", "boolean" };
 	json_key(j, "properties");
 	json_open(j, '[');
 	for (size_t i = 0; i < t->column_count; i++) {
@@ -39,7 +38,7 @@ static void json_columns(struct json *j, const struct test_case *t)
 		json_open(j, '{');
 		json_field_text(j, "name", c->name);
 		if (c->type != TYPE_NONE)
-			json_field_text(j, "logicalType", types[c->type]);
+			json_field_text(j, "logicalType", logical_type_name(c->type));
 		if (c->classification)
 			json_field_text(j, "classification", c->classification);
 		json_list(j, "tags", c->tags, c->tag_count);

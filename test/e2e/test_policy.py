@@ -93,6 +93,31 @@ def test_check_warns_of_what_a_contract_lacks_and_of_expired_exempts(hr):
 
 
 @pytest.mark.parametrize("text, said", [
+    ("deny d\n  files hr/**, hrr/**\n", "deny 'd' has files 'hrr/**', and the mesh has no domain 'hrr'; did you mean 'hr'?"),
+    ("drop d\n  columns named emial, email\n", "drop 'd' names the column emial, which no contract that it concerns has"),
+    ("mask m\n  columns named age\n  with year\n",
+     "mask 'm' gives null for column people.age of hr/people: 'year' is for dates, and the column's logicalType is integer"),
+    ("mask m\n  files hr/people/**\n  columns tagged pii\n  with round 5\n",
+     "mask 'm' gives null for column people.email of hr/people: 'round' is for numbers, and the column's logicalType is string"),
+])
+def test_check_warns_of_rules_that_do_not_do_what_they_seem_to(hr, text, said):
+    rules(hr, "policy k scope mesh version 1\n\n" + text, "k")
+    hr.publish("hr/people/1.1.0", {"people.csv": PEOPLE, "more.csv": PEOPLE})
+    warnings = hr.run("policy", "check").stderr.splitlines()
+    assert said in warnings[0] and "k.policy:3: " in warnings[0]
+    assert len(warnings) == (2 if "named age" in text else 1)  # once a product, not once a version
+
+
+def test_check_does_not_warn_of_rules_that_may_do_it(hr):
+    rules(hr, "policy k scope mesh version 1\n\n"
+              "deny d\n  files *r/**, **/raw/**\n  when purpose == none\n\n"
+              "drop other\n  files hr/unborn/**\n  columns named anything\n\n"  # no contract in sight that it concerns
+              "mask a\n  columns named age\n  with round 10\n\n"
+              "mask e\n  columns named email\n  with zip3\n", "k")
+    assert hr.run("policy", "check").stderr == ""
+
+
+@pytest.mark.parametrize("text, said", [
     ("filter f\n  rows age >= 18\n", "4:8: there is no attribute 'age'; a column is written row.age"),
     ("deny d\n  when file.size > \"a\"\n", "4:20: 'file.size' is a number, and is compared with text"),
     ("deny d\n  when purpos == training\n", "4:8: there is no attribute 'purpos'; did you mean 'purpose'?"),
