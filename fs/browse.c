@@ -293,10 +293,20 @@ int browse_served(const char *domain, const char *product, const struct version_
 
 /* -- output -------------------------------------------------------------------------------- */
 
+static bool incomplete; /* commands print from one thread */
+
 void browse_print(struct buf *out)
 {
-	fwrite(buf_text(out), 1, out->len, stdout);
+	if (buf_check(out))
+		incomplete = true;
+	else
+		fwrite(buf_text(out), 1, out->len, stdout);
 	buf_clear(out);
+}
+
+bool browse_incomplete(void)
+{
+	return incomplete;
 }
 
 void browse_add_safe(struct buf *out, const char *text)

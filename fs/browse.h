@@ -52,8 +52,10 @@ int browse_served(const char *domain, const char *product, const struct version_
 int browse_contract(const struct browse *b, struct browse_domain *d, const char *product, const struct version_info *version,
 		    struct contract **ret, struct err *e);
 
-/* Prints a finished JSON object as a line, or the text of `out`, and empties it. */
+/* Prints the text of `out`, and empties it.  A text for which there was no memory is not printed, and the command fails at its end. */
 void browse_print(struct buf *out);
+/* Was there a text that browse_print could not print? */
+bool browse_incomplete(void);
 /* `text` so that it can neither drive a terminal nor break a line. */
 void browse_add_safe(struct buf *out, const char *text);
 /* The end of a line: `name`, in a column of `width` when a title (may be NULL) follows it. */

@@ -1,6 +1,7 @@
 /* meshfs: the program.  A table of subcommands, which is also the usage text. */
 #include "catalog/base/log.h"
 #include "catalog/base/text.h"
+#include "fs/browse.h"
 #include "fs/commands.h"
 #include "fs/mount_helper.h"
 #include "fs/options.h"
@@ -58,6 +59,11 @@ static void open_standard_descriptors(void)
 static bool output_lost(void)
 {
 	struct pollfd out = { .fd = STDOUT_FILENO };
+	if (browse_incomplete()) {
+		fflush(stdout);
+		fprintf(stderr, "meshfs: out of memory: not all of the output was written; run it again with more memory\n");
+		return true;
+	}
 	errno = 0;
 	if (!fflush(stdout) && !ferror(stdout))
 		return false;

@@ -4,6 +4,7 @@
 #include "catalog/base/text.h"
 #include "policy/decide_internal.h"
 #include "policy/explain.h"
+#include "policy/view.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -235,11 +236,22 @@ void version_decision_rules(const struct version_decision *d, const char *ids, i
 /* -- the contract ------------------------------------------------------------------------------------ */
 
 struct redaction {
-	const struct doc_node **dropped;
-	const char **names; /* of the dropped columns: the last part of the path */
-	size_t count;
+	const struct doc_node **dropped; /* columns, and objects of which no file is told */
+	const char **names; /* of what is dropped; of columns the last part of the path */
+	size_t count, name_count;
 	bool failed;
 };
+
+static int drop_node(struct arena *a, struct redaction *r, const struct doc_node *n, const char *name)
+{
+	const struct doc_node **node = arena_push(a, &r->dropped, &r->count, sizeof *node);
+	const char **of = arena_push(a, &r->names, &r->name_count, sizeof *of);
+	if (!node || !of)
+		return -ENOMEM;
+	*node = n;
+	*of = name;
+	return 0;
+}
 
 static bool is_dropped(const struct redaction *r, const struct doc_node *n)
 {
@@ -262,7 +274,7 @@ static bool mentions(struct redaction *r, const struct doc_node *n)
 	doc_to_json(n, &b);
 	for (size_t i = 0; i < r->count && !found; i++) {
 		size_t len = strlen(r->names[i]);
-		for (const char *p = buf_text(&b); len && (p = strstr(p, r->names[i])) && !found; p++)
+		for (const char *p = buf_text(&b); len && (p = strcasestr(p, r->names[i])) && !found; p++)
 			found = (p == buf_text(&b) || !is_name_byte(p[-1])) && !is_name_byte(p[len]);
 	}
 	if (buf_check(&b))
@@ -347,24 +359,34 @@ static void write_node(struct redaction *r, const struct doc_node *n, const char
 	}
 }
 
-static int find_dropped(const struct version_decision *d, const unsigned char *bits, struct arena *a, struct redaction *r)
+/* Are the files that the object names hidden?  A glob is asked for as if it were a path: what hides `private` hides what is said of `private/` and a star. */
+static int is_hidden(struct version_decision *d, const struct contract_object *o, bool *ret)
+{
+	struct file_facts f = { .path = o->files, .format = o->files ? view_format(o->files) : NULL };
+	struct file_decision decision;
+	*ret = false;
+	if (!o->files)
+		return 0;
+	int r = version_decision_file(d, &f, &decision, NULL);
+	*ret = !r && decision.outcome == OUTCOME_HIDE;
+	file_decision_fini(&decision);
+	return r;
+}
+
+static int find_dropped(struct version_decision *d, const unsigned char *bits, struct arena *a, struct redaction *r)
 {
 	const struct contract_object *objects;
-	size_t count = contract_objects(d->facts.contract, &objects), names = 0;
+	size_t count = contract_objects(d->facts.contract, &objects);
 	for (size_t i = 0; i < count; i++) {
-		for (size_t k = 0; k < objects[i].column_count; k++) {
+		bool hidden;
+		if (is_hidden(d, &objects[i], &hidden) || (hidden && drop_node(a, r, objects[i].node, objects[i].name)))
+			return -ENOMEM;
+		for (size_t k = 0; k < objects[i].column_count && !hidden; k++) {
 			const struct contract_column *c = &objects[i].columns[k];
+			const char *last = strrchr(c->name, '.');
 			struct mask m;
-			if (decide_mask(d, bits, c, &m))
+			if (decide_mask(d, bits, c, &m) || (m.kind == MASK_DROP && drop_node(a, r, c->node, last ? last + 1 : c->name)))
 				return -ENOMEM;
-			if (m.kind != MASK_DROP)
-				continue;
-			const struct doc_node **node = arena_push(a, &r->dropped, &r->count, sizeof *node);
-			const char **name = arena_push(a, &r->names, &names, sizeof *name);
-			if (!node || !name)
-				return -ENOMEM;
-			*node = c->node;
-			*name = strrchr(c->name, '.') ? strrchr(c->name, '.') + 1 : c->name;
 		}
 	}
 	return 0;
@@ -386,7 +408,7 @@ int version_decision_contract(struct version_decision *d, struct buf *ret, struc
 	if (!code) {
 		struct buf body = BUF_INIT;
 		write_node(&r, doc_root(contract_doc(c)), "", 0, &body);
-		buf_adds(ret, "# As this session may see it: without columns and examples that its policy leaves out.");
+		buf_adds(ret, "# As this session may see it: without columns, hidden files and examples that its policy leaves out.");
 		buf_add(ret, buf_text(&body), body.len);
 		code = r.failed || buf_check(&body) ? -ENOMEM : buf_check(ret);
 		buf_free(&body);

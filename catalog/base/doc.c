@@ -13,6 +13,9 @@
 /* A document that refers to one anchor very often could expand beyond all bounds when it is walked. */
 #define NODES_MAX 2000000u
 #define JSON_BYTES_MAX (64u << 20)
+/* A document with its aliases written out: WRITTEN_SPARE bytes and so many times its own; without aliases it never has more than twice its own. */
+#define WRITTEN_SPARE (1u << 20)
+#define WRITTEN_SHARE 4u
 
 struct doc_node {
 	enum doc_kind kind;
@@ -22,6 +25,8 @@ struct doc_node {
 	size_t count, capacity; /* children; for a map, keys and values alternate in `children` */
 	struct doc_node **children;
 	char *anchor;
+	size_t written;        /* bytes of text and values, with aliases written out */
+	int height;            /* levels below it, likewise */
 	struct doc_node *next; /* every node of the document, for doc_free */
 };
 
@@ -39,6 +44,7 @@ struct builder {
 	struct fy_parser *parser;
 	struct err *err;
 	int depth;
+	size_t written_max; /* of a node's `written` */
 };
 
 static struct doc_node *node_new(struct builder *b, enum doc_kind kind, const struct fy_mark *mark)
@@ -49,6 +55,7 @@ static struct doc_node *node_new(struct builder *b, enum doc_kind kind, const st
 	if (!n)
 		return NULL;
 	n->kind = kind;
+	n->written = 1;
 	n->line = mark ? mark->line + 1 : 0;
 	n->column = mark ? mark->column + 1 : 0;
 	n->next = b->doc->all;
@@ -59,6 +66,9 @@ static struct doc_node *node_new(struct builder *b, enum doc_kind kind, const st
 
 static int node_add(struct doc_node *parent, struct doc_node *child)
 {
+	parent->written += child->written;
+	if (parent->height <= child->height)
+		parent->height = child->height + 1;
 	if (parent->count == parent->capacity) {
 		size_t capacity = parent->capacity ? parent->capacity * 2 : 4;
 		struct doc_node **more = realloc(parent->children, capacity * sizeof *more);
@@ -82,6 +92,17 @@ static int set_anchor(struct doc_node *n, struct fy_token *anchor)
 }
 
 static int parse_node(struct builder *b, struct fy_event *event, struct doc_node **ret);
+
+/* Aliases cost nothing to hold, but everything that walks the document walks them written out. */
+static int check_written(struct builder *b, const struct doc_node *n)
+{
+	if (n->height > DOC_DEPTH_MAX)
+		return err_at(b->err, b->doc->name, n->line, n->column, "nested deeper than %d levels with its aliases written out", DOC_DEPTH_MAX);
+	if (n->written > b->written_max)
+		return err_at(b->err, b->doc->name, n->line, n->column, "larger than %zu KiB with its aliases written out; repeat less of it",
+			      b->written_max >> 10);
+	return 0;
+}
 
 static int out_of_memory(struct builder *b)
 {
@@ -116,6 +137,7 @@ static int parse_scalar(struct builder *b, struct fy_event *event, struct doc_no
 		return out_of_memory(b);
 	n->quoted = !plain;
 	if (!null) {
+		n->written += len;
 		n->text = strndup(text ? text : "", len);
 		if (!n->text)
 			return out_of_memory(b);
@@ -168,6 +190,9 @@ static int parse_list(struct builder *b, struct fy_event *start, struct doc_node
 			return r;
 		if (node_add(list, item))
 			return out_of_memory(b);
+		r = check_written(b, list);
+		if (r)
+			return r;
 	}
 	/* Only a finished node may be referred to: a list cannot contain itself. */
 	if (set_anchor(list, start->sequence_start.anchor))
@@ -235,9 +260,14 @@ static int parse_map(struct builder *b, struct fy_event *start, struct doc_node 
 		}
 		if (node_add(map, key) || node_add(map, value))
 			return out_of_memory(b);
+		r = check_written(b, map);
+		if (r)
+			return r;
 	}
 	if (merged) {
 		int r = merge(b, map, merged);
+		if (!r)
+			r = check_written(b, map);
 		if (r)
 			return r;
 	}
@@ -301,7 +331,7 @@ int doc_parse(const char *name, const char *text, size_t len, struct doc **ret, 
 		return err_at(e, name, 0, 0, "larger than %u MiB", DOC_BYTES_MAX >> 20);
 	if (!text_is_utf8(text, len))
 		return err_at(e, name, 0, 0, "not UTF-8 text");
-	struct builder b = { .err = e };
+	struct builder b = { .err = e, .written_max = WRITTEN_SPARE + WRITTEN_SHARE * len };
 	b.doc = calloc(1, sizeof *b.doc);
 	if (!b.doc || !(b.doc->name = strdup(name))) {
 		doc_free(b.doc);

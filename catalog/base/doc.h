@@ -3,7 +3,8 @@
  *
  * Scalars are kept as text: "yes" is the text yes and an unquoted 2026-11-22 is the text 2026-11-22; a caller that wants
  * a number or a truth value asks for it.  Anchors and merge keys are resolved.  Documents are data from outside:
- * at most DOC_BYTES_MAX bytes, DOC_DEPTH_MAX levels, one document a file, duplicate keys refused.
+ * at most DOC_BYTES_MAX bytes, DOC_DEPTH_MAX levels, one document a file, duplicate keys refused; and with its aliases written out no deeper,
+ * and at most 1 MiB and four times its own bytes.
  *
  * Thread rules: a document never changes after doc_parse, so any number of threads may read it.
  */

@@ -544,6 +544,23 @@ def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):
             assert "KiB" not in (v.parent / "README.md").read_text()
 
 
+def test_the_contract_does_not_name_hidden_files(mesh, fuse):
+    mesh.domain("d")
+    contract = mesh.folder / "c.yaml"
+    objects = {"open": ("open.csv", "id"), "one": ("hid-one.csv", "column_one"), "two": ("private/*.csv", "column_two")}
+    contract.write_text("apiVersion: v3.1.0\nkind: DataContract\nid: h\nname: h\nversion: 1.0.0\nstatus: active\nschema:\n" + "".join(
+        f"  - name: object-{n}\n    physicalName: {files}\n    properties: [ {{ name: {column}, logicalType: integer, classification: public }} ]\n"
+        for n, (files, column) in objects.items()))
+    mesh.publish("d/h/1.0.0", {"open.csv": "id\n1\n", "hid-one.csv": "column_one\n1\n", "private/a.csv": "column_two\n1\n"}, "--contract", contract)
+    rules(mesh, "policy extra scope mesh version 1\n\nhide h\n  files d/h/*/hid*, d/h/*/private/**\n")
+    with mesh.mount() as m:
+        v = m.path / "d/h/1.0.0"
+        for told in (v / ".mesh/contract.yaml", v.parent / "contract.yaml", v.parent / "README.md", v / ".mesh/croissant.json", v / ".mesh/policy.txt"):
+            text = told.read_text()
+            assert not [w for w in ("hid-one", "private", "column_", "object-one", "object-two") if w in text], (told, text)
+        assert "object-open" in (v / ".mesh/contract.yaml").read_text()
+
+
 def test_a_denied_symlink_does_not_say_where_it_points(mesh, fuse):
     mesh.domain("d")
     source = mesh.folder / "source"

@@ -187,22 +187,51 @@ TEST(doc_refusals)
 }
 
 /* Aliases make little text a great deal of JSON: it ends as a failed buffer, in maps and in lists, not as an abort. */
-TEST(doc_json_without_end)
+/* Each level names the one below `width` times; levels below 0 are in `leaf`. */
+static int parse_levels(const char *leaf, int levels, int width, struct doc **ret, struct err *e)
+{
+	struct buf text = BUF_INIT;
+	buf_addf(&text, "a0: &a0 %s\n", leaf);
+	for (int i = 1; i < levels; i++) {
+		buf_addf(&text, "a%d: &a%d {", i, i);
+		for (int j = 0; j < width; j++)
+			buf_addf(&text, "%sk%d: *a%d", j ? ", " : "", j, i - 1);
+		buf_adds(&text, "}\n");
+	}
+	int r = doc_parse("bomb", text.data, text.len, ret, e);
+	buf_free(&text);
+	return r;
+}
+
+TEST(doc_aliases_written_out_have_a_bound)
+{
+	struct err e = ERR_INIT;
+	struct doc *d = NULL;
+	CHECK_INT(parse_levels("{k: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, l: [1, 2]}", 9, 10, &d, &e), -EINVAL);
+	CHECK(strstr(e.text, "with its aliases written out") != NULL);
+	CHECK_INT(parse_levels("x", DOC_DEPTH_MAX + 2, 1, &d, &e), -EINVAL);
+	CHECK(strstr(e.text, "nested deeper than 64 levels") != NULL);
+	CHECK(!d);
+	CHECK_OK(parse_levels("x", DOC_DEPTH_MAX - 2, 1, &d, &e), &e);
+	doc_free(d);
+	CHECK_OK(parse_levels("{k: x}", 4, 10, &d, &e), &e);
+	doc_free(d);
+}
+
+/* Escapes make JSON six times as long as the text. */
+TEST(doc_json_too_long_fails)
 {
 	struct buf text = BUF_INIT, json = BUF_INIT;
 	struct err e = ERR_INIT;
 	struct doc *d = NULL;
-	buf_adds(&text, "a0: &a0 {k: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, l: [1, 2]}\n");
-	for (int i = 1; i < 9; i++) {
-		buf_addf(&text, "a%d: &a%d {", i, i);
-		for (int j = 0; j < 10; j++)
-			buf_addf(&text, "%sk%d: *a%d", j ? ", " : "", j, i - 1);
-		buf_adds(&text, "}\n");
-	}
-	CHECK_OK(doc_parse("bomb", text.data, text.len, &d, &e), &e);
+	buf_adds(&text, "{a: &a \"");
+	for (int i = 0; i < 1 << 20; i++)
+		buf_adds(&text, "\\a\\b\\a");
+	buf_adds(&text, "\", k: [*a, *a, *a, *a], z: 1}");
+	CHECK_OK(doc_parse("long", text.data, text.len, &d, &e), &e);
 	doc_to_json(doc_root(d), &json);
 	CHECK_INT(buf_check(&json), -ENOMEM);
-	CHECK(json.len < (80u << 20));
+	CHECK(json.len < (90u << 20));
 	buf_free(&json);
 	buf_free(&text);
 	doc_free(d);
