@@ -35,10 +35,11 @@ static int note(struct diff *x, const struct world *w, const char *path, const s
 	char product[160];
 	struct buf key = BUF_INIT, subject = BUF_INIT;
 	snprintf(product, sizeof product, "%s/%s", w->domain, w->product);
-	buf_addf(&key, "%d|%s|%s|%s|%s|%s", loosened, product, w->label, what, before, after);
+	buf_addf(&key, "%d|%s|%s|%zu|%s|%s|%s", loosened, product, w->label, w->quality, what, before, after);
 	size_t at = (size_t)(uintptr_t)map_gets(x->by_key, buf_text(&key));
 	if (at) {
 		x->found[at - 1].c.subjects++;
+		x->found[at - 1].asked = x->found[at - 1].asked * 0x100000001b3u + x->question;
 		buf_free(&key);
 		return 0;
 	}
@@ -61,7 +62,7 @@ static int note(struct diff *x, const struct world *w, const char *path, const s
 	buf_free(&subject);
 	if (r)
 		return r;
-	more[x->found_count++] = (struct found){ c };
+	more[x->found_count++] = (struct found){ .c = c, .quality = w->quality, .asked = x->question };
 	return 0;
 }
 
@@ -197,7 +198,7 @@ static int ask_world(struct diff *x, struct world *w, const struct subject *s)
 	if (!r)
 		r = policy_decide_version(x->after, s, &w->facts, w->now_ns, &b, x->e);
 	size_t files = w->paths.count * (formats->count + 1) * x->sizes.count;
-	for (size_t i = 0; i < files && !r; i++) {
+	for (size_t i = 0; i < files && !r; i++, x->question++) {
 		const char *path = w->paths.items[i % w->paths.count];
 		size_t n = i / w->paths.count, format = n % (formats->count + 1);
 		struct file_facts f = { path, format ? formats->items[format - 1] : view_format(path), (uint64_t)x->sizes.items[n / (formats->count + 1)], false };
@@ -257,8 +258,10 @@ static int ask_all(struct diff *x)
 		s.run = or_null(x->runs.items[(at /= x->purposes.count) % x->runs.count]);
 		s.host = x->hosts.items[(at /= x->runs.count) % x->hosts.count];
 		s.uid = (uid_t)x->uids.items[at / x->hosts.count];
-		for (size_t k = 0; k < x->world_count && !r; k++)
+		for (size_t k = 0; k < x->world_count && !r; k++) {
+			x->question = (uint64_t)i << 32; /* the same for the same file of every world */
 			r = ask_world(x, &x->worlds[k], &s);
+		}
 	}
 	return r;
 }
@@ -278,9 +281,11 @@ int policy_diff(struct policy *before, struct policy *after, const struct versio
 		r = diff_make_worlds(&x, versions, count);
 	if (!r)
 		r = ask_all(&x);
+	if (!r)
+		r = diff_fold(&x);
 	for (int loosened = 1; !r && loosened >= 0; loosened--)
 		for (size_t i = 0; i < x.found_count; i++)
-			if (x.found[i].c.loosened == (loosened == 1))
+			if (!x.found[i].folded && x.found[i].c.loosened == (loosened == 1))
 				each(arg, &x.found[i].c);
 	for (size_t i = 0; i < x.world_count; i++)
 		contract_unref(x.worlds[i].facts.contract);

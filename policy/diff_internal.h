@@ -14,7 +14,8 @@ struct world {
 	struct version_facts facts;
 	bool made;
 	int64_t now_ns;
-	char label[200];
+	char label[200]; /* its state, but for the results of checks */
+	size_t quality;  /* index of those; 0 for a product that exists */
 	struct names paths;
 };
 
@@ -32,6 +33,9 @@ struct quality {
 
 struct found {
 	struct policy_change c;
+	size_t quality;
+	uint64_t asked; /* fingerprint of all questions that were answered so */
+	bool folded;    /* another one speaks for it */
 };
 
 struct diff {
@@ -49,12 +53,15 @@ struct diff {
 	size_t found_count;
 	struct map *by_key; /* → index + 1 */
 	int64_t now_ns;
+	uint64_t question; /* number of the subject and file that are asked for */
 	struct err *e;
 };
 
 int diff_no_memory(struct diff *x);
 /* Once the atoms are collected: the subjects first. */
 int diff_make_subjects(struct diff *x);
+/* Changes that differ in nothing but the results of checks become one, whose facts name the results. */
+int diff_fold(struct diff *x);
 int diff_make_worlds(struct diff *x, const struct version_facts *versions, size_t count);
 
 #endif

@@ -240,10 +240,7 @@ static int add_moments(struct diff *x, const char *domain, const char *product, 
 				w->made = true;
 				w->now_ns = now;
 				snprintf(w->label, sizeof w->label, "%s", label);
-				if (!q->has)
-					label_add(w, "quality unknown");
-				else if (q->errors || q->warnings || q->score < 1)
-					label_add(w, "quality %lld errors, %lld warnings, score %.3g", (long long)q->errors, (long long)q->warnings, q->score);
+				w->quality = m;
 				if (x->ages.count > 1)
 					label_add(w, "%.0f days old", x->ages.items[k]);
 				if (i) {

@@ -102,7 +102,7 @@ def test_check_warns_of_what_a_contract_lacks_and_of_expired_exempts(hr):
 ])
 def test_check_warns_of_rules_that_do_not_do_what_they_seem_to(hr, text, said):
     rules(hr, "policy k scope mesh version 1\n\n" + text, "k")
-    hr.publish("hr/people/1.1.0", {"people.csv": PEOPLE, "more.csv": PEOPLE})
+    hr.publish("hr/people/1.1.0", {"people.csv": PEOPLE + "4,di@example.org,9\n"})
     warnings = hr.run("policy", "check").stderr.splitlines()
     assert said in warnings[0] and "k.policy:3: " in warnings[0]
     assert len(warnings) == (2 if "named age" in text else 1)  # once a product, not once a version

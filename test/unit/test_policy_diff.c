@@ -12,7 +12,7 @@ static void note(void *arg, const struct policy_change *c)
 	struct changes *x = arg;
 	size_t n = strlen(x->text);
 	*(c->loosened ? &x->loosened : &x->tightened) += 1;
-	snprintf(x->text + n, sizeof x->text - n, "%c %s %s: %s -> %s (%s)\n", c->loosened ? '-' : '+', c->product, c->what, c->before, c->after, c->subject);
+	snprintf(x->text + n, sizeof x->text - n, "%c %s%s%s %s: %s -> %s (%s)\n", c->loosened ? '-' : '+', c->product, c->facts[0] ? ", " : "", c->facts, c->what, c->before, c->after, c->subject);
 }
 
 static struct changes diff(const char *before, const char *after)
@@ -66,7 +66,7 @@ TEST(rows_are_compared_by_condition)
 TEST(states_of_products_are_asked)
 {
 	struct changes x = diff(M "hide h\n  when product.status == draft\n", M);
-	CHECK_STR(x.text, "- sales/any files: hide -> allow (user (anyone), purpose (other))\n");
+	CHECK_STR(x.text, "- sales/any, status draft files: hide -> allow (user (anyone), purpose (other))\n");
 }
 
 TEST(groups_are_asked_together)
@@ -81,7 +81,7 @@ TEST(states_are_crossed)
 {
 	struct changes x = diff(M "deny d\n  when product.status == draft\n  when product.quality.failed_errors > 3\n", M);
 	CHECK_INT(x.tightened, 0);
-	CHECK(strstr(x.text, "- sales/any files: deny -> allow"));
+	CHECK_STR(x.text, "- sales/any, status draft, quality 4 errors or unknown files: deny -> allow (user (anyone), purpose (other))\n");
 	x = diff(M "deny d\n  when product.tags == gold\n  when group == product.team\n  when product.age_days > 7\n", M);
 	CHECK_INT(x.tightened, 0);
 	CHECK(x.loosened > 0);
@@ -97,6 +97,22 @@ TEST(numbers_are_asked_where_they_change)
 	x = diff(M "deny d\n  when now < 2030-01-01\n", M "deny d\n  when now < 2029-01-01\n");
 	CHECK_INT(x.tightened, 0);
 	CHECK(x.loosened > 0);
+}
+
+TEST(results_of_checks_with_the_same_answer_are_one_line)
+{
+	const char *deny = M "deny d\n  when product.quality.failed_errors > 3\n";
+	struct changes x = diff(deny, M);
+	CHECK_STR(x.text, "- sales/any, quality 4 errors or unknown files: deny -> allow (user (anyone), purpose (other))\n");
+	x = diff(deny, M "deny d\n  when product.quality.failed_errors > 3\ndeny e\n  when purpose == a\n");
+	CHECK_STR(x.text, "+ sales/any, quality good or 1 error or 2 errors or 3 errors or 1 error and 1 warning and score 0 files: allow -> deny (user (anyone), purpose a)\n");
+	x = diff(M "hide h\n  when product.status == draft\n", M "hide h\n  when product.status == draft\n  when product.quality.score < 0\n");
+	CHECK_INT(x.tightened, 0);
+	CHECK(strstr(x.text, "- sales/any, status draft, quality"));
+	x = diff(M "mask k\n  columns tagged pii\n  with redact\nmask w\n  columns tagged pii\n  when product.quality.score < 0.5\n  with partial first 2\n",
+		 M "mask k\n  columns tagged pii\n  with null\nmask w\n  columns tagged pii\n  when product.quality.score < 0.5\n  with partial first 2\n");
+	CHECK_STR(x.text, "+ sales/any, any quality column (tagged pii): redact -> null (user (anyone), purpose (other))\n"
+			  "+ sales/any, any quality columns that the contract does not name: redact -> null (user (anyone), purpose (other))\n");
 }
 
 CHECK_MAIN()
