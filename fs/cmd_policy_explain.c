@@ -121,6 +121,8 @@ struct verdict {
 	struct buf rules, reason, rows;
 	struct column_note *columns;
 	size_t column_count;
+	bool missed; /* some file is denied by default; `permit` came nearest to letting it be read */
+	struct missed_permit permit;
 };
 
 static void add_rules(struct buf *all, const char *ids)
@@ -175,6 +177,8 @@ static int decide_file(struct verdict *v, const char *path, uint64_t size, bool 
 		add_column(v, fd.transform->actions[i].column, &fd.transform->actions[i].mask);
 	if (fd.transform && fd.transform->filter && !v->rows.len)
 		expr_text(fd.transform->filter, &v->rows);
+	if (fd.outcome == OUTCOME_DENY && !strcmp(fd.rules, "default") && !v->missed)
+		v->missed = version_decision_missed_permit(v->d, &f, &v->permit);
 	file_decision_fini(&fd);
 	return 0;
 }
@@ -232,6 +236,8 @@ static void verdict_fini(struct verdict *v)
 	buf_free(&v->rules);
 	buf_free(&v->reason);
 	buf_free(&v->rows);
+	if (v->missed)
+		buf_free(&v->permit.lacks);
 	version_decision_free(v->d);
 }
 
@@ -279,6 +285,17 @@ static void print_json(const char *address, const struct person *p, const struct
 	json_open(&j, '[');
 	version_decision_rules(v->d, buf_text(&v->rules), json_rule, &j);
 	json_close(&j, ']');
+	json_key(&j, "nearest_permit");
+	if (v->missed) {
+		json_open(&j, '{');
+		json_field_text(&j, "rule", v->permit.id);
+		json_field_text(&j, "file", v->permit.file);
+		json_field_int(&j, "line", v->permit.line);
+		json_field_text(&j, "lacks", buf_text(&v->permit.lacks));
+		json_close(&j, '}');
+	} else {
+		json_null(&j);
+	}
 	json_field_text(&j, "binding", binding(p));
 	int64_t until = version_decision_valid_until_ns(v->d);
 	json_field_time(&j, "valid_until", until == INT64_MAX ? 0 : until);
@@ -309,6 +326,8 @@ static void print_words(const char *address, const struct person *p, const struc
 	version_decision_rules(v->d, buf_text(&v->rules), say_rule, NULL);
 	if (strstr(buf_text(&v->rules), "default"))
 		printf("  none: what no permit of the domain covers is denied\n");
+	if (v->missed)
+		printf("nearest permit:\n  %s does not hold: %s\n      %s:%d\n", v->permit.id, buf_text(&v->permit.lacks), v->permit.file, v->permit.line);
 	if (!version_decision_now_known(v->d))
 		printf("The clock of this machine is wrong: the version was published later than it shows. Rules about time that restrict apply, others do not.\n");
 	if (until != INT64_MAX) {

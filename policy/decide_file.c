@@ -12,7 +12,7 @@
 
 /* -- which rules apply --------------------------------------------------------------------- */
 
-static void file_env(struct version_decision *d, const struct file_facts *f, struct expr_env *env, char room[24])
+void decide_file_env(const struct version_decision *d, const struct file_facts *f, struct expr_env *env, char room[24])
 {
 	*env = d->env;
 	attribute_set_text(env, ATTR_FILE_PATH, f->path);
@@ -33,7 +33,7 @@ void decide_applied(struct version_decision *d, const struct file_facts *f, unsi
 	char room[24];
 	struct buf address = BUF_INIT;
 	bool exempts = false;
-	file_env(d, f, &env, room);
+	decide_file_env(d, f, &env, room);
 	buf_addf(&address, "%s/%s/%s/%s", d->facts.domain, d->facts.product, d->facts.version, f->path);
 	memset(applied, 0, d->entry_count / 8 + 1);
 	for (size_t i = 0; i < d->entry_count; i++) {
@@ -204,7 +204,7 @@ static int bind_filters(struct version_decision *d, const unsigned char *applied
 {
 	struct expr_env env;
 	char room[24];
-	file_env(d, file, &env, room);
+	decide_file_env(d, file, &env, room);
 	f->list = calloc(d->entry_count + 1, sizeof *f->list);
 	if (!f->list)
 		return err_set(e, -ENOMEM, "out of memory");

@@ -40,6 +40,8 @@ struct version_decision {
 
 /* Do the rule's conditions hold, unknown tightening? */
 bool rule_holds(const struct rule *r, struct expr_env *env);
+/* The environment of a file; `room` lives as long as it. */
+void decide_file_env(const struct version_decision *d, const struct file_facts *f, struct expr_env *env, char room[24]);
 /* Which entries apply to the file: a bit each, exempts taken into account. */
 void decide_applied(struct version_decision *d, const struct file_facts *f, unsigned char *applied);
 static inline bool bit_get(const unsigned char *bits, size_t i)

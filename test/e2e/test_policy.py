@@ -171,6 +171,25 @@ def test_explain_in_words_names_file_and_line(hr):
     assert re.search(r"rules/no-ads .*\n +\S*/policy/mesh\.policy:8\n", out)
 
 
+def test_explain_names_the_permit_that_came_nearest(hr):
+    rules(hr, "policy hr scope domain hr version 2\n\n"
+              "permit study\n  files   hr/people/**\n  when    purpose in {study, research}\n  when    group == ds\n\n"
+              "permit files\n  files   hr/other/**\n\n"
+              "permit audit\n  files   hr/people/**\n  when    user == eve\n  unless  host == h9\n  when    run is not null\n", "hr")
+    a = explain(hr, "hr/people", "user=ana,group=ds,purpose=ads,host=h1")
+    assert a["outcome"] == "deny" and a["rules"] == ["default"]
+    assert a["nearest_permit"]["rule"] == "hr/study" and a["nearest_permit"]["line"] == 3
+    assert a["nearest_permit"]["lacks"] == 'when purpose in {"research", "study"} (purpose is ads)'
+    out = hr.run("policy", "explain", "hr/people", "--as", "user=eve,group=x,group=y,purpose=ads,host=h9,run=r").stdout
+    assert re.search(r"nearest permit:\n  hr/audit does not hold: unless host == h9 \(host is h9\)\n +\S*/policy/hr\.policy:11\n", out.replace('"', ""))
+    a = explain(hr, "hr/people", "user=ana,group=x,purpose=study,host=h9,run=r")
+    assert a["nearest_permit"]["lacks"].replace('"', "") == 'when ds in group (group is x)'
+    assert explain(hr, "hr/people", "user=ana,group=ds,purpose=study")["nearest_permit"] is None
+    rules(hr, "policy hr scope domain hr version 2\n\npermit files\n  files   hr/other/**\n", "hr")
+    assert explain(hr, "hr/people", WHO)["nearest_permit"]["lacks"] == "it is for files hr/other/**"
+    assert explain(hr, "hr/secret", WHO)["nearest_permit"] is None  # what is hidden is not spoken of
+
+
 @pytest.mark.parametrize("words, status, said", [
     (["hr/nobody"], 4, "hr/nobody"),
     (["nowhere/people"], 4, "nowhere"),
