@@ -131,6 +131,10 @@ struct search_hit {
 };
 /* Full-text search (names, descriptions, columns, tags); every word must match, prefixes count.  Best first. */
 int snapshot_search(struct snapshot *s, const char *const *words, size_t count, int (*each)(void *, const struct search_hit *), void *arg);
+/* Would it find a product of which `c` is the contract (NULL: none)?  For who may not be told of all that the snapshot says: `c` is what he may see.
+ * Spellings are compared as they are (é is not e). */
+struct contract;
+bool search_contract(const char *product, const struct contract *c, const char *const *words, size_t count, double *ret_score);
 /* Has it a letter or a digit?  A word without is passed over. */
 bool search_is_word(const char *text);
 

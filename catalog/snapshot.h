@@ -64,6 +64,8 @@ struct product_text {
 /* Replaces the product's description (-ENOENT without a version).  publish calls one of these with the newest version's contract. */
 int snapshot_edit_describe(struct snapshot_edit *x, const char *product, const struct product_text *t, struct err *e);
 struct contract;
+/* The words of `columns` and `tags` above, as a contract gives them. */
+void contract_search_words(const struct contract *c, struct buf *columns, struct buf *tags);
 int snapshot_edit_describe_contract(struct snapshot_edit *x, const char *product, const struct contract *c, struct err *e);
 
 /* The domain's own policy file `name` ("x.policy"); `text` NULL removes it (-ENOENT). */

@@ -321,26 +321,31 @@ static void add_word(struct buf *words, const char *word)
 	buf_adds(words, word);
 }
 
-int snapshot_edit_describe_contract(struct snapshot_edit *x, const char *product, const struct contract *c, struct err *e)
+void contract_search_words(const struct contract *c, struct buf *columns, struct buf *tags)
 {
-	struct buf columns = BUF_INIT, tags = BUF_INIT;
 	const struct contract_object *objects;
 	const char *const *words;
 	size_t object_count = contract_objects(c, &objects), count = contract_tags(c, &words);
 	for (size_t i = 0; i < count; i++)
-		add_word(&tags, words[i]);
+		add_word(tags, words[i]);
 	for (size_t o = 0; o < object_count; o++) {
-		add_word(&columns, objects[o].name);
+		add_word(columns, objects[o].name);
 		for (size_t i = 0; i < objects[o].column_count; i++) {
 			const struct contract_column *column = &objects[o].columns[i];
 			const char *business = doc_get_text(column->node, "businessName");
-			add_word(&columns, column->name);
+			add_word(columns, column->name);
 			if (business)
-				add_word(&columns, business);
+				add_word(columns, business);
 			for (size_t t = 0; t < column->tag_count; t++)
-				add_word(&tags, column->tags[t]);
+				add_word(tags, column->tags[t]);
 		}
 	}
+}
+
+int snapshot_edit_describe_contract(struct snapshot_edit *x, const char *product, const struct contract *c, struct err *e)
+{
+	struct buf columns = BUF_INIT, tags = BUF_INIT;
+	contract_search_words(c, &columns, &tags);
 	int r = buf_check(&columns) || buf_check(&tags) ? err_set(e, -ENOMEM, "%s/%s: out of memory", x->domain, product) : 0;
 	if (!r) {
 		struct product_text t = { contract_title(c), contract_description(c), contract_status(c), buf_text(&columns), buf_text(&tags) };

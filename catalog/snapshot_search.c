@@ -7,6 +7,8 @@
  * (as BM25 does), times the field's weight.
  */
 #include "catalog/base/buf.h"
+#include "catalog/contract.h"
+#include "catalog/snapshot.h"
 #include "catalog/snapshot_format.h"
 
 #include <errno.h>
@@ -82,27 +84,36 @@ static double count_word(const char *text, const char *word, size_t word_len, do
 	return found;
 }
 
-static double score_word(struct db_stmt *q, const char *word, size_t word_len)
+/* `any` is set when the word stands in one of the fields. */
+static double score_word(const char *const *texts, const char *word, size_t word_len, bool *any)
 {
 	double score = 0;
 	for (size_t f = 0; f < FIELD_COUNT; f++) {
-		double words, found = count_word(db_text(q, (int)f), word, word_len, &words);
+		double words, found = count_word(texts[f], word, word_len, &words);
 		double length = 1 - LENGTH_SHARE + LENGTH_SHARE * words / fields[f].usual_words;
 		score += fields[f].weight * found / (found + SATURATION * length);
+		if (found > 0)
+			*any = true;
 	}
 	return score;
 }
 
-static double score_row(struct db_stmt *q, const char *const *words, size_t count)
+/* `ret_all`, unless NULL: does each word stand in one of the fields? */
+static double score_texts(const char *const *texts, const char *const *words, size_t count, bool *ret_all)
 {
 	double score = 0;
-	const char *name = db_text(q, 0);
+	const char *name = texts[0];
+	if (ret_all)
+		*ret_all = true;
 	for (size_t i = 0; i < count; i++) {
 		for (const char *p = words[i];;) {
 			size_t len = next_word(&p);
 			if (!len)
 				break;
-			double one = score_word(q, p, len);
+			bool any = false;
+			double one = score_word(texts, p, len, &any);
+			if (ret_all && !any)
+				*ret_all = false;
 			score += one > SCORE_FLOOR ? one : SCORE_FLOOR;
 			p += len;
 		}
@@ -110,6 +121,30 @@ static double score_row(struct db_stmt *q, const char *const *words, size_t coun
 	if (count == 1 && name && !strcmp(name, words[0]))
 		score += WHOLE_NAME;
 	return round(score * 1000) / 1000;
+}
+
+static double score_row(struct db_stmt *q, const char *const *words, size_t count)
+{
+	const char *texts[FIELD_COUNT];
+	for (size_t f = 0; f < FIELD_COUNT; f++)
+		texts[f] = db_text(q, (int)f);
+	return score_texts(texts, words, count, NULL);
+}
+
+bool search_contract(const char *product, const struct contract *c, const char *const *words, size_t count, double *ret_score)
+{
+	struct buf columns = BUF_INIT, tags = BUF_INIT;
+	bool all = false;
+	if (c)
+		contract_search_words(c, &columns, &tags);
+	if (!buf_check(&columns) && !buf_check(&tags)) {
+		const char *texts[FIELD_COUNT] = { product, c ? contract_title(c) : NULL, c ? contract_description(c) : NULL, buf_text(&columns),
+						   buf_text(&tags) };
+		*ret_score = score_texts(texts, words, count, &all);
+	}
+	buf_free(&columns);
+	buf_free(&tags);
+	return all;
 }
 
 bool search_is_word(const char *text)

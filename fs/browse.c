@@ -245,14 +245,38 @@ static int find_newest(struct newest *n, const char *selector)
 	return r < 0 ? r : *n->version ? 0 : -ENOENT;
 }
 
+/* Its title, description and status are those of the newest version of all: here they become those of the newest that the caller may see. */
+static void own_description(const struct browse *b, struct browse_domain *d, struct product_info *p)
+{
+	struct version_info v;
+	struct contract *c = NULL;
+	free(p->title);
+	free(p->description);
+	free(p->status);
+	p->title = p->description = p->status = NULL;
+	if (!p->latest || snapshot_version(d->snapshot, p->name, p->latest, &v))
+		return;
+	if (!browse_contract(b, d, p->name, &v, &c, NULL) && c) {
+		p->title = contract_title(c) ? strdup(contract_title(c)) : NULL;
+		p->description = contract_description(c) ? strdup(contract_description(c)) : NULL;
+		p->status = contract_status(c) ? strdup(contract_status(c)) : NULL;
+	}
+	contract_unref(c);
+	version_info_fini(&v);
+}
+
 int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e)
 {
 	int r = snapshot_product(d->snapshot, product, ret);
 	if (r == 0 && browse_sees(b, d, product, NULL, NULL)) {
 		struct newest n = { .b = b, .d = d, .product = product };
 		if (b->policy && ret->latest) {
-			free(ret->latest);
-			ret->latest = find_newest(&n, "latest") ? NULL : strdup(n.version);
+			bool newest = !find_newest(&n, "latest") && !strcmp(n.version, ret->latest);
+			if (!newest) {
+				free(ret->latest);
+				ret->latest = *n.version ? strdup(n.version) : NULL;
+				own_description(b, d, ret);
+			}
 		}
 		return 0;
 	}

@@ -20,34 +20,43 @@ struct found {
 
 struct hits {
 	struct browse *b;
+	const char *const *words;
+	size_t word_count;
 	struct browse_domain *d;
 	const struct map *uses; /* NULL: not for the caller, or there is no database */
 	struct found *items;
 	size_t count, room;
 };
 
-/* Of its checks only who may be told of all of the newest version knows; of its use, who holds the mesh. */
-static double rank(const struct hits *h, const struct search_hit *hit)
-{
+/* What is known of a hit for the caller: `version` when `there`. */
+struct seen {
 	struct product_info p;
-	struct version_info v;
-	if (browse_product(h->b, h->d, hit->product, &p, NULL))
-		return product_rank(hit->score, NULL, NULL, NULL);
-	const struct product_use *use = h->uses ? product_use_of(h->uses, h->d->config->name, hit->product) : NULL;
-	const bool there = p.latest && !snapshot_version(h->d->snapshot, hit->product, p.latest, &v);
-	const bool told = there && browse_outcome(h->b, h->d, hit->product, &v, NULL) == OUTCOME_ALLOW;
-	const double score = product_rank(hit->score, p.status, told ? &v : NULL, use);
-	if (there)
-		version_info_fini(&v);
-	product_info_fini(&p);
-	return score;
+	struct version_info version;
+	bool there, told; /* told: all of it may be */
+};
+
+/* What the snapshot says is of the newest version of all: where the caller may not be told of all of that, his contract has to hold the words. */
+static bool is_found(const struct hits *h, const struct search_hit *hit, struct seen *seen, double *score)
+{
+	struct product_info all;
+	struct contract *c = NULL;
+	if (!h->b->policy)
+		return true;
+	if (snapshot_product(h->d->snapshot, hit->product, &all))
+		return false;
+	const bool newest = seen->there && all.latest && !strcmp(all.latest, seen->p.latest);
+	product_info_fini(&all);
+	if (newest && seen->told)
+		return true;
+	if (seen->there && browse_contract(h->b, h->d, hit->product, &seen->version, &c, NULL))
+		return false;
+	const bool match = search_contract(hit->product, c, h->words, h->word_count, score);
+	contract_unref(c);
+	return match;
 }
 
-static int add_hit(void *arg, const struct search_hit *h)
+static int keep_hit(struct hits *hits, const struct search_hit *h, const struct seen *seen, double score)
 {
-	struct hits *hits = arg;
-	if (!browse_sees(hits->b, hits->d, h->product, NULL, NULL))
-		return 0;
 	if (hits->count == hits->room) {
 		size_t room = hits->room ? hits->room * 2 : 64;
 		struct found *more = realloc(hits->items, room * sizeof *more);
@@ -56,12 +65,31 @@ static int add_hit(void *arg, const struct search_hit *h)
 		hits->items = more;
 		hits->room = room;
 	}
-	struct found *f = &hits->items[hits->count];
+	/* Of its checks only who may be told of all of the newest version knows; of its use, who holds the mesh. */
+	const struct product_use *use = hits->uses ? product_use_of(hits->uses, hits->d->config->name, h->product) : NULL;
+	struct found *f = &hits->items[hits->count++];
 	snprintf(f->address, sizeof f->address, "%s/%s", hits->d->config->name, h->product);
-	f->title = h->title ? strdup(h->title) : NULL;
-	f->score = rank(hits, h);
-	hits->count++;
+	f->title = seen->p.title ? strdup(seen->p.title) : NULL;
+	f->score = product_rank(score, seen->p.status, seen->told ? &seen->version : NULL, use);
 	return 0;
+}
+
+static int add_hit(void *arg, const struct search_hit *h)
+{
+	struct hits *hits = arg;
+	struct seen seen = { .there = false };
+	double score = h->score;
+	int r = 0;
+	if (browse_product(hits->b, hits->d, h->product, &seen.p, NULL))
+		return 0;
+	seen.there = seen.p.latest && !snapshot_version(hits->d->snapshot, h->product, seen.p.latest, &seen.version);
+	seen.told = seen.there && browse_outcome(hits->b, hits->d, h->product, &seen.version, NULL) == OUTCOME_ALLOW;
+	if (is_found(hits, h, &seen, &score))
+		r = keep_hit(hits, h, &seen, score);
+	if (seen.there)
+		version_info_fini(&seen.version);
+	product_info_fini(&seen.p);
+	return r;
 }
 
 static int better(const void *a, const void *b)
@@ -134,7 +162,7 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	struct map *uses = NULL;
 	if (!b.policy && product_uses(b.mesh->lineage_db, &uses, NULL))
 		uses = NULL; /* a database that cannot be opened is doctor's to tell */
-	struct hits hits = { .b = &b, .uses = uses };
+	struct hits hits = { .b = &b, .words = (const char *const *)argv, .word_count = (size_t)words, .uses = uses };
 	for (size_t i = 0; i < b.count; i++) {
 		hits.d = &b.domains[i];
 		int failed = hits.d->snapshot ? snapshot_search(hits.d->snapshot, (const char *const *)argv, (size_t)words, add_hit, &hits) : 0;

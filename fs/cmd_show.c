@@ -215,6 +215,7 @@ static void show_quality(struct show *s, const struct version_info *v)
 static int show_product_line(void *arg, const struct product_info *p)
 {
 	struct show *s = arg;
+	struct product_info seen;
 	if (!browse_sees(s->b, s->d, p->name, NULL, NULL))
 		return 0;
 	if (s->json) {
@@ -224,7 +225,12 @@ static int show_product_line(void *arg, const struct product_info *p)
 	if (!s->listed++)
 		buf_adds(&s->out, "\nproducts\n");
 	buf_addf(&s->out, "  %-30s ", p->name);
-	browse_add_titled(&s->out, 12, p->latest ? p->latest : "withdrawn", p->title);
+	if (browse_product(s->b, s->d, p->name, &seen, NULL)) {
+		buf_addc(&s->out, '\n');
+		return 0;
+	}
+	browse_add_titled(&s->out, 12, seen.latest ? seen.latest : "withdrawn", seen.title);
+	product_info_fini(&seen);
 	return 0;
 }
 

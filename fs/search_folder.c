@@ -4,6 +4,7 @@
 #include "fs/node.h"
 #include "fs/state.h"
 #include "fs/tree.h"
+#include "fs/virtual.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@ struct hit {
 
 struct hits {
 	struct session *session;
+	const char *const *words;
+	size_t word_count;
 	struct domain_host *domain;
 	struct snapshot *snapshot;
 	struct hit items[HITS_MAX];
@@ -28,31 +31,49 @@ struct hits {
 };
 
 struct newest {
-	double score;
+	const struct hits *hits;
+	const char *product, *latest; /* `latest` is what the snapshot's words are of */
 	const char *status;
-	bool met;
+	double score;
+	bool found;
 };
+
+/* Of a version that is not served whole, or is not the one that the snapshot's words are of, only what its contract tells this session counts. */
+static bool own_words_match(struct newest *n, struct slot *slot)
+{
+	struct buf text = BUF_INIT;
+	struct contract *c = NULL;
+	struct vnode version = { .slot = slot };
+	int r = version_contract(n->hits->session, &version, &text, NULL);
+	if (!r)
+		r = contract_parse("contract.yaml", buf_text(&text), text.len, &c, NULL);
+	bool match = (!r || r == -ENOENT) && search_contract(n->product, c, n->hits->words, n->hits->word_count, &n->score);
+	contract_unref(c);
+	buf_free(&text);
+	return match;
+}
 
 static int on_newest(void *arg, struct slot *slot, enum outcome outcome)
 {
 	struct newest *n = arg;
-	n->met = true;
-	n->score = product_rank(n->score, n->status, outcome == OUTCOME_ALLOW ? &slot->info : NULL, NULL);
+	const bool newest = n->latest && !strcmp(n->latest, slot->info.version);
+	n->found = (newest && outcome == OUTCOME_ALLOW) || own_words_match(n, slot);
+	n->score = product_rank(n->score, newest ? n->status : NULL, outcome == OUTCOME_ALLOW ? &slot->info : NULL, NULL);
 	return 1;
 }
 
-/* Use is not asked for here: the lineage database is not for every session, and no handler waits for it. */
-static double rank(struct hits *h, const struct search_hit *found)
+/* Is it found by what this session may see of it, and how well?  Use is not asked for here: the lineage database is not for every session, and no
+ * handler waits for it. */
+static bool is_found(struct hits *h, const struct search_hit *found, double *ret_score)
 {
 	struct product_info p;
 	if (snapshot_product(h->snapshot, found->product, &p))
-		return found->score;
-	struct newest n = { .score = found->score, .status = p.status };
+		return false;
+	struct newest n = { .hits = h, .product = found->product, .latest = p.latest, .status = p.status, .score = found->score };
 	tree_versions(h->session, h->domain, h->snapshot, found->product, on_newest, &n);
-	if (!n.met)
-		n.score = product_rank(n.score, p.status, NULL, NULL);
+	*ret_score = n.score;
 	product_info_fini(&p);
-	return n.score;
+	return n.found;
 }
 
 static int add_hit(void *arg, const struct search_hit *found)
@@ -60,11 +81,12 @@ static int add_hit(void *arg, const struct search_hit *found)
 	struct hits *h = arg;
 	if (h->count == HITS_MAX)
 		return 1;
-	if (!tree_product_visible(h->session, h->domain, h->snapshot, found->product))
+	double score;
+	if (!is_found(h, found, &score))
 		return 0;
 	struct hit *hit = &h->items[h->count++];
 	hit->domain = h->domain;
-	hit->score = rank(h, found);
+	hit->score = score;
 	snprintf(hit->product, sizeof hit->product, "%s", found->product);
 	return 0;
 }
@@ -99,6 +121,8 @@ int search_folder_list(struct session *s, const char *words, int (*each)(void *a
 	}
 	size_t count = split(copy, list);
 	h->session = s;
+	h->words = list;
+	h->word_count = count;
 	for (size_t i = 0; count && i < s->mesh->domain_count; i++) {
 		h->domain = &s->mesh->domains[i];
 		h->snapshot = domain_snapshot(h->domain->domain);

@@ -69,6 +69,19 @@ static void add_newest_words(const struct newest *n, struct buf *out)
 
 /* -- mesh and domain --------------------------------------------------------------------------------- */
 
+/* The contract of the newest version that the session may see; NULL: there is none.  The caller's. */
+static struct contract *own_contract(struct session *s, struct domain_host *domain, const char *product)
+{
+	struct vnode v = { .domain = domain };
+	struct buf text = BUF_INIT;
+	struct contract *c = NULL;
+	snprintf(v.product, sizeof v.product, "%s", product);
+	if (product_contract(s, &v, &text, NULL) || contract_parse("contract.yaml", buf_text(&text), text.len, &c, NULL))
+		c = NULL;
+	buf_free(&text);
+	return c;
+}
+
 static int add_product(void *arg, const struct product_info *p)
 {
 	struct readme *r = arg;
@@ -79,12 +92,18 @@ static int add_product(void *arg, const struct product_info *p)
 		r->left_out++;
 		return 0;
 	}
-	buf_addf(r->out, "- [%s](%s%s/)", p->name, r->folder, p->name);
-	if (p->title && strcmp(p->title, p->name) != 0)
-		buf_addf(r->out, ": %s", p->title);
-	if (p->status && strcmp(p->status, "active") != 0)
-		buf_addf(r->out, " (%s)", p->status);
 	tree_versions(r->session, r->domain, r->snapshot, p->name, on_newest, &n);
+	/* What the snapshot says is of the newest version of all. */
+	const bool newest = p->latest && !strcmp(p->latest, n.version);
+	struct contract *c = newest ? NULL : own_contract(r->session, r->domain, p->name);
+	const char *title = newest ? p->title : c ? contract_title(c) : NULL;
+	const char *status = newest ? p->status : c ? contract_status(c) : NULL;
+	buf_addf(r->out, "- [%s](%s%s/)", p->name, r->folder, p->name);
+	if (title && strcmp(title, p->name) != 0)
+		buf_addf(r->out, ": %s", title);
+	if (status && strcmp(status, "active") != 0)
+		buf_addf(r->out, " (%s)", status);
+	contract_unref(c);
 	if (*n.version)
 		add_newest_words(&n, r->out);
 	buf_addc(r->out, '\n');
@@ -330,12 +349,12 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 		return -ENOENT;
 	int code = snapshot_product(r.snapshot, v->product, &p);
 	if (!code) {
-		buf_addf(ret, "# %s\n\n`%s/%s`", p.title ? p.title : v->product, domain, v->product);
-		if (p.status)
-			buf_addf(ret, ", %s", p.status);
-		buf_addc(ret, '\n');
 		struct buf about = BUF_INIT;
 		struct contract *c = add_contract(s, v, r.snapshot, &about);
+		buf_addf(ret, "# %s\n\n`%s/%s`", c && contract_title(c) ? contract_title(c) : v->product, domain, v->product);
+		if (c && contract_status(c))
+			buf_addf(ret, ", %s", contract_status(c));
+		buf_addc(ret, '\n');
 		tree_versions(s, v->domain, r.snapshot, v->product, on_newest, &newest);
 		if (*newest.version)
 			add_state(&newest, c, ret);

@@ -561,6 +561,30 @@ def test_the_contract_does_not_name_hidden_files(mesh, fuse):
         assert "object-open" in (v / ".mesh/contract.yaml").read_text()
 
 
+def test_what_is_left_out_cannot_be_searched_for(open_mesh):
+    mesh = open_mesh
+    contract = mesh.folder / "c.yaml"
+    text = ("apiVersion: v3.1.0\nkind: DataContract\nid: s\nname: {title}\nversion: 1.0.0\nstatus: active\ndescription: {{ purpose: {about} }}\n"
+            "schema:\n  - name: t\n    properties:\n      - {{ name: shown, logicalType: string, classification: public }}\n"
+            "      - {{ name: hushname, businessName: hushbusiness, logicalType: string, classification: restricted, tags: [secret, hushtag] }}\n")
+    for version, title in (("1.0.0", "oldtitle"), ("2.0.0", "newtitle")):
+        contract.write_text(text.format(title=title, about=title.replace("title", "about")))
+        mesh.publish(f"d/s/{version}", {"a.csv": f"shown,hushname\n{version},y\n"}, "--contract", contract)
+    contract.unlink()
+    rules(mesh, "policy extra scope mesh version 1\n\nhide new\n  files d/s/2.0.0/**\n  unless purpose == all\n\n"
+                "drop c\n  columns tagged secret\n  unless purpose == all\n")
+    close_to_others(mesh)
+    with mesh.mount("--user", str(NOBODY), purpose="x") as m, mesh.mount(purpose="all") as whole:
+        def found(path):
+            return {w for w in ("shown", "hushname", "hushbusiness", "hushtag", "oldtitle", "oldabout", "newtitle", "newabout")
+                    if os.listdir(path / ".mesh/search" / w)}
+        told = as_user(NOBODY, NOBODY, lambda: (found(m.path), [(m.path / p).read_text() for p in ("README.md", "d/README.md", "d/s/README.md")]))
+        assert found(whole.path) == {"shown", "hushname", "hushbusiness", "hushtag", "newtitle", "newabout"}
+    assert told[0] <= {"shown", "oldtitle", "oldabout"}  # the words of an old version find nothing: the catalog's index is of the newest
+    assert "shown" in told[0] and not [t for t in told[1] if "newtitle" in t or "newabout" in t]
+    assert "oldtitle" in told[1][1] and "# oldtitle" in told[1][2]
+
+
 def test_a_denied_symlink_does_not_say_where_it_points(mesh, fuse):
     mesh.domain("d")
     source = mesh.folder / "source"
