@@ -53,7 +53,7 @@ static int see_object(void *arg, const char *key, const struct object_info *info
 
 static int see_all(struct gc *g)
 {
-	static const char *const folders[] = { ".mesh/packs/", ".mesh/manifests/", ".mesh/snapshots/", ".mesh/views/" };
+	static const char *const folders[] = { ".mesh/packs/", ".mesh/manifests/", ".mesh/snapshots/", ".mesh/views/", ".mesh/rows/" };
 	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
 		int r = store_list(domain_store(g->domain), folders[i], see_object, g, g->e);
 		if (r)
@@ -151,16 +151,19 @@ static int gather(struct gc *g, struct snapshot *base)
 	return r && g->e && !g->e->code ? err_set(g->e, r, "%s: cannot read the catalog", domain_name(g->domain)) : r;
 }
 
-/* A view index belongs to its manifest: ".mesh/views/<manifest>/…". */
+/* Indexes belong to a manifest: ".mesh/views/<manifest>/…", ".mesh/rows/<manifest>". */
 static bool is_needed(const struct gc *g, const char *key)
 {
-	static const char views[] = ".mesh/views/";
+	static const char *const folders[] = { ".mesh/views/", ".mesh/rows/" };
 	char manifest[HEADS_KEY_SIZE];
-	if (strncmp(key, views, sizeof views - 1) != 0)
-		return map_gets(g->needed, key) != NULL;
-	const char *hex = key + sizeof views - 1;
-	snprintf(manifest, sizeof manifest, ".mesh/manifests/%.*s", (int)strcspn(hex, "/") & 0x7f, hex);
-	return map_gets(g->needed, manifest) != NULL;
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+		const size_t len = strlen(folders[i]);
+		if (strncmp(key, folders[i], len) != 0)
+			continue;
+		snprintf(manifest, sizeof manifest, ".mesh/manifests/%.*s", (int)strcspn(key + len, "/") & 0x7f, key + len);
+		return map_gets(g->needed, manifest) != NULL;
+	}
+	return map_gets(g->needed, key) != NULL;
 }
 
 static bool is_garbage(const struct gc *g, const struct object *o)

@@ -1,7 +1,7 @@
 /*
  * Removing what nothing refers to any more from a domain's store.
  *
- * Two phases, so that publishers and readers can work beside it.  First, packs, manifests, snapshots and view indexes that no active
+ * Two phases, so that publishers and readers can work beside it.  First, packs, manifests, snapshots and indexes of views and rows that no active
  * version needs are condemned: listed in a generation.  From that generation on no publication may rest on them (publish_commit
  * looks), so a verdict is final.  Later, when the grace time is over, they are deleted.  Objects younger than the
  * grace time are never condemned: a publisher may be about to commit them.

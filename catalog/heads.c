@@ -35,6 +35,11 @@ void manifest_key(const struct digest *digest, char ret_key[HEADS_KEY_SIZE])
 	hashed_key("manifests", digest, ret_key);
 }
 
+void rows_key(const struct digest *manifest, char ret_key[HEADS_KEY_SIZE])
+{
+	hashed_key("rows", manifest, ret_key);
+}
+
 /* -- form ---------------------------------------------------------------------------------- */
 
 void head_format(const struct head *h, struct buf *ret)

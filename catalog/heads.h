@@ -36,6 +36,7 @@ struct head {
 void head_key(uint64_t generation, char ret_key[HEADS_KEY_SIZE]);
 void snapshot_key(const struct digest *digest, char ret_key[HEADS_KEY_SIZE]);
 void manifest_key(const struct digest *digest, char ret_key[HEADS_KEY_SIZE]);
+void rows_key(const struct digest *manifest, char ret_key[HEADS_KEY_SIZE]); /* the index of rows of a version */
 
 /* `name` stands in errors; -EBADMSG, or -EPROTONOSUPPORT for a newer format. */
 int head_parse(const char *name, const char *text, size_t len, struct head *ret, struct err *e);

@@ -323,6 +323,9 @@ void publish_free(struct publication *p)
 	free(p->run);
 	free(p->failures_reason);
 	free(p->quality);
+	if (p->rows)
+		unlink(p->rows);
+	free(p->rows);
 	free(p->scratch);
 	free(p);
 }
@@ -459,6 +462,16 @@ int publish_remove(struct publication *p, const char *path, struct err *e)
 int publish_flush(struct publication *p, struct err *e)
 {
 	return ingest_flush(p->ingest, e);
+}
+
+int publish_set_rows(struct publication *p, const char *path)
+{
+	char *copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	free(p->rows);
+	p->rows = copy;
+	return 0;
 }
 
 int publish_set_quality(struct publication *p, const char *json)

@@ -237,12 +237,20 @@ static int put_manifest(struct publication *p, const char *path, const struct st
 {
 	char key[HEADS_KEY_SIZE];
 	manifest_key(&staged->digest, key);
-	return store_put_file(domain_store(p->domain), key, path, NULL, NULL, e);
+	int r = store_put_file(domain_store(p->domain), key, path, NULL, NULL, e);
+	if (r || !p->rows)
+		return r;
+	rows_key(&staged->digest, key);
+	return store_put_file(domain_store(p->domain), key, p->rows, NULL, NULL, e);
 }
 
 static void drop_manifest(struct publication *p, const struct stage_result *staged)
 {
 	char key[HEADS_KEY_SIZE];
+	if (p->rows) {
+		rows_key(&staged->digest, key);
+		store_delete(domain_store(p->domain), key, NULL);
+	}
 	manifest_key(&staged->digest, key);
 	store_delete(domain_store(p->domain), key, NULL);
 }

@@ -22,6 +22,7 @@ struct publication {
 	bool dry_run, fresh, replace;
 	char *publisher, *run, *failures_reason, *quality; /* owned, or NULL */
 	char *scratch;                                     /* folder for scratch files */
+	char *rows;                                        /* a file: publish_set_rows, or NULL */
 
 	bool contract_given;
 	struct buf contract_text; /* empty: none */

@@ -478,6 +478,11 @@ int records_feed(struct records *r, const char *bytes, size_t len)
 	return 0;
 }
 
+bool records_between(const struct records *r)
+{
+	return !r->line.len && !r->in_quotes;
+}
+
 int records_end(struct records *r)
 {
 	if (!r->line.len)

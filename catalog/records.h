@@ -48,6 +48,8 @@ void records_free(struct records *r);
 /* 0; what a callback returned; -ENOMEM; -EFBIG: a record beyond RECORD_BYTES_MAX; -E2BIG: too many columns. */
 int records_feed(struct records *r, const char *bytes, size_t len);
 int records_end(struct records *r); /* the last record may lack its line end */
+/* Did what was fed so far end with a record's end? */
+bool records_between(const struct records *r);
 
 /* CSV: which of the contract's columns the head does not name (after the head was read). */
 bool records_has_column(const struct records *r, uint32_t column);

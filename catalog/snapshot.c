@@ -197,7 +197,7 @@ static int check_condemned(struct snapshot *s, struct db *db, struct err *e)
 
 bool condemned_key_ok(const char *key)
 {
-	static const char *const folders[] = { ".mesh/packs/", ".mesh/manifests/", ".mesh/snapshots/", ".mesh/views/" };
+	static const char *const folders[] = { ".mesh/packs/", ".mesh/manifests/", ".mesh/snapshots/", ".mesh/views/", ".mesh/rows/" };
 	if (strlen(key) > 500 || strstr(key, "/.") || strstr(key, "//"))
 		return false;
 	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)

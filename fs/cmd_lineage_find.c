@@ -8,7 +8,7 @@
 #include "catalog/lineage.h"
 #include "catalog/lineage_query.h"
 #include "fs/cmd_lineage.h"
-#include "fs/row_print.h"
+#include "fs/row_lookup.h"
 #include "fs/scan.h"
 #include "policy/csv_scan.h"
 
@@ -26,6 +26,7 @@
 
 struct place { /* a file of a version */
 	char *address, *product, *version, *file; /* address: with the file */
+	struct scan_version *scanned;
 	bool withdrawn;
 };
 
@@ -59,6 +60,7 @@ struct find {
 	uint64_t skipped; /* files that cannot be read as records */
 	struct db_stmt *views_of;
 	struct map *texts;
+	struct row_lookup *lookup;
 	struct progress *progress;
 	/* what was found */
 	struct match *matches;
@@ -67,6 +69,7 @@ struct find {
 	uint32_t job;
 	uint64_t waiting[WAITING_MAX];
 	unsigned first_waiting, waiting_count;
+	uint64_t fed, skipped_rows; /* records read, and passed over before them */
 	struct err *e;
 };
 
@@ -161,7 +164,7 @@ static int ask_about(struct find *f, const char *path)
 
 /* -- where to look ------------------------------------------------------------------------------------ */
 
-static int add_place(struct find *f, struct job *job, const struct scan_version *v, const char *path)
+static int add_place(struct find *f, struct job *job, struct scan_version *v, const char *path)
 {
 	const struct version_facts *facts = &v->loaded.facts;
 	struct place *more = realloc(job->places, (job->place_count + 1) * sizeof *more);
@@ -170,7 +173,7 @@ static int add_place(struct find *f, struct job *job, const struct scan_version 
 	job->places = more;
 	struct place *p = &more[job->place_count++];
 	*p = (struct place){ text_format("%s/%s", v->address, path), text_format("%s/%s", facts->domain, facts->product), strdup(facts->version), strdup(path),
-			     v->loaded.info.status == VERSION_WITHDRAWN };
+			     v, v->loaded.info.status == VERSION_WITHDRAWN };
 	return p->address && p->product && p->version && p->file ? 0 : no_memory(f);
 }
 
@@ -299,7 +302,9 @@ static int look_up(struct find *f, const struct row_print *print, uint64_t row)
 
 static int on_source(void *arg, uint64_t number, const struct row_print *print, bool broken)
 {
-	return broken ? 0 : look_up(arg, print, number);
+	struct find *f = arg;
+	f->fed = number;
+	return broken ? 0 : look_up(f, print, number + f->skipped_rows);
 }
 
 /* A derived record: its row is that of the oldest source record that was fed. */
@@ -374,78 +379,107 @@ static int look_piece(void *arg, uint32_t index, const char *bytes, size_t len, 
 	return r;
 }
 
-static const char *object_property(const struct contract_object *o, const char *name)
+/* The separator of the file; 0: it cannot be read, or is one of lines of JSON. */
+static char find_separator(const struct scan_file *file, struct err *e)
 {
-	const struct doc_node *list = o ? doc_get(o->node, "customProperties") : NULL;
-	for (size_t i = 0; i < doc_count(list); i++) {
-		const char *property = doc_get_text(doc_item(list, i), "property");
-		if (property && !strcmp(property, name))
-			return doc_get_text(doc_item(list, i), "value");
+	char head[ROW_HEAD_BYTES];
+	size_t len = file->entry.size < sizeof head ? (size_t)file->entry.size : sizeof head;
+	return len && file->source.read(file->source.arg, 0, head, len, e) ? 0 : row_separator(file->path, file->object, head, len);
+}
+
+/* The pieces that hold what is asked for, as an index of one of the places says: that place, or NULL: the file has to be scanned. */
+static const struct place *indexed_pieces(struct find *f, const struct job *job, const struct scan_file *file, struct row_piece **ret, size_t *ret_count)
+{
+	const bool head = view_format(job->path)[0] != 'j';
+	for (size_t i = 0; !job->view[0] && i < job->place_count; i++) {
+		const struct place *p = &job->places[i];
+		if (!row_lookup_pieces(f->lookup, p->scanned, p->file, file->entry.size, head, ret, ret_count))
+			return p;
 	}
 	return NULL;
 }
 
-/* The separator that the first line holds most of. */
-static char find_separator(const struct scan_file *file, struct err *e)
+static int look_at_pieces(struct look *k, const struct scan_file *file, const struct row_piece *pieces, size_t count, bool *ret_wrong, struct err *e)
 {
-	const char *format = view_format(file->path), *given = object_property(file->object, "separator");
-	char head[4096], best = ',';
-	size_t len = file->entry.size < sizeof head ? (size_t)file->entry.size : sizeof head, most = 0;
-	if (!given)
-		given = object_property(file->object, "delimiter");
-	if (given && given[0] && (!given[1] || !strcmp(given, "\\t")))
-		return given[1] ? '\t' : given[0];
-	if (format[0] == 't' || format[0] == 'p')
-		return format[0] == 't' ? '\t' : '|';
-	if (len && file->source.read(file->source.arg, 0, head, len, e))
-		return 0;
-	const char *end = memchr(head, '\n', len);
-	for (const char *s = ",;\t|"; *s; s++) {
-		size_t n = 0;
-		for (const char *p = head; p < (end ? end : head + len); p++)
-			n += *p == *s;
-		if (n > most) {
-			most = n;
-			best = *s;
-		}
+	struct find *f = k->f;
+	struct buf room = BUF_INIT;
+	uint64_t at = 0, rows = 0; /* where the last piece ended */
+	int r = 0;
+	for (size_t i = 0; !r && !*ret_wrong && i < count; i++) {
+		const struct row_piece *p = &pieces[i];
+		buf_clear(&room);
+		char *to = buf_reserve(&room, p->length);
+		r = to ? file->source.read(file->source.arg, p->start, to, p->length, e) : err_set(e, -ENOMEM, "out of memory");
+		*ret_wrong = p->first_row <= rows || (p->start == at && p->first_row != rows + 1);
+		f->skipped_rows = p->first_row - f->fed - 1;
+		if (!r && !*ret_wrong)
+			r = row_prints_feed(k->prints, to, p->length);
+		at = p->start + p->length;
+		rows = f->fed + f->skipped_rows;
+		*ret_wrong |= at < file->entry.size && !row_prints_between(k->prints);
 	}
-	return best;
+	buf_free(&room);
+	return r;
 }
 
-static int look_into(struct find *f, const struct job *job, struct err *e)
+static int look_at_all(struct find *f, const struct job *job, const struct scan_file *file, const struct row_piece *pieces, size_t count, bool *ret_wrong,
+		       struct err *e)
 {
-	struct scan_file file = { 0 };
 	struct transform *t = NULL;
 	struct view_keys keys;
-	struct look k = { .f = f };
-	int r = scan_file_open(f->q.scan, job->version, job->path, &file, e);
-	if (r)
-		return r;
-	const char *header = object_property(file.object, "header"), *text = job->view[0] ? map_gets(f->texts, job->view) : NULL;
+	struct look k = { .f = f, .header = row_header(file->object), .lines = view_format(job->path)[0] == 'j' };
+	const char *text = job->view[0] ? map_gets(f->texts, job->view) : NULL;
+	int r = 0;
 	scan_keys(f->q.scan, &keys);
-	k.header = !header || strcmp(header, "false") != 0;
-	k.lines = view_format(job->path)[0] == 'j';
-	k.separator = k.lines ? 0 : find_separator(&file, e);
+	f->fed = f->skipped_rows = 0;
+	k.separator = k.lines ? 0 : find_separator(file, e);
 	if (!k.lines && !k.separator)
 		r = -EIO;
 	if (!r && job->view[0])
-		r = text ? scan_transform(f->q.scan, &file, job->view, text, &t, e) : err_set(e, -ENOENT, "what the view did is not on record");
+		r = text ? scan_transform(f->q.scan, file, job->view, text, &t, e) : err_set(e, -ENOENT, "what the view did is not on record");
 	if (!r && t)
-		r = view_plan_new(t, &file.source, &keys, &k.plan, e);
-	struct row_prints_config config = { job->path, k.separator, k.header, file.object, counts, k.plan ? on_derived : on_source, f };
+		r = view_plan_new(t, &file->source, &keys, &k.plan, e);
+	struct row_prints_config config = { job->path, k.separator, k.header, file->object, counts, k.plan ? on_derived : on_source, f };
 	if (!r && !(r = row_prints_new(&config, &k.prints)))
-		r = scan_pieces(&file, false, look_piece, &k, e);
-	if (!r)
+		r = pieces ? look_at_pieces(&k, file, pieces, count, ret_wrong, e) : scan_pieces(file, false, look_piece, &k, e);
+	if (!r && !*ret_wrong)
 		r = row_prints_end(k.prints);
-	if (r && e && !e->code)
-		err_set(e, r, "its records cannot be read: %s", strerror(-r));
 	f->first_waiting = f->waiting_count = 0;
 	row_prints_free(k.prints);
 	if (k.plan)
 		view_plan_free(k.plan);
 	transform_unref(t);
-	scan_file_close(&file);
 	buf_free(&k.out);
+	return r;
+}
+
+/* With an index only what it names is read.  One that misleads is told of and forgotten, and the file is scanned. */
+static int look_into(struct find *f, const struct job *job, struct err *e)
+{
+	struct scan_file file = { 0 };
+	struct row_piece *pieces = NULL;
+	size_t count = 0, before = f->match_count;
+	bool wrong = false;
+	int r = scan_file_open(f->q.scan, job->version, job->path, &file, e);
+	if (r)
+		return r;
+	const struct place *indexed = indexed_pieces(f, job, &file, &pieces, &count);
+	if (indexed && count)
+		r = look_at_all(f, job, &file, pieces, count, &wrong, e);
+	free(pieces);
+	if (wrong) {
+		row_lookup_distrust(f->lookup, indexed->scanned, "its pieces are not the file's");
+		f->match_count = before;
+		err_clear(e);
+		indexed = NULL;
+	}
+	if (indexed)
+		progress_add(f->progress, file.entry.size);
+	else
+		r = look_at_all(f, job, &file, NULL, 0, &(bool){ false }, e);
+	if (r && e && !e->code)
+		err_set(e, r, "its records cannot be read: %s", strerror(-r));
+	scan_file_close(&file);
 	return r;
 }
 
@@ -579,6 +613,7 @@ static void find_fini(struct find *f)
 			map_free(maps[i], NULL);
 	if (f->texts)
 		map_free(f->texts, free);
+	row_lookup_free(f->lookup);
 	row_prints_free(f->asked);
 	free(f->prints);
 	free(f->next);
@@ -618,6 +653,8 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 		r = load_texts(&f);
 	if (!r)
 		r = collect(&f);
+	if (!r && !(f.lookup = row_lookup_new(f.prints, f.count, counts, &f)))
+		r = no_memory(&f);
 	if (!r)
 		r = look(&f, inv->quiet);
 	if (!r)

@@ -9,6 +9,7 @@
 #include "catalog/source.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
+#include "fs/row_index.h"
 #include "fs/sql_engine.h"
 #include "fs/warm.h"
 
@@ -83,16 +84,20 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	struct publication *p = NULL;
 	struct buf problems = BUF_INIT;
 	struct gate *gate = gate_new();
-	int r = gate ? scan(w, d, &totals, e) : err_set(e, -ENOMEM, "out of memory");
+	struct row_maker *rows = gate ? row_maker_new(gate_observer(gate)) : NULL;
+	int r = rows ? scan(w, d, &totals, e) : err_set(e, -ENOMEM, "out of memory");
 	if (r) {
+		row_maker_free(rows);
 		gate_free(gate);
 		return r;
 	}
-	o->observer = gate_observer(gate);
+	o->observer = row_maker_observer(rows);
 	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
 	r = publish_begin(d, o, &p, e);
 	if (!r)
 		r = gate_open(gate, p, d, o->product, e);
+	if (!r && !w->dry_run)
+		r = row_maker_open(rows, p, d, e);
 	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
 	if (!r && sql && gate_wants_engine(gate))
 		sql_engine_start(sql);
@@ -102,8 +107,11 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 		r = gate_close(gate, p, sql ? sql_engine_quality(sql) : NULL, w->failures, &problems, e);
 	sql_engine_free(sql);
 	if (!r)
+		r = row_maker_close(rows, p, e);
+	if (!r)
 		r = publish_commit(p, ret, e);
 	publish_free(p);
+	row_maker_free(rows);
 	progress_end(o->progress);
 	if (problems.len && !(quiet && !r))
 		fputs(problems.data, stderr);

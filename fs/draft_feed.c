@@ -11,6 +11,7 @@
 #include "fs/draft_internal.h"
 
 #include "fs/notify.h"
+#include "fs/row_index.h"
 #include "fs/state.h"
 
 #include "catalog/base/clock.h"
@@ -46,6 +47,7 @@ struct fed_file {
 struct feed {
 	struct publication *publication; /* NULL: none yet, or dropped */
 	struct gate *gate, *again;       /* the observer's, and the one that ran again */
+	struct row_maker *rows, *rows_again; /* beside the gates */
 	struct map *files;               /* path in the version → struct fed_file */
 	struct buf contract;             /* the draft's own, as the publication has it */
 	bool has_contract;
@@ -59,8 +61,11 @@ struct feed {
 static void feed_drop(struct feed *f)
 {
 	publish_free(f->publication);
+	row_maker_free(f->rows);
+	row_maker_free(f->rows_again);
 	gate_free(f->gate);
 	gate_free(f->again);
+	f->rows = f->rows_again = NULL;
 	map_free(f->files, free);
 	f->publication = NULL;
 	f->gate = f->again = NULL;
@@ -99,7 +104,8 @@ static int feed_begin(struct draft *d, struct err *e)
 	const struct session *s = d->set->session;
 	f->files = map_new();
 	f->gate = gate_new();
-	if (!f->files || !f->gate)
+	f->rows = f->gate ? row_maker_new(gate_observer(f->gate)) : NULL;
+	if (!f->files || !f->rows)
 		return err_set(e, -ENOMEM, "no memory");
 	const struct publish_options options = { .product = d->product,
 						 .version = d->version,
@@ -109,10 +115,12 @@ static int feed_begin(struct draft *d, struct err *e)
 						 .publisher = s->subject.user,
 						 .run = s->run_id,
 						 .replace = true,
-						 .observer = gate_observer(f->gate),
+						 .observer = row_maker_observer(f->rows),
 						 .interrupted = &d->stop };
 	int r = publish_begin(d->domain->domain, &options, &f->publication, e);
-	return r ? r : gate_open(f->gate, f->publication, d->domain->domain, d->product, e);
+	if (!r)
+		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, e);
+	return r ? r : row_maker_open(f->rows, f->publication, d->domain->domain, e);
 }
 
 /* A publication under the contract that the draft has now. */
@@ -349,13 +357,17 @@ static int check_again(struct draft *d, struct err *e)
 	void *value;
 	struct buf path = BUF_INIT;
 	char *bytes = malloc(FEED_BYTES);
+	row_maker_free(f->rows_again);
 	gate_free(f->again);
 	f->again = gate_new();
-	int r = bytes && f->again ? gate_open(f->again, f->publication, d->domain->domain, d->product, e) : err_set(e, -ENOMEM, "no memory");
+	f->rows_again = f->again ? row_maker_new(gate_observer(f->again)) : NULL;
+	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, e) : err_set(e, -ENOMEM, "no memory");
+	if (!r)
+		r = row_maker_open(f->rows_again, f->publication, d->domain->domain, e);
 	while (!r && map_next(f->files, &i, &key, &len, &value)) {
 		buf_clear(&path);
 		buf_add(&path, key, len);
-		r = observe(d, gate_observer(f->again), buf_text(&path), bytes, e);
+		r = observe(d, row_maker_observer(f->rows_again), buf_text(&path), bytes, e);
 	}
 	buf_free(&path);
 	free(bytes);
@@ -366,7 +378,9 @@ static int check(struct draft *d, struct err *e)
 {
 	struct feed *f = d->feed;
 	int r = f->dirty ? check_again(d, e) : 0;
-	return r ? r : gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, NULL, &f->problems, e);
+	if (!r)
+		r = gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, NULL, &f->problems, e);
+	return r ? r : row_maker_close(f->dirty ? f->rows_again : f->rows, f->publication, e);
 }
 
 /* -- the rename ------------------------------------------------------------------------------------------ */

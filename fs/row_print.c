@@ -11,7 +11,7 @@
 struct column {
 	uint64_t record; /* the last one that had a value of it */
 	uint32_t times;  /* in that record: items of a list are told apart by their place */
-	bool asked, counts;
+	bool asked, counts, used;
 };
 
 struct row_prints {
@@ -75,6 +75,7 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 		return -ENOMEM;
 	xxh128_of(p->text.data, p->text.len, &hash);
 	add(&p->print, &hash);
+	c->used = true;
 	return 0;
 }
 
@@ -135,4 +136,58 @@ size_t row_prints_columns(const struct row_prints *p)
 const char *row_prints_column(const struct row_prints *p, size_t i)
 {
 	return records_column_name(p->records, (uint32_t)i);
+}
+
+bool row_prints_used(const struct row_prints *p, size_t i)
+{
+	return i < p->column_count && p->columns[i].used;
+}
+
+bool row_prints_between(const struct row_prints *p)
+{
+	return records_between(p->records);
+}
+
+/* -- how a file is read ------------------------------------------------------------------------------ */
+
+static const char *object_property(const struct contract_object *o, const char *name)
+{
+	const struct doc_node *list = o ? doc_get(o->node, "customProperties") : NULL;
+	for (size_t i = 0; i < doc_count(list); i++) {
+		const char *property = doc_get_text(doc_item(list, i), "property");
+		if (property && !strcmp(property, name))
+			return doc_get_text(doc_item(list, i), "value");
+	}
+	return NULL;
+}
+
+bool row_header(const struct contract_object *object)
+{
+	const char *header = object_property(object, "header");
+	return !header || strcmp(header, "false") != 0;
+}
+
+/* Without a word of the contract: the separator that the first line holds most of. */
+char row_separator(const char *path, const struct contract_object *object, const char *head, size_t len)
+{
+	const char *given = object_property(object, "separator"), *end = memchr(head, '\n', len);
+	enum record_format format;
+	char own = 0, best = ',';
+	size_t most = 0;
+	if (records_format(path, &format, &own) || format == RECORDS_JSONL)
+		return 0;
+	if (!given)
+		given = object_property(object, "delimiter");
+	if (given && given[0] && (!given[1] || !strcmp(given, "\\t")))
+		return given[1] ? '\t' : given[0];
+	for (const char *s = ",;\t|"; !own && *s; s++) {
+		size_t n = 0;
+		for (const char *p = head; p < (end ? end : head + len); p++)
+			n += *p == *s;
+		if (n > most) {
+			most = n;
+			best = *s;
+		}
+	}
+	return own ? own : best;
 }

@@ -37,6 +37,16 @@ void row_prints_free(struct row_prints *p);
 /* The columns seen so far. */
 size_t row_prints_columns(const struct row_prints *p);
 const char *row_prints_column(const struct row_prints *p, size_t i);
+/* Did a value of the column go into any fingerprint? */
+bool row_prints_used(const struct row_prints *p, size_t i);
+/* Did what was fed so far end with a record's end? */
+bool row_prints_between(const struct row_prints *p);
+
+/* How a file is to be read that the contract's `object` (may be NULL) claims: its separator (0: lines of JSON), from its name, the object's custom
+ * properties and the file's first bytes; and whether it has a header. */
+#define ROW_HEAD_BYTES 4096
+char row_separator(const char *path, const struct contract_object *object, const char *head, size_t len);
+bool row_header(const struct contract_object *object);
 
 /* Appends what stands for a value: its kind, then what it comes to. */
 struct buf;
