@@ -41,7 +41,7 @@ static void measure(const char *name, struct policy *p)
 	const char *group = "ds";
 	struct subject s = { .user = "ana", .groups = &group, .group_count = 1, .purpose = "training", .run = "r1" };
 	struct version_facts f = { .domain = "d7", .product = "p3", .version = "1.0.0", .has_quality = true };
-	struct file_facts file = { "a.csv", "csv", 1 };
+	struct file_facts file = { .path = "a.csv", .format = "csv", .size = 1 };
 	int64_t decide = 0, files = 0;
 	for (int i = 0; i < TIMES; i++) {
 		struct version_decision *d;

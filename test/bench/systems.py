@@ -9,7 +9,7 @@ from pathlib import Path
 from kit import Failed, Process, TOP, heat, is_mounted, run, unmount
 
 ACCESS, SECRET, REGION, BUCKET = "benchkey", "benchsecret", "us-east-1", "bench"
-TOOL_PATH = os.pathsep.join([str(Path(sys.executable).parent), str(TOP / "build" / "venv" / "bin"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+TOOL_PATH = os.pathsep.join([str(Path(sys.executable).parent), str(TOP / "build" / "venv" / "bin"), str(TOP / "build" / "bin"), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 ENV = {**{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "MESHFS_", "XDG_"))}, "PATH": TOOL_PATH, "AWS_ACCESS_KEY_ID": ACCESS,
        "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true", "LC_ALL": "C.UTF-8"}
 CONTRACT = """apiVersion: v3.1.0
