@@ -49,7 +49,7 @@ static int check_version(void *arg, const struct version_info *info)
 	struct checking *k = arg;
 	struct loaded_version v;
 	struct err e = ERR_INIT;
-	if (info->status != VERSION_ACTIVE)
+	if (info->status != VERSION_ACTIVE || !browse_sees(&k->c->browse, k->domain, k->product, info, NULL))
 		return 0;
 	if (policy_command_version(k->c, k->domain->config->name, k->product, info->version, &v, &e)) {
 		warn(k, e.text);

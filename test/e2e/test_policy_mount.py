@@ -745,5 +745,7 @@ def test_commands_obey_the_policy_of_who_does_not_hold_the_mesh(open_mesh):
         code, out, err = run(*words)
         assert code == 4 and not out, (words, out, err)
     assert "hidden" not in run("show", "d/hiddem")[2].replace("hiddem", "")
+    checked = run("policy", "check")
+    assert checked[0] == 0 and "hidden" not in checked[2] and "2.0.0" not in checked[2], checked
     # Who holds the mesh sees all of it.
     assert {r["address"] for r in mesh.json("ls", "d")} == {"d/open", "d/part", "d/denied", "d/hidden"}
