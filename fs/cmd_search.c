@@ -151,11 +151,12 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		return r == OPTIONS_HELP ? 0 : r;
 	if (!words)
 		return options_wrong(e, "search", "search wants a word");
-	bool any = false; /* punctuation beside a word asks for nothing */
-	for (int i = 0; i < words; i++)
+	bool any = false; /* punctuation beside a word asks for nothing; an empty argument is a variable that nobody set */
+	for (int i = 0; i < words; i++) {
 		any |= search_is_word(argv[i]);
-	if (!any)
-		return options_wrong(e, "search", "search '%s': a word has a letter or a digit", argv[0]);
+		if (!*argv[i] || (!any && i == words - 1))
+			return options_wrong(e, "search", "search '%s': a word has a letter or a digit", argv[i]);
+	}
 	r = parse_limit(limit_text, &limit, e);
 	if (!r)
 		r = browse_open(inv, NULL, &b, e);
