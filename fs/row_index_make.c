@@ -1,27 +1,35 @@
 /* Making the index of a version's rows, while its bytes pass by. */
+#include "catalog/base/buf.h"
 #include "catalog/base/clock.h"
+#include "catalog/base/log.h"
 #include "catalog/base/text.h"
 #include "catalog/db.h"
 #include "fs/row_index.h"
+#include "fs/row_sort.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#define SORT_BYTES (64u << 20) /* of fingerprints in memory; more go to disk */
+
 struct row_maker {
 	struct publish_observer observer;
 	const struct publish_observer *next;
 	struct contract *contract;
-	struct db *scratch; /* NULL: nobody asks */
-	char *scratch_path, *path;
+	struct db *index; /* NULL: nobody asks */
+	char *path;
+	struct row_sort *places;
 	int64_t files; /* begun so far */
+	uint32_t pieces;
+	bool too_large; /* no index after all */
 	/* of the file under way */
 	const struct contract_object *object;
 	struct row_prints *prints;
 	bool wanted;
-	uint64_t size, offset, start, first_row, rows;
-	int64_t piece;
+	uint64_t offset, start, first_row, rows;
+	uint32_t first_piece;
 };
 
 static bool asks(const struct doc_node *node)
@@ -43,32 +51,28 @@ bool row_index_asked(const struct contract *c, const struct contract_object *obj
 
 /* -- a file ------------------------------------------------------------------------------------------ */
 
-static int run(struct row_maker *m, const char *sql, const int64_t *values, int count)
-{
-	struct db_stmt *s;
-	int r = db_cached(m->scratch, sql, &s, NULL);
-	for (int i = 0; !r && i < count; i++)
-		db_bind_int(s, i + 1, values[i]);
-	return r ? r : db_run(s, NULL);
-}
-
 static int on_print(void *arg, uint64_t number, const struct row_print *print, bool broken)
 {
 	struct row_maker *m = arg;
-	const int64_t values[] = { (int64_t)print->low, (int64_t)print->high, m->files, m->piece };
 	m->rows = number;
-	if (broken || (!print->low && !print->high))
-		return 0;
-	return run(m, "INSERT INTO seen VALUES (?1, ?2, ?3, ?4)", values, 4);
+	return broken || (!print->low && !print->high) ? 0 : row_sort_add(m->places, print->low, m->pieces);
 }
 
 static int end_piece(struct row_maker *m)
 {
-	const int64_t values[] = { m->files, m->piece, (int64_t)m->start, (int64_t)(m->offset - m->start), (int64_t)m->first_row };
-	m->piece++;
+	const int64_t values[] = { m->pieces, m->files, (int64_t)m->start, (int64_t)(m->offset - m->start), (int64_t)m->first_row };
+	struct db_stmt *s;
+	if (m->pieces == ROW_PIECES_MAX) {
+		m->too_large = true;
+		return 0;
+	}
+	m->pieces++;
 	m->start = m->offset;
 	m->first_row = m->rows + 1;
-	return run(m, "INSERT INTO piece VALUES (?1, ?2, ?3, ?4, ?5)", values, 5);
+	int r = db_cached(m->index, "INSERT INTO piece VALUES (?1, ?2, ?3, ?4, ?5)", &s, NULL);
+	for (int i = 0; !r && i < 5; i++)
+		db_bind_int(s, i + 1, values[i]);
+	return r ? r : db_run(s, NULL);
 }
 
 static int begin_file(struct row_maker *m, const char *path, const char *bytes, size_t len)
@@ -92,6 +96,23 @@ static int feed(struct row_maker *m, const char *path, const char *bytes, size_t
 	return r || !row_prints_between(m->prints) ? r : end_piece(m);
 }
 
+static int note_columns(struct row_maker *m)
+{
+	struct db_stmt *s;
+	int r = 0;
+	for (size_t i = 0; !r && i < row_prints_columns(m->prints); i++) {
+		if (!row_prints_used(m->prints, i))
+			continue;
+		r = db_cached(m->index, "INSERT INTO field VALUES (?1, ?2)", &s, NULL);
+		if (r)
+			break;
+		db_bind_int(s, 1, m->files);
+		db_bind_text(s, 2, row_prints_column(m->prints, i));
+		r = db_run(s, NULL);
+	}
+	return r;
+}
+
 /* Only now does the file count: what was noted of one that never ended is left out. */
 static int end_file(struct row_maker *m, const char *path)
 {
@@ -99,23 +120,17 @@ static int end_file(struct row_maker *m, const char *path)
 	int r = m->prints ? row_prints_end(m->prints) : 0;
 	if (!r && m->offset > m->start)
 		r = end_piece(m);
-	for (size_t i = 0; !r && m->prints && i < row_prints_columns(m->prints); i++) {
-		if (!row_prints_used(m->prints, i))
-			continue;
-		r = db_cached(m->scratch, "INSERT INTO field VALUES (?1, ?2)", &s, NULL);
-		if (r)
-			break;
-		db_bind_int(s, 1, m->files);
-		db_bind_text(s, 2, row_prints_column(m->prints, i));
-		r = db_run(s, NULL);
-	}
+	if (!r && m->prints)
+		r = note_columns(m);
 	if (!r)
-		r = db_cached(m->scratch, "INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3)", &s, NULL);
+		r = db_cached(m->index, "INSERT OR REPLACE INTO file VALUES (?1, ?2, ?3, ?4, ?5)", &s, NULL);
 	if (r)
 		return r;
 	db_bind_int(s, 1, m->files);
 	db_bind_text(s, 2, path);
 	db_bind_int(s, 3, (int64_t)m->offset);
+	db_bind_int(s, 4, m->first_piece);
+	db_bind_int(s, 5, m->pieces - m->first_piece);
 	return db_run(s, NULL);
 }
 
@@ -131,12 +146,12 @@ static int on_begin(void *arg, const char *path, uint64_t size, struct err *e)
 	struct row_maker *m = arg;
 	row_prints_free(m->prints);
 	m->prints = NULL;
-	m->object = m->scratch ? contract_object_for(m->contract, path) : NULL;
-	m->wanted = m->scratch && row_index_asked(m->contract, m->object) && path_is_tabular(path);
+	m->object = m->index ? contract_object_for(m->contract, path) : NULL;
+	m->wanted = m->index && !m->too_large && row_index_asked(m->contract, m->object) && path_is_tabular(path);
 	m->files++;
 	m->offset = m->start = m->rows = 0;
 	m->first_row = 1;
-	m->piece = 0;
+	m->first_piece = m->pieces;
 	return m->next->file_begin(m->next->arg, path, size, e);
 }
 
@@ -188,77 +203,120 @@ int row_maker_open(struct row_maker *m, const struct publication *p, const struc
 	struct contract *c = publish_contract(p);
 	if (!anybody_asks(c))
 		return 0;
-	const long long now = (long long)clock_mono_ns();
 	m->contract = contract_ref(c);
-	m->scratch_path = text_format("%s/tmp/seen.%d.%lld", domain_cache_folder(d), (int)getpid(), now);
-	m->path = text_format("%s/tmp/rows.%d.%lld", domain_cache_folder(d), (int)getpid(), now);
-	if (!m->scratch_path || !m->path)
+	m->path = text_format("%s/tmp/rows.%d.%lld", domain_cache_folder(d), (int)getpid(), (long long)clock_mono_ns());
+	char *folder = text_format("%s/tmp", domain_cache_folder(d));
+	m->places = folder ? row_sort_new(folder, SORT_BYTES) : NULL;
+	free(folder);
+	if (!m->path || !m->places)
 		return err_set(e, -ENOMEM, "out of memory");
-	int r = db_open(m->scratch_path, DB_CREATE | DB_SYNC_NONE, &m->scratch, e);
+	int r = db_open(m->path, DB_CREATE | DB_SYNC_NONE, &m->index, e);
 	if (!r)
-		r = db_exec(m->scratch,
-			    ROW_INDEX_SCHEMA "CREATE TABLE seen (low INTEGER NOT NULL, high INTEGER NOT NULL, file INTEGER NOT NULL, piece INTEGER NOT NULL);", e);
-	return r ? r : db_begin(m->scratch, e);
+		r = db_exec(m->index, ROW_INDEX_SCHEMA, e);
+	if (!r)
+		r = db_set_format(m->index, ROW_INDEX_APPLICATION_ID, ROW_INDEX_FORMAT, e);
+	return r ? r : db_begin(m->index, e);
 }
 
-/* -- the index --------------------------------------------------------------------------------------- */
+/* -- pages of fingerprints --------------------------------------------------------------------------- */
 
-static int copy(struct db *from, struct db *to, const char *select, const char *insert, int columns, struct err *e)
+struct pages {
+	struct row_maker *m;
+	struct db_stmt *insert;
+	unsigned char *live; /* a bit for each piece of a file that ended */
+	struct buf page;
+	size_t count;
+	uint64_t first, last;
+	struct err *e;
+};
+
+static int end_page(struct pages *p)
 {
-	struct db_stmt *in = NULL, *out = NULL;
-	int row = 0, r = db_prepare(from, select, &in, e);
-	if (!r)
-		r = db_prepare(to, insert, &out, e);
-	while (!r && (row = db_step(in, e)) == DB_ROW) {
-		for (int i = 0; i < columns; i++) {
-			if (db_is_text(in, i))
-				db_bind_text(out, i + 1, db_text(in, i));
-			else
-				db_bind_int(out, i + 1, db_int(in, i));
-		}
-		r = db_run(out, e);
+	if (!p->count)
+		return 0;
+	db_bind_int(p->insert, 1, ROW_PAGE_KEY(p->first));
+	db_bind_blob(p->insert, 2, p->page.data, p->page.len);
+	buf_clear(&p->page);
+	p->count = 0;
+	return db_run(p->insert, p->e);
+}
+
+static int on_place(void *arg, const struct row_place *place)
+{
+	struct pages *p = arg;
+	unsigned char bytes[ROW_PLACE_BYTES];
+	if (!(p->live[place->piece / 8] >> place->piece % 8 & 1))
+		return 0;
+	int r = p->count >= ROW_PAGE_PLACES && place->print != p->last ? end_page(p) : 0;
+	if (r)
+		return r;
+	if (!p->count++)
+		p->first = place->print;
+	p->last = place->print;
+	for (unsigned k = 0; k < 8; k++)
+		bytes[k] = (unsigned char)(place->print >> 8 * k);
+	for (unsigned k = 0; k < 4; k++)
+		bytes[8 + k] = (unsigned char)(place->piece >> 8 * k);
+	buf_add(&p->page, bytes, sizeof bytes);
+	if (p->page.len > ROW_PAGE_BYTES_MAX) {
+		p->m->too_large = true;
+		return -EFBIG;
 	}
-	db_finalize(in);
-	db_finalize(out);
+	return buf_check(&p->page);
+}
+
+static int find_live(struct pages *p)
+{
+	struct db_stmt *s = NULL;
+	int row = 0, r;
+	p->live = calloc(p->m->pieces / 8 + 1, 1);
+	r = p->live ? db_prepare(p->m->index, "SELECT number FROM piece", &s, p->e) : -ENOMEM;
+	while (!r && (row = db_step(s, p->e)) == DB_ROW) {
+		const uint32_t number = (uint32_t)db_int(s, 0);
+		p->live[number / 8] |= (unsigned char)(1u << number % 8);
+	}
+	db_finalize(s);
 	return r ? r : row;
 }
 
-static int write_index(struct row_maker *m, struct db *to, struct err *e)
+static int write_pages(struct row_maker *m, struct err *e)
 {
-#define ENDED " WHERE file IN (SELECT number FROM file) ORDER BY 1, 2"
-	int r = db_exec(to, ROW_INDEX_SCHEMA, e);
+	struct pages p = { .m = m, .page = BUF_INIT, .e = e };
+	int r = db_exec(m->index, "DELETE FROM piece WHERE file NOT IN (SELECT number FROM file); DELETE FROM field WHERE file NOT IN (SELECT number FROM file)", e);
 	if (!r)
-		r = db_set_format(to, ROW_INDEX_APPLICATION_ID, ROW_INDEX_FORMAT, e);
+		r = find_live(&p);
 	if (!r)
-		r = db_begin(to, e);
+		r = db_prepare(m->index, "INSERT INTO page VALUES (?1, ?2)", &p.insert, e);
 	if (!r)
-		r = copy(m->scratch, to, "SELECT number, path, size FROM file ORDER BY 1", "INSERT INTO file VALUES (?1, ?2, ?3)", 3, e);
+		r = row_sort_each(m->places, on_place, &p);
 	if (!r)
-		r = copy(m->scratch, to, "SELECT file, name FROM field" ENDED, "INSERT INTO field VALUES (?1, ?2)", 2, e);
-	if (!r)
-		r = copy(m->scratch, to, "SELECT file, number, start, length, first_row FROM piece" ENDED, "INSERT INTO piece VALUES (?1, ?2, ?3, ?4, ?5)", 5, e);
-	if (!r)
-		r = copy(m->scratch, to, "SELECT DISTINCT low, high, file, piece FROM seen" ENDED ", 3, 4", "INSERT INTO print VALUES (?1, ?2, ?3, ?4)", 4, e);
-#undef ENDED
-	return r ? r : db_commit(to, e);
+		r = end_page(&p);
+	db_finalize(p.insert);
+	buf_free(&p.page);
+	free(p.live);
+	return r;
 }
 
 int row_maker_close(struct row_maker *m, struct publication *p, struct err *e)
 {
-	struct db *to = NULL;
-	if (!m->scratch)
+	if (!m->index)
 		return 0;
-	int r = db_commit(m->scratch, e);
-	if (!r)
-		r = db_open(m->path, DB_CREATE | DB_SYNC_NONE, &to, e);
-	if (!r)
-		r = write_index(m, to, e);
-	db_close(to);
+	int r = m->too_large ? 0 : write_pages(m, e);
+	if (!r && !m->too_large)
+		r = db_commit(m->index, e);
+	db_close(m->index);
+	m->index = NULL;
+	if (m->too_large) {
+		log_warn("the version gets no index of its rows: it is too large for one");
+		return 0; /* row_maker_free removes the file */
+	}
 	if (!r)
 		r = publish_set_rows(p, m->path);
-	if (r)
-		unlink(m->path);
-	return r && e && !e->code ? err_set(e, r, "out of memory") : r;
+	if (!r) { /* the publication's now */
+		free(m->path);
+		m->path = NULL;
+	}
+	return r && e && !e->code ? err_set(e, r, "the fingerprints of its rows could not be kept: %s", strerror(-r)) : r;
 }
 
 void row_maker_free(struct row_maker *m)
@@ -266,11 +324,11 @@ void row_maker_free(struct row_maker *m)
 	if (!m)
 		return;
 	row_prints_free(m->prints);
-	db_close(m->scratch);
-	if (m->scratch_path)
-		unlink(m->scratch_path);
+	row_sort_free(m->places);
+	db_close(m->index);
+	if (m->path)
+		unlink(m->path);
 	contract_unref(m->contract);
-	free(m->scratch_path);
 	free(m->path);
 	free(m);
 }

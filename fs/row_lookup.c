@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct row_lookup {
-	const struct row_print *prints;
+	uint64_t *prints; /* lower halves, ascending, each once */
 	size_t count;
 	bool (*column)(void *arg, const char *name);
 	void *arg;
@@ -22,16 +22,30 @@ struct known {
 	struct row_index *index; /* NULL: none, or not to be used */
 };
 
+static int order(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
 struct row_lookup *row_lookup_new(const struct row_print *prints, size_t count, bool (*column)(void *arg, const char *name), void *arg)
 {
 	struct row_lookup *l = malloc(sizeof *l);
 	if (!l)
 		return NULL;
-	*l = (struct row_lookup){ prints, count, column, arg, map_new() };
-	if (!l->versions) {
-		free(l);
+	*l = (struct row_lookup){ malloc((count + 1) * sizeof *l->prints), 0, column, arg, map_new() };
+	if (!l->prints || !l->versions) {
+		row_lookup_free(l);
 		return NULL;
 	}
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++)
+		if (prints[i].low || prints[i].high) /* else a record without values, which has no source */
+			l->prints[n++] = prints[i].low;
+	qsort(l->prints, n, sizeof *l->prints, order);
+	for (size_t i = 0; i < n; i++)
+		if (!l->count || l->prints[l->count - 1] != l->prints[i])
+			l->prints[l->count++] = l->prints[i];
 	return l;
 }
 
@@ -46,7 +60,9 @@ void row_lookup_free(struct row_lookup *l)
 {
 	if (!l)
 		return;
-	map_free(l->versions, free_known);
+	if (l->versions)
+		map_free(l->versions, free_known);
+	free(l->prints);
 	free(l);
 }
 

@@ -11,7 +11,7 @@
 
 struct row_lookup;
 
-/* `prints` (borrowed) are looked for; `column` says which columns went into them.  NULL without memory. */
+/* `prints` are looked for; `column` says which columns went into them.  NULL without memory. */
 struct row_lookup *row_lookup_new(const struct row_print *prints, size_t count, bool (*column)(void *arg, const char *name), void *arg);
 void row_lookup_free(struct row_lookup *l); /* NULL is legal */
 /* As row_index_pieces; anything but 0: scan the file.  May wait for the store. */

@@ -153,6 +153,22 @@ int io_pwrite_full(int fd, const void *bytes, size_t len, uint64_t offset)
 	return 0;
 }
 
+int io_open_nameless(const char *folder)
+{
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd >= 0 ? fd : -errno;
+	char *path = text_format("%s/nameless-XXXXXX", folder); /* a file system without O_TMPFILE */
+	if (!path)
+		return -ENOMEM;
+	fd = mkostemp(path, O_CLOEXEC);
+	int r = fd >= 0 ? fd : -errno;
+	if (fd >= 0)
+		unlink(path);
+	free(path);
+	return r;
+}
+
 int io_make_folders(const char *path, mode_t mode, struct err *e)
 {
 	char *copy = strdup(path);

@@ -21,12 +21,17 @@ __attribute__((destructor)) static void remove_folder(void)
 	io_remove_tree(folder, NULL);
 }
 
-/* Two files: a.csv of three pieces (rows 1-10, 11-20, 21-30), b.csv of one. */
+/* Two files: a.csv of three pieces (rows 1-10, 11-20, 21-30), b.csv of one.  Prints: 7 and 9 in a.csv's third piece, 7 in b.csv, -7 in a.csv's second. */
 #define CONTENT                                                                                                                           \
-	"INSERT INTO file VALUES (1, 'a.csv', 3000), (2, 'b.csv', 50);"                                                                   \
+	"INSERT INTO file VALUES (1, 'a.csv', 3000, 0, 3), (2, 'b.csv', 50, 3, 1);"                                                       \
 	"INSERT INTO field VALUES (1, 'id'), (1, 'word'), (2, 'id');"                                                                     \
-	"INSERT INTO piece VALUES (1, 0, 0, 1000, 1), (1, 1, 1000, 1000, 11), (1, 2, 2000, 1000, 21), (2, 0, 0, 50, 1);"                 \
-	"INSERT INTO print VALUES (7, 8, 1, 2), (7, 8, 2, 0), (-7, -8, 1, 1), (9, 9, 1, 2);"
+	"INSERT INTO piece VALUES (0, 1, 0, 1000, 1), (1, 1, 1000, 1000, 11), (2, 1, 2000, 1000, 21), (3, 2, 0, 50, 1);"                 \
+	"INSERT INTO page VALUES (-9223372036854775801, x'" SEVEN "02000000" SEVEN "03000000" NINE "02000000'),"                          \
+	" (9223372036854775801, x'" MINUS_SEVEN "01000000');"
+#define SEVEN "0700000000000000"
+#define NINE "0900000000000000"
+#define MINUS_SEVEN "f9ffffffffffffff"
+#define FIRST_PAGE " WHERE first < 0"
 
 static struct row_index *open_with(const char *more, int *ret_code)
 {
@@ -61,7 +66,7 @@ static bool only_id(void *arg, const char *name)
 	return !strcmp(name, "id");
 }
 
-static const struct row_print asked[] = { { 8, 7 }, { (uint64_t)-8, (uint64_t)-7 }, { 0, 0 }, { 5, 5 }, { 8, 7 } };
+static const uint64_t asked[] = { 0, 5, 7, 8, 100, (uint64_t)-8, (uint64_t)-7, (uint64_t)-1 };
 
 static int pieces_of(const char *more, const char *file, uint64_t size, bool head, bool (*column)(void *, const char *), struct row_piece **ret, size_t *ret_count)
 {
@@ -90,7 +95,7 @@ TEST(pieces_come_once_and_in_order)
 	CHECK(!pieces_of("", "b.csv", 50, true, only_id, &p, &n));
 	CHECK(n == 1 && p[0].length == 50);
 	free(p);
-	CHECK(!pieces_of("DELETE FROM print WHERE file = 1", "a.csv", 3000, true, any_column, &p, &n));
+	CHECK(!pieces_of("UPDATE page SET places = x'" SEVEN "03000000'" FIRST_PAGE "; DELETE FROM page WHERE first > 0", "a.csv", 3000, true, any_column, &p, &n));
 	CHECK(n == 0);
 	free(p);
 }
@@ -116,8 +121,26 @@ TEST(lies_are_refused)
 		"UPDATE piece SET first_row = 'eleven'",
 		"UPDATE piece SET first_row = 0",
 		"UPDATE piece SET start = 1 WHERE number = 0",
+		"UPDATE piece SET file = 2 WHERE number = 2",
 		"DELETE FROM piece WHERE number = 2",
-		"UPDATE print SET piece = x'00'",
+		"DELETE FROM piece WHERE number = 3",
+		"INSERT INTO piece VALUES (-1, 1, 0, 1, 1); DELETE FROM piece WHERE number > -1",
+		"INSERT INTO piece VALUES (67108864, 1, 0, 1, 1)",
+		"UPDATE file SET first_piece = 1",
+		"UPDATE file SET first_piece = -1",
+		"UPDATE file SET first_piece = 4294967296",
+		"UPDATE file SET pieces = 5",
+		"UPDATE file SET pieces = 'three'",
+		"UPDATE page SET places = x''",
+		"UPDATE page SET places = 'text'",
+		"UPDATE page SET places = x'" SEVEN "02000000" SEVEN "030000'" FIRST_PAGE,
+		"UPDATE page SET places = x'" SEVEN "02000000" SEVEN "02000000'" FIRST_PAGE,
+		"UPDATE page SET places = x'" SEVEN "03000000" SEVEN "02000000'" FIRST_PAGE,
+		"UPDATE page SET places = x'" SEVEN "04000000'" FIRST_PAGE,
+		"UPDATE page SET places = x'" SEVEN "ffffffff'" FIRST_PAGE,
+		"UPDATE page SET places = x'" NINE "02000000'" FIRST_PAGE,
+		"UPDATE page SET places = x'" SEVEN "02000000" "0600000000000000" "03000000'" FIRST_PAGE,
+		"UPDATE page SET places = zeroblob(20 << 20)" FIRST_PAGE,
 		"UPDATE field SET name = x'00'",
 	};
 	struct row_piece *p;
@@ -135,7 +158,8 @@ TEST(another_file_is_no_index)
 	int r;
 	CHECK(!open_with("CREATE TABLE more (x)", &r) && r == -EBADMSG);
 	CHECK(!open_with("DROP INDEX field_file", &r) && r == -EBADMSG);
-	CHECK(!open_with("PRAGMA user_version = 2", &r) && r == -EPROTONOSUPPORT);
+	CHECK(!open_with("PRAGMA user_version = 1", &r) && r == -EBADMSG);
+	CHECK(!open_with("PRAGMA user_version = 3", &r) && r == -EPROTONOSUPPORT);
 	CHECK(!open_with("PRAGMA application_id = 1", &r) && r == -EBADMSG);
 }
 
