@@ -10,7 +10,7 @@
 #include "fs/cmd_lineage.h"
 #include "fs/row_lookup.h"
 #include "fs/scan.h"
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include "policy/json_scan.h"
 
-#include "policy/simd.h"
+#include "catalog/base/simd.h"
 
 #include <string.h>
 

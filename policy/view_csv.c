@@ -5,7 +5,7 @@
  * none).  A record is then a run of the scanner's positions: the filter reads the fields that it needs, and what is kept is
  * copied in the longest runs of neighbouring columns.
  */
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 #include "policy/expr.h"
 #include "policy/view_csv.h"
 #include "policy/view_plan.h"

@@ -1,7 +1,7 @@
 /* The head of separated text: which separator, which columns. */
 #include "policy/view_csv.h"
 
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 #include "policy/view_plan.h"
 
 #include <errno.h>

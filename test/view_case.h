@@ -17,7 +17,7 @@
 #include "catalog/base/hash.h"
 #include "catalog/base/text.h"
 #include "policy/attribute.h"
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 #include "policy/expr.h"
 #include "policy/key.h"
 #include "policy/lexer.h"

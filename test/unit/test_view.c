@@ -1,5 +1,5 @@
 /* Views of line formats: what each quirk of real files gives.  Random cases and other readers: test/e2e/test_views_oracle.py. */
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 #include "policy/json_scan.h"
 #include "test/unit/check.h"
 #include "test/view_case.h"

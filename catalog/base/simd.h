@@ -2,8 +2,8 @@
  * What the scanners of line formats share: they look at 64 bytes a step, in variants for what processors can do.  Every variant is compiled, and the
  * best that runs here is picked when a plan is made; tests run all of them.
  */
-#ifndef MESHFS_POLICY_SIMD_H
-#define MESHFS_POLICY_SIMD_H
+#ifndef MESHFS_BASE_SIMD_H
+#define MESHFS_BASE_SIMD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
-#include "policy/csv_scan.h"
+#include "catalog/csv_scan.h"
 
-#include "policy/simd.h"
+#include "catalog/base/simd.h"
 
 #include <string.h>
 
@@ -28,7 +28,7 @@ static inline void masks_scalar(const unsigned char *p, unsigned char separator,
 #define SCAN_TARGET
 #define SCAN_MASKS masks_scalar
 #define SCAN_PREFIX_XOR simd_prefix_xor
-#include "policy/csv_scan_loop.h"
+#include "catalog/csv_scan_loop.h"
 
 #ifdef __x86_64__
 static inline uint64_t equal_sse2(const __m128i v[4], unsigned char c)
@@ -52,7 +52,7 @@ static inline void masks_sse2(const unsigned char *p, unsigned char separator, s
 #define SCAN_TARGET
 #define SCAN_MASKS masks_sse2
 #define SCAN_PREFIX_XOR simd_prefix_xor
-#include "policy/csv_scan_loop.h"
+#include "catalog/csv_scan_loop.h"
 
 SIMD_AVX2 static inline uint64_t equal_avx2(__m256i a, __m256i b, unsigned char c)
 {
@@ -73,7 +73,7 @@ SIMD_AVX2 static inline void masks_avx2(const unsigned char *p, unsigned char se
 #define SCAN_TARGET SIMD_AVX2
 #define SCAN_MASKS masks_avx2
 #define SCAN_PREFIX_XOR simd_prefix_xor_avx2
-#include "policy/csv_scan_loop.h"
+#include "catalog/csv_scan_loop.h"
 
 csv_scan_fn *csv_scan_best(void)
 {

@@ -7,8 +7,8 @@
  *
  * Thread rules: a csv_scan belongs to one thread.
  */
-#ifndef MESHFS_POLICY_CSV_SCAN_H
-#define MESHFS_POLICY_CSV_SCAN_H
+#ifndef MESHFS_CATALOG_CSV_SCAN_H
+#define MESHFS_CATALOG_CSV_SCAN_H
 
 #include <stdbool.h>
 #include <stddef.h>
