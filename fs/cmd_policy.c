@@ -4,6 +4,7 @@
 #include "catalog/base/json.h"
 #include "catalog/base/text.h"
 #include "fs/commands.h"
+#include "fs/domain_command.h"
 #include "fs/policy_command.h"
 #include "fs/warm.h"
 #include "policy/check.h"
@@ -115,10 +116,16 @@ static void print_loaded(const struct policy_command *c, const struct checking *
 static int compute_views(struct policy_command *c, bool quiet, struct err *e)
 {
 	struct warm_counts n;
-	int r = warm_views(c, NULL, quiet, &n, e);
+	const struct warm_means by = { c, NULL, interrupt_flag(), quiet };
+	int r = warm_views(&by, NULL, &n, e);
+	if (r == -EINTR)
+		return err_set(e, r, "interrupted: %llu view%s computed, and kept; the rest is computed by the next 'meshfs policy apply', or when it is needed",
+			       (unsigned long long)n.files, n.files == 1 ? " is" : "s are");
 	if (!r && !quiet && c->browse.mesh->view_count)
-		printf("%llu views computed, %llu files denied\n", (unsigned long long)n.files, (unsigned long long)n.denied);
-	return !r && n.failed ? err_set(e, -EIO, "%llu views could not be computed; the first: %s", (unsigned long long)n.failed, n.first) : r;
+		printf("%llu view%s computed, %llu file%s denied\n", (unsigned long long)n.files, n.files == 1 ? "" : "s", (unsigned long long)n.denied,
+		       n.denied == 1 ? "" : "s");
+	return !r && n.failed ? err_set(e, -EIO, "%llu view%s could not be computed; the first: %s", (unsigned long long)n.failed,
+					n.failed == 1 ? "" : "s", n.first) : r;
 }
 
 /* Checks all that can be seen; with `apply` it also says how mounts take it over. */
@@ -147,7 +154,7 @@ static int check(const struct invocation *inv, int argc, char **argv, bool apply
 	if (!r && apply)
 		r = compute_views(&c, json || inv->quiet, e);
 	if (!r && apply)
-		r = policy_apply(&c, json, e);
+		r = policy_apply(&c, json, json || inv->quiet, e);
 	policy_command_close(&c);
 	return r;
 }

@@ -4,7 +4,9 @@
 #include "catalog/base/hash.h"
 #include "catalog/base/io.h"
 #include "catalog/base/json.h"
+#include "catalog/base/progress.h"
 #include "catalog/base/text.h"
+#include "fs/domain_command.h"
 #include "fs/policy_command.h"
 #include "fs/registry.h"
 
@@ -22,7 +24,9 @@ struct applying {
 	char policy[SHA256_HEX_SIZE];
 	int64_t deadline_ms;
 	bool json;
-	int mounts, late;
+	const atomic_bool *interrupted;
+	struct progress *progress;
+	uint64_t mounts, late;
 };
 
 /* What the mount says of itself: 1 when it has the policy, 0 not yet, -errno when it cannot be asked. */
@@ -69,29 +73,51 @@ static void print_mount(const struct applying *a, const char *mountpoint, bool d
 	buf_free(&b);
 }
 
+static bool concerns(const struct applying *a, const struct mount_facts *f, bool alive)
+{
+	return alive && f->mesh_path && !strcmp(f->mesh_path, a->mesh->path);
+}
+
+static int count_mount(void *arg, const struct mount_facts *f, bool alive)
+{
+	struct applying *a = arg;
+	a->mounts += concerns(a, f, alive);
+	return 0;
+}
+
 static int each_mount(void *arg, const struct mount_facts *f, bool alive)
 {
 	struct applying *a = arg;
 	char problem[512] = "";
 	int r;
-	if (!alive || !f->mesh_path || strcmp(f->mesh_path, a->mesh->path) != 0)
+	if (!concerns(a, f, alive))
 		return 0;
-	while (!(r = ask(a, f->mountpoint, problem, sizeof problem)) && clock_mono_ms() < a->deadline_ms)
+	while (!(r = ask(a, f->mountpoint, problem, sizeof problem)) && clock_mono_ms() < a->deadline_ms && !atomic_load(a->interrupted)) {
+		progress_add(a->progress, 0);
 		usleep(50000);
-	a->mounts++;
+	}
 	a->late += r != 1;
+	progress_add(a->progress, 1);
+	progress_hide(a->progress);
 	print_mount(a, f->mountpoint, r == 1, problem);
 	return 0;
 }
 
-int policy_apply(const struct policy_command *c, bool json, struct err *e)
+int policy_apply(const struct policy_command *c, bool json, bool quiet, struct err *e)
 {
-	struct applying a = { .mesh = c->browse.mesh, .json = json };
+	struct applying a = { .mesh = c->browse.mesh, .json = json, .interrupted = interrupt_flag() };
 	hex_format(policy_digest(c->policy)->bytes, SHA256_SIZE, a.policy);
 	a.deadline_ms = clock_mono_ms() + a.mesh->refresh_ms + PATIENCE_MS;
+	registry_list(count_mount, &a);
+	a.progress = progress_start("waiting for mounts to take the policy over", "mounts", a.mounts, quiet);
 	registry_list(each_mount, &a);
+	progress_end(a.progress);
+	if (a.late && atomic_load(a.interrupted))
+		return err_set(e, -EINTR, "interrupted: %llu of %llu mounts have not taken the policy over yet; they do so by themselves",
+			       (unsigned long long)a.late, (unsigned long long)a.mounts);
 	if (a.late)
-		return err_set(e, -EAGAIN, "%d of %d mounts did not take the policy over; their logs say why ('meshfs status' names them)", a.late, a.mounts);
+		return err_set(e, -EAGAIN, "%llu of %llu mounts did not take the policy over; their logs say why ('meshfs status' names them)",
+			       (unsigned long long)a.late, (unsigned long long)a.mounts);
 	if (!json && !a.mounts)
 		printf("no mount of yours runs here; those of others take it over within %lld s\n", (long long)(a.mesh->refresh_ms + 999) / 1000);
 	return 0;

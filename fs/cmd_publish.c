@@ -155,28 +155,24 @@ static void print_result(const struct address *a, const struct words *w, const s
 	       res->version, (unsigned long long)res->files, res->files == 1 ? "" : "s", bytes, new_bytes, stored);
 }
 
-/* The views of who mesh.yaml names and of who used the version before.  What is published is published: views that cannot be computed now are
- * computed when they are needed. */
+/* The views of who mesh.yaml names and of who used the version before.  An interrupt ends that, not the publication. */
 static void compute_views(const struct invocation *inv, const struct mesh_config *mesh, const struct address *published, const char *version,
 			  bool quiet)
 {
 	struct policy_command c;
-	struct warm_counts n = { 0 };
 	struct err e = ERR_INIT;
 	struct address a = *published;
 	snprintf(a.version, sizeof a.version, "%s", version);
 	a.path = "";
 	if (!mesh->view_count && !warm_has_used(mesh, &a))
 		return;
-	int r = policy_command_open(inv, &c, &e);
-	if (!r) {
-		r = warm_views(&c, &a, quiet, &n, &e);
-		if (!r)
-			r = warm_used(&c, &a, quiet, &n, &e);
-		policy_command_close(&c);
+	if (policy_command_open(inv, &c, &e)) {
+		log_warn("%s/%s/%s: its views are not computed yet: %s", a.domain, a.product, version, e.text);
+		return;
 	}
-	if (r || n.failed)
-		log_warn("%s/%s/%s: its views are not computed yet: %s", a.domain, a.product, version, r ? e.text : n.first);
+	const struct warm_means by = { &c, NULL, interrupt_flag(), quiet };
+	warm_published(&by, &a);
+	policy_command_close(&c);
 }
 
 int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)

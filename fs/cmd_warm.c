@@ -2,6 +2,7 @@
 #include "catalog/base/json.h"
 #include "catalog/base/text.h"
 #include "fs/commands.h"
+#include "fs/domain_command.h"
 #include "fs/identity.h"
 #include "fs/warm.h"
 
@@ -27,7 +28,8 @@ static int warm(struct policy_command *c, const struct subject *s, char **addres
 {
 	struct warmer *w;
 	struct address a;
-	int r = warm_begin(c, s, indexes, quiet, &w, e);
+	const struct warm_means by = { c, NULL, interrupt_flag(), quiet };
+	int r = warm_begin(&by, s, indexes, &w, e);
 	if (r)
 		return r;
 	for (int i = 0; i < count && !r; i++) {
@@ -35,7 +37,10 @@ static int warm(struct policy_command *c, const struct subject *s, char **addres
 		if (!r)
 			r = warm_address(w, &a, e);
 	}
-	warm_end(w, ret);
+	r = warm_end(w, r, ret, e);
+	if (r == -EINTR)
+		r = err_set(e, -EINTR, "interrupted: %llu file%s ready; what was fetched stays in the cache, and the same command goes on from there",
+			    (unsigned long long)ret->files, ret->files == 1 ? " is" : "s are");
 	return r;
 }
 

@@ -16,6 +16,7 @@
 #include "catalog/manifest.h"
 #include "policy/view.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -79,8 +80,19 @@ void content_on_whole(struct content *c, void (*notify)(void *arg), void *arg);
 /* Bytes fetched from the store for this content in this process so far. */
 uint64_t content_fetched_bytes(const struct content *c);
 
-/* Blocking: brings all of it into the cache (warm). */
-int content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e);
+/*
+ * Blocking, for what works ahead of readers (content_wait.c).  `w` (NULL is legal) is told how far it is, ten times a second also while nothing
+ * happens, and can end the wait with -EINTR.
+ */
+struct content_follower {
+	const atomic_bool *interrupted;                          /* or NULL */
+	void (*progress)(void *arg, uint64_t bytes);             /* or NULL; more bytes: in all, as many as the file itself has */
+	void *arg;
+};
+/* content_prepare. */
+int content_prepare_wait(struct content *c, const struct content_follower *w, struct err *e);
+/* Brings all of it into the cache. */
+int content_warm(struct content *c, const struct content_follower *w, struct err *e);
 
 struct reader_stats {
 	uint64_t cache_bytes, cache_limit_bytes, memory_bytes;

@@ -270,6 +270,11 @@ int view_content_hash(const struct content *c, struct xxh128 *ret)
 	return 0;
 }
 
+uint64_t view_content_progress(const struct content *c)
+{
+	return atomic_load_explicit(&c->view->gone_through, memory_order_relaxed);
+}
+
 uint64_t view_content_fetched(const struct content *c)
 {
 	return content_fetched_bytes(c->view->source);
@@ -339,51 +344,4 @@ void view_content_read(struct content *c, uint64_t offset, size_t len, content_b
 	} else {
 		view_segments_read(c, offset, len < v->size - offset ? len : (size_t)(v->size - offset), done, arg, ret_token);
 	}
-}
-
-/* -- warming --------------------------------------------------------------------------------- */
-
-struct ready {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool done;
-	int code;
-	char reason[ERR_TEXT_MAX];
-};
-
-static void on_ready(void *arg, int code, const char *reason)
-{
-	struct ready *x = arg;
-	pthread_mutex_lock(&x->lock);
-	x->code = code;
-	if (reason)
-		strncpy(x->reason, reason, sizeof x->reason - 1);
-	x->done = true;
-	pthread_cond_signal(&x->wake);
-	pthread_mutex_unlock(&x->lock);
-}
-
-int view_content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e)
-{
-	struct ready x = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
-	int r = view_content_prepare(c, INT64_MAX / 4, on_ready, &x, NULL);
-	if (r)
-		return err_set(e, r, "%s: %s", c->path, strerror(-r));
-	pthread_mutex_lock(&x.lock);
-	while (!x.done)
-		pthread_cond_wait(&x.wake, &x.lock);
-	pthread_mutex_unlock(&x.lock);
-	if (x.code)
-		return err_set(e, x.code, "%s: %s", c->path, x.reason[0] ? x.reason : strerror(-x.code));
-	for (uint64_t at = 0; at < c->view->size;) {
-		uint64_t left = c->view->size - at;
-		size_t n = left < (1u << 20) ? (size_t)left : (1u << 20);
-		r = content_read_wait(c, at, NULL, n, e);
-		if (r)
-			return r;
-		at += n;
-		if (progress)
-			progress(arg, n);
-	}
-	return 0;
 }

@@ -13,6 +13,7 @@
 #include "fs/notify.h"
 #include "fs/row_index.h"
 #include "fs/state.h"
+#include "fs/views_ahead.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/io.h"
@@ -435,7 +436,7 @@ static int quiesce_locked(struct draft *d)
 	return 0;
 }
 
-static int publish_all(struct draft *d)
+static int publish_all(struct draft *d, bool *ret_new)
 {
 	struct session *s = d->set->session;
 	struct publish_result result;
@@ -450,6 +451,7 @@ static int publish_all(struct draft *d)
 	}
 	if (!r) {
 		log_info("published %s/%s/%s: %llu files", d->domain->config->name, d->product, d->version, (unsigned long long)result.files);
+		*ret_new = !result.unchanged;
 		return 0;
 	}
 	log_warn("%s/%s/%s.draft was not published: %s", d->domain->config->name, d->product, d->version, e.text);
@@ -462,10 +464,11 @@ static void publish_locked(struct draft *d)
 {
 	struct op *op = d->publish;
 	struct domain_host *h = d->domain;
+	bool is_new = false;
 	int r = quiesce_locked(d);
 	if (!r) {
 		pthread_mutex_unlock(&d->set->lock);
-		r = publish_all(d);
+		r = publish_all(d, &is_new);
 		pthread_mutex_lock(&d->set->lock);
 		d->committing = false;
 		if (!r)
@@ -481,6 +484,8 @@ static void publish_locked(struct draft *d)
 		op_fail(op, r);
 	else
 		op_ok(op);
+	if (is_new)
+		views_ahead_add(h->mesh->views_ahead, h, d->product, d->version);
 	pthread_mutex_lock(&d->set->lock);
 }
 

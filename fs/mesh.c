@@ -3,6 +3,7 @@
 
 #include "fs/notify.h"
 #include "fs/policy_facts.h"
+#include "fs/views_ahead.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/log.h"
@@ -19,6 +20,7 @@
 #define DOMAIN_QUEUE_MAX (1u << 20)
 #define FIRST_REFRESH_MS 3000 /* how long a start waits for the stores */
 #define QUIET_MS 2000         /* how long a stop waits for them */
+#define VIEWS_GRACE_MS 5000   /* how long it waits for views of what was published */
 
 /* -- domains -------------------------------------------------------------------------------- */
 
@@ -189,6 +191,8 @@ static int start_parts(struct mesh *m, struct err *e)
 		return r;
 	if ((r = open_domains(m, e)))
 		return r;
+	if (!(m->views_ahead = views_ahead_new(m)))
+		return err_set(e, -ENOMEM, "no memory");
 	if ((r = notify_start(m, &m->notifier, e)))
 		return r;
 	refresh_all(m, FIRST_REFRESH_MS);
@@ -244,8 +248,9 @@ int mesh_stop(struct mesh *m, struct err *e)
 		r = recorder_stop(m->recorder, e);
 	/* A job may wait for a dead store until its deadline.  The end of a process does not wait for that: it leaves
 	 * what the job uses as it is. */
-	if (atomic_load(&m->abandoned) || !is_quiet(m, QUIET_MS))
+	if (!views_ahead_stop(m->views_ahead, VIEWS_GRACE_MS) || atomic_load(&m->abandoned) || !is_quiet(m, QUIET_MS))
 		return r;
+	views_ahead_free(m->views_ahead);
 	for (size_t i = 0; i < m->domain_count; i++)
 		pool_free(m->domains[i].pool);
 	if (m->reader)

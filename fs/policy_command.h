@@ -32,7 +32,7 @@ int policy_command_version(struct policy_command *c, const char *domain, const c
 void loaded_version_free(struct loaded_version *v);
 
 /* Waits until the mounts of this user on this host have this policy; -EAGAIN when some do not take it over. */
-int policy_apply(const struct policy_command *c, bool json, struct err *e);
+int policy_apply(const struct policy_command *c, bool json, bool quiet, struct err *e);
 /* Counts rows of a file that exists: those that the view shows, and all (policy_test_world). */
 int policy_command_rows(void *arg, const char *address, struct transform *t, int64_t *ret_shown, int64_t *ret_all, struct err *e);
 

@@ -321,6 +321,7 @@ int view_content_piece(struct content *c, uint64_t at, struct piece *ret);
 /* Makes the chunks of a view's range that are neither here nor on their way. */
 int view_content_fetch(struct content *c, uint64_t offset, size_t len, enum fetch_priority priority);
 uint64_t view_content_fetched(const struct content *c);
-int view_content_warm(struct content *c, void (*progress)(void *arg, uint64_t bytes), void *arg, struct err *e);
+/* Bytes of the source that were gone through while the index was computed. */
+uint64_t view_content_progress(const struct content *c);
 
 #endif

@@ -22,6 +22,7 @@ struct kernel;
 struct nodes;
 struct notifier;
 struct pool;
+struct views_ahead;
 
 /* A domain of the mesh.  Its slow work runs on threads of its own, so that a hung store stalls only its own readers. */
 struct domain_host {
@@ -54,6 +55,7 @@ struct mesh {
 	struct domain_host *domains; /* in the order of the mesh file */
 	size_t domain_count;
 	struct notifier *notifier;
+	struct views_ahead *views_ahead;
 	int64_t started_ns;
 	char host[256];
 

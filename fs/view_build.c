@@ -13,7 +13,7 @@
 
 static int read_source(void *arg, uint64_t offset, void *bytes, size_t len, struct err *e)
 {
-	struct content *source = arg;
+	struct content *c = arg, *source = c->view->source;
 	unsigned char *to = bytes;
 	if (offset > source->entry.size || len > source->entry.size - offset)
 		return err_set(e, -EINVAL, "%s: a view asks for bytes outside its source", source->path);
@@ -22,6 +22,7 @@ static int read_source(void *arg, uint64_t offset, void *bytes, size_t len, stru
 		int r = content_read_wait(source, offset, to, n, e);
 		if (r)
 			return r;
+		atomic_fetch_add_explicit(&c->view->gone_through, n, memory_order_relaxed);
 		to += n;
 		offset += n;
 		len -= n;
@@ -31,7 +32,7 @@ static int read_source(void *arg, uint64_t offset, void *bytes, size_t len, stru
 
 struct view_source view_source_of(struct content *c)
 {
-	return (struct view_source){ .read = read_source, .arg = c->view->source, .size = c->entry.size, .path = c->path };
+	return (struct view_source){ .read = read_source, .arg = c, .size = c->entry.size, .path = c->path };
 }
 
 int view_plan_get(struct content *c, struct view_plan **ret, struct err *e)
@@ -153,7 +154,7 @@ static int derive(struct content *c, const struct view_plan *plan, uint32_t inde
 	unsigned char *bytes = budget_buffer(c->reader->budget, d->source_length);
 	if (!bytes)
 		return err_set(e, -ENOMEM, "%s: out of memory", c->path);
-	r = read_source(c->view->source, offset, bytes, d->source_length, e);
+	r = read_source(c, offset, bytes, d->source_length, e);
 	if (!r)
 		r = view_chunk(plan, index, bytes, d->source_length, &d->bytes, &d->stats, e);
 	budget_release(c->reader->budget, bytes, d->source_length);

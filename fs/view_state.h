@@ -21,6 +21,7 @@ struct view_state {
 	struct content *source; /* the file itself; a reference */
 	struct transform *transform;
 	_Atomic int progress; /* enum view_progress */
+	_Atomic uint64_t gone_through; /* bytes of the source that the view was made from; some more than once */
 	char reason[ERR_TEXT_MAX];
 	struct wait *waiters; /* content.lock */
 	pthread_mutex_t plan_lock; /* makes the plan once; held while the source is read, so only view workers take it */

@@ -18,10 +18,12 @@
 #define QUEUED_MAX 64 /* files opened ahead of the threads */
 
 struct warmer {
+	const struct warm_means *by;
 	struct policy_command *c;
 	const struct subject *subject;
 	bool indexes;
-	struct reader *reader;
+	struct reader *reader; /* by->reader, or our own */
+	uint64_t integrity_errors; /* of the reader before */
 	struct pool *pool;
 	struct progress *progress;
 	struct view_gift *gift;
@@ -43,34 +45,46 @@ static int key_get(void *arg, const char *name, unsigned char ret_key[32], struc
 	return policy_key_read(arg, name, ret_key, e);
 }
 
-int warm_begin(struct policy_command *c, const struct subject *subject, bool indexes, bool quiet, struct warmer **ret, struct err *e)
+static int get_reader(struct warmer *w, struct err *e)
 {
-	const struct mesh_config *mesh = c->browse.mesh;
+	const struct mesh_config *mesh = w->c->browse.mesh;
+	struct reader_config config = { .cache_folder = mesh->cache_folder,
+					.cache_limit_bytes = mesh->cache_limit_bytes,
+					.deadline_ms = mesh->timeout_ms,
+					.keys = { key_get, (void *)mesh },
+					.collects = true };
+	struct reader_stats stats;
+	if (!w->by->reader)
+		return reader_start(&config, w->c->browse.transfer, &w->reader, e);
+	w->reader = w->by->reader;
+	reader_stats(w->reader, &stats);
+	w->integrity_errors = stats.integrity_errors;
+	return 0;
+}
+
+int warm_begin(const struct warm_means *by, const struct subject *subject, bool indexes, struct warmer **ret, struct err *e)
+{
 	struct warmer *w = calloc(1, sizeof *w);
 	if (!w)
 		return err_set(e, -ENOMEM, "no memory");
-	w->c = c;
+	w->by = by;
+	w->c = by->c;
 	w->subject = subject;
 	w->indexes = indexes;
-	w->progress = indexes ? progress_start("computing sizes", "files", 0, quiet) : progress_start("warming", "B", 0, quiet);
+	w->progress = progress_start(indexes ? "computing sizes" : "warming", "B", 0, by->quiet);
 	pthread_mutex_init(&w->lock, NULL);
-	struct reader_config config = { .cache_folder = mesh->cache_folder,
-					.cache_limit_bytes = mesh->cache_limit_bytes,
-					.keys = { key_get, (void *)mesh },
-					.collects = true };
-	int r = reader_start(&config, c->browse.transfer, &w->reader, e);
+	int r = get_reader(w, e);
 	if (!r && !(w->gift = view_gift_new()))
 		r = err_set(e, -ENOMEM, "no memory");
 	if (!r && !(w->pool = pool_new("warm", THREADS, QUEUED_MAX)))
 		r = err_set(e, -ENOMEM, "cannot start threads");
 	if (r)
-		warm_end(w, NULL);
-	else
-		*ret = w;
-	return r;
+		return warm_end(w, r, NULL, e);
+	*ret = w;
+	return 0;
 }
 
-void warm_end(struct warmer *w, struct warm_counts *ret)
+int warm_end(struct warmer *w, int r, struct warm_counts *ret, struct err *e)
 {
 	pool_free(w->pool); /* waits for what is queued */
 	view_gift_give(w->gift);
@@ -78,54 +92,39 @@ void warm_end(struct warmer *w, struct warm_counts *ret)
 	if (w->reader) {
 		struct reader_stats stats;
 		reader_stats(w->reader, &stats);
-		w->counts.damaged = stats.integrity_errors > 0;
-		reader_stop(w->reader);
+		w->counts.damaged = stats.integrity_errors > w->integrity_errors;
 	}
+	if (!w->by->reader)
+		reader_stop(w->reader);
 	if (ret)
 		*ret = w->counts;
+	if (!r && w->counts.interrupted)
+		r = err_set(e, -EINTR, "interrupted");
 	pthread_mutex_destroy(&w->lock);
 	free(w);
+	return r;
 }
 
 /* -- one file -------------------------------------------------------------------------------- */
-
-struct ready {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool done;
-	int code;
-	char reason[256];
-};
-
-static void on_ready(void *arg, int code, const char *reason)
-{
-	struct ready *x = arg;
-	pthread_mutex_lock(&x->lock);
-	x->done = true;
-	x->code = code;
-	if (reason)
-		snprintf(x->reason, sizeof x->reason, "%s", reason);
-	pthread_cond_signal(&x->wake);
-	pthread_mutex_unlock(&x->lock);
-}
-
-static int prepare(struct content *content, struct err *e)
-{
-	struct ready x = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
-	int r = content_prepare(content, INT64_MAX / 4, on_ready, &x, NULL);
-	if (r)
-		return err_set(e, r, "%s", strerror(-r));
-	pthread_mutex_lock(&x.lock);
-	while (!x.done)
-		pthread_cond_wait(&x.wake, &x.lock);
-	pthread_mutex_unlock(&x.lock);
-	return x.code ? err_set(e, x.code, "%s", x.reason[0] ? x.reason : strerror(-x.code)) : 0;
-}
 
 static void on_bytes(void *arg, uint64_t bytes)
 {
 	struct warmer *w = arg;
 	progress_add(w->progress, bytes);
+}
+
+static bool is_interrupted(const struct warmer *w)
+{
+	return w->by->interrupted && atomic_load(w->by->interrupted);
+}
+
+static void note_failure(struct warmer *w, const struct job *j, int r, const struct err *e)
+{
+	const char *why = e->code ? e->text : strerror(-r);
+	bool named = text_starts(why, j->path); /* the address says so already */
+	if (w->counts.failed++)
+		return;
+	snprintf(w->counts.first, sizeof w->counts.first, "%s%s%.300s", j->address, named ? "" : ": ", named ? why + strlen(j->path) : why);
 }
 
 static void run_job(void *arg)
@@ -134,24 +133,22 @@ static void run_job(void *arg)
 	struct warmer *w = j->w;
 	struct err e = ERR_INIT;
 	uint64_t size = 0;
-	int r = w->indexes ? prepare(j->content, &e) : content_warm(j->content, on_bytes, w, &e);
+	const struct content_follower follower = { w->by->interrupted, on_bytes, w };
+	int r = w->indexes ? content_prepare_wait(j->content, &follower, &e) : content_warm(j->content, &follower, &e);
 	if (!r)
 		r = content_size(j->content, &size);
 	if (!r)
 		view_gift_add(w->gift, j->content);
-	if (w->indexes)
-		progress_add(w->progress, 1);
 	pthread_mutex_lock(&w->lock);
 	if (!r) {
 		w->counts.files++;
 		w->counts.bytes += size;
 	} else if (r == -EACCES) { /* it cannot be filtered: readers are denied it, too */
 		w->counts.denied++;
-	} else if (!w->counts.failed++) {
-		const char *why = e.code ? e.text : strerror(-r);
-		bool named = text_starts(why, j->path); /* the address says so already */
-		snprintf(w->counts.first, sizeof w->counts.first, "%s%s%.300s", j->address, named ? "" : ": ",
-			 named ? why + strlen(j->path) : why);
+	} else if (r == -EINTR) {
+		w->counts.interrupted = true;
+	} else {
+		note_failure(w, j, r, &e);
 	}
 	pthread_mutex_unlock(&w->lock);
 	content_unref(j->content);
@@ -190,7 +187,7 @@ static int submit(struct walk *k, const char *path, uint64_t size, struct conten
 		return err_set(k->e, -ENOMEM, "no memory");
 	}
 	*j = (struct job){ w, content, address, address + strlen(address) - strlen(path) };
-	w->total += w->indexes ? 1 : size;
+	w->total += size;
 	progress_total(w->progress, w->total);
 	if (pool_submit(w->pool, 0, run_job, j))
 		run_job(j);
@@ -207,6 +204,10 @@ static int each_entry(void *arg, const struct manifest_entry *entry, const char 
 	if (!is_below(path, k->below))
 		return 0;
 	k->found = true;
+	if (is_interrupted(w)) {
+		k->code = err_set(k->e, -EINTR, "interrupted");
+		return 1;
+	}
 	if (entry->kind != ENTRY_FILE)
 		return 0;
 	k->code = version_decision_file(k->decision, &facts, &f, k->e);
@@ -229,7 +230,7 @@ static int each_entry(void *arg, const struct manifest_entry *entry, const char 
 static int warm_version(struct warmer *w, const char *domain, const char *product, const char *version, const char *path, struct err *e)
 {
 	struct loaded_version v;
-	int r = policy_command_version(w->c, domain, product, version, &v, e);
+	int r = is_interrupted(w) ? err_set(e, -EINTR, "interrupted") : policy_command_version(w->c, domain, product, version, &v, e);
 	if (r)
 		return r;
 	struct walk k = { .w = w, .version = &v, .below = path, .e = e };
@@ -305,8 +306,7 @@ static int warm_all(struct warmer *w, const struct browse *b, struct err *e)
 	return r;
 }
 
-static int warm_view(struct policy_command *c, const struct mesh_view_subject *v, const struct address *a, bool quiet, struct warm_counts *ret,
-		     struct err *e)
+static int warm_view(const struct warm_means *by, const struct mesh_view_subject *v, const struct address *a, struct warm_counts *ret, struct err *e)
 {
 	struct identity who = { 0 };
 	struct subject s = { .user = v->user, .uid = (uid_t)-1 };
@@ -319,10 +319,10 @@ static int warm_view(struct policy_command *c, const struct mesh_view_subject *v
 		s.group_count = 1;
 	}
 	s.purpose = v->purpose;
-	int r = warm_begin(c, &s, true, quiet, &w, e);
+	int r = warm_begin(by, &s, true, &w, e);
 	if (!r) {
-		r = a ? warm_address(w, a, e) : warm_all(w, &c->browse, e);
-		warm_end(w, ret);
+		r = a ? warm_address(w, a, e) : warm_all(w, &by->c->browse, e);
+		r = warm_end(w, r, ret, e);
 	}
 	identity_fini(&who);
 	return r;
@@ -337,16 +337,17 @@ void warm_counts_add(struct warm_counts *to, const struct warm_counts *n)
 		memcpy(to->first, n->first, sizeof n->first);
 	to->failed += n->failed;
 	to->damaged |= n->damaged;
+	to->interrupted |= n->interrupted;
 }
 
-int warm_views(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)
+int warm_views(const struct warm_means *by, const struct address *a, struct warm_counts *ret, struct err *e)
 {
-	const struct mesh_config *mesh = c->browse.mesh;
+	const struct mesh_config *mesh = by->c->browse.mesh;
 	struct warm_counts all = { 0 };
 	int r = 0;
 	for (size_t i = 0; i < mesh->view_count && !r; i++) {
 		struct warm_counts n = { 0 };
-		r = warm_view(c, &mesh->views[i], a, quiet, &n, e);
+		r = warm_view(by, &mesh->views[i], a, &n, e);
 		warm_counts_add(&all, &n);
 	}
 	*ret = all;

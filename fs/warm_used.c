@@ -83,7 +83,7 @@ bool warm_has_used(const struct mesh_config *mesh, const struct address *a)
 	return count > 0;
 }
 
-static int warm_reader(struct policy_command *c, const struct reader_facts *f, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)
+static int warm_reader(const struct warm_means *by, const struct reader_facts *f, const struct address *a, struct warm_counts *ret, struct err *e)
 {
 	struct identity who = { 0 };
 	struct subject s = { .user = f->user, .uid = f->uid };
@@ -91,25 +91,38 @@ static int warm_reader(struct policy_command *c, const struct reader_facts *f, c
 	if (!identity_of(f->user, &who, NULL))
 		identity_subject(&who, &s);
 	s.purpose = f->purpose;
-	int r = warm_begin(c, &s, true, quiet, &w, e);
+	int r = warm_begin(by, &s, true, &w, e);
 	if (!r) {
 		r = warm_address(w, a, e);
-		warm_end(w, ret);
+		r = warm_end(w, r, ret, e);
 	}
 	identity_fini(&who);
 	return r;
 }
 
-int warm_used(struct policy_command *c, const struct address *a, bool quiet, struct warm_counts *ret, struct err *e)
+int warm_used(const struct warm_means *by, const struct address *a, struct warm_counts *ret, struct err *e)
 {
 	struct reader_facts facts[READERS_MAX];
 	size_t count = 0;
-	int r = last_readers(c->browse.mesh, a, facts, &count, e);
+	int r = last_readers(by->c->browse.mesh, a, facts, &count, e);
 	for (size_t i = 0; i < count && !r; i++) {
 		struct warm_counts n = { 0 };
-		r = warm_reader(c, &facts[i], a, quiet, &n, e);
+		r = warm_reader(by, &facts[i], a, &n, e);
 		warm_counts_add(ret, &n);
 	}
 	facts_fini(facts, count);
 	return r;
+}
+
+void warm_published(const struct warm_means *by, const struct address *a)
+{
+	struct warm_counts n = { 0 };
+	struct err e = ERR_INIT;
+	int r = warm_views(by, a, &n, &e);
+	if (!r)
+		r = warm_used(by, a, &n, &e);
+	if (r == -EINTR)
+		log_info("%s/%s/%s: its views are computed when they are needed", a->domain, a->product, a->version);
+	else if (r || n.failed)
+		log_warn("%s/%s/%s: its views are not computed yet: %s", a->domain, a->product, a->version, r ? e.text : n.first);
 }

@@ -1,15 +1,20 @@
 """Indexes of views in a domain's store: computed once, taken by other hosts, never believed over what the file gives."""
+import contextlib
 import ctypes
 import gzip
 import hashlib
 import os
+import pty
 import re
+import select
 import shutil
+import signal
 import struct
+import time
 
 import pytest
 
-from servers import wait_for
+from servers import Faulty, wait_for
 
 CONTRACT = """apiVersion: v3.1.0
 kind: DataContract
@@ -157,6 +162,58 @@ def test_for_subjects_that_used_the_version_before(mesh):
         size = os.stat(m.path / "d/t/1.1.0/a.csv").st_size
         assert counted(mesh, m.path) == before
         assert size == len((m.path / "d/t/1.1.0/a.csv").read_bytes())
+
+
+def draft(mount, version, files):
+    """Publishes through the mount, as `mv` does."""
+    folder = mount / f"d/t/{version}.draft"
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / ".mesh/contract.yaml").write_text(CONTRACT)
+    os.rename(folder, mount / f"d/t/{version}")
+
+
+def sizes_take_no_data(mesh, version, files, purpose="training"):
+    forget(mesh)
+    with mesh.mount(purpose=purpose) as m:
+        before = counted(mesh, m.path)
+        assert {n: os.stat(m.path / "d/t" / version / n).st_size for n in files} == {n: len(shown(t)) for n, t in files.items()}
+        assert counted(mesh, m.path) == before
+
+
+def test_a_draft_computes_them_after_its_rename(mesh):
+    scene(mesh)
+    files = {"a.csv": table(60000), "b.csv": table(50)}
+    with mesh.mount() as m:
+        draft(m.path, "1.0.0", files)
+        wait_for(lambda: stored(mesh), what="the index in the store")  # while mounted
+    assert len(stored(mesh)) == 1
+    sizes_take_no_data(mesh, "1.0.0", files)
+    stored(mesh)[0].unlink()
+    with mesh.mount() as m:  # one that ends at once does it first
+        draft(m.path, "1.1.0", {"a.csv": table(70)})
+    assert len(stored(mesh)) == 1
+    sizes_take_no_data(mesh, "1.1.0", {"a.csv": table(70)})
+
+
+def test_a_draft_computes_them_for_who_used_the_version_before(mesh):
+    scene(mesh, views=None)
+    publish(mesh, "d/t/1.0.0", {"a.csv": table(50)})
+    with mesh.mount(purpose="training") as m:
+        assert (m.path / "d/t/1.0.0/a.csv").read_text() == shown(table(50))
+    with mesh.mount() as m:
+        draft(m.path, "1.1.0", {"a.csv": table(90)})
+        wait_for(lambda: stored(mesh), what="the index in the store")
+    sizes_take_no_data(mesh, "1.1.0", {"a.csv": table(90)})
+
+
+def test_a_run_that_publishes_computes_them(mesh):
+    scene(mesh)
+    (mesh.folder / "a.csv").write_text(table(500))
+    mesh.run("run", "--purpose", "etl", "--", "sh", "-ec", f"""cd "$MESHFS_MOUNT"/d; mkdir -p t/1.0.0.draft; cp {mesh.folder}/a.csv t/1.0.0.draft/
+        cp {mesh.folder}/c.yaml t/1.0.0.draft/.mesh/contract.yaml; mv t/1.0.0.draft t/1.0.0""")
+    sizes_take_no_data(mesh, "1.0.0", {"a.csv": table(500)})
 
 
 def test_on_demand_a_large_file_is_offered(mesh):
@@ -316,3 +373,56 @@ def test_two_publishers_of_indexes_join_theirs(mesh):
     digest = hashlib.sha256(whole).digest()
     mesh.run("policy", "apply")
     assert hashlib.sha256(stored(mesh)[0].read_bytes()).digest() == digest
+
+
+# -- who waits ------------------------------------------------------------------------------------
+
+@pytest.fixture
+def stalled(mesh, meshes, tmp_path):
+    """A mesh whose catalog is at hand and whose store falls silent in the middle of every object of data."""
+    scene(mesh)
+    publish(mesh, "d/t/1.0.0", {"a.csv": "id,keep,email\n" + "".join(f"{i},yes,{os.urandom(40).hex()}\n" for i in range(20000)), "b.csv": table(9)})
+    shutil.rmtree(mesh.folder / "stores/d/.mesh/views")
+    with Faulty(tmp_path / "faulty", mesh.folder / "stores") as server:
+        reader = meshes()
+        reader.domain("d", f"{server.url}/d")
+        reader.file.write_text(reader.file.read_text() + "views: [{ purpose: training }]\n")
+        (reader.folder / "policy/p.policy").write_text(RULES)
+        shutil.copy(mesh.folder / "policy/d.policy", reader.folder / "policy/d.policy")
+        reader.run("show", "d/t/1.0.0")
+        reader.run("ls", "-R", "d/t/1.0.0")
+        yield reader, server
+
+
+def on_a_terminal(mesh, words, until, limit=30):
+    """The command on a terminal of its own, interrupted when it has shown `until`: exit status, all that was shown, seconds after the interrupt."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(mesh.folder)
+        os.execve(mesh.command()[0], [*mesh.command(), *words], mesh.environment())
+    shown, asked, end = b"", None, time.monotonic() + limit
+    with contextlib.suppress(OSError):  # EIO: the other side is gone
+        while time.monotonic() < end:
+            if select.select([terminal], [], [], 0.05)[0]:
+                shown += os.read(terminal, 65536)
+            if asked is None and re.search(until, shown):
+                asked = time.monotonic()
+                os.write(terminal, b"\x03")
+    took = time.monotonic() - (asked or 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL if time.monotonic() >= end else 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(), took
+
+
+@pytest.mark.parametrize("words,label", [(["warm", "d/t/1.0.0", "--purpose", "training"], "warming"),
+                                         (["warm", "d/t/1.0.0", "--purpose", "training", "--sizes"], "computing sizes"),
+                                         (["policy", "apply"], "computing sizes")])
+def test_who_waits_sees_that_it_goes_on_and_may_leave(stalled, words, label):
+    mesh, server = stalled
+    server.plan("ok", "stall*")  # the head, then data
+    status, shown, took = on_a_terminal(mesh, words, rb"of 1\.\d MiB \(")
+    assert status == 1 and took < 5, (status, took, shown)
+    assert f"{label}: " in shown and re.search("interrupted: [01] (file is|files are|view is|views are) ", shown), shown
+    server.plan()
+    assert "2 " in mesh.run(*words).stdout  # nothing is half done
