@@ -13,13 +13,8 @@
 #define PARTITIONS 256
 #define BLOCK 4096 /* items written to the file at a time and partition */
 
-struct item {
-	struct xxh128 hash;
-	uint64_t place;
-};
-
 struct partition {
-	struct item *items;
+	struct distinct_item *items;
 	size_t count, capacity;
 	uint64_t *blocks; /* file offsets of spilled blocks of BLOCK items */
 	size_t block_count;
@@ -70,26 +65,26 @@ static int spill(struct distinct *d, struct partition *p)
 	if (!blocks)
 		return -ENOMEM;
 	p->blocks = blocks;
-	int r = io_pwrite_full(d->fd, p->items + p->count - BLOCK, BLOCK * sizeof(struct item), d->file_size);
+	int r = io_pwrite_full(d->fd, p->items + p->count - BLOCK, BLOCK * sizeof(struct distinct_item), d->file_size);
 	if (r)
 		return -EIO;
 	p->blocks[p->block_count++] = d->file_size;
-	d->file_size += BLOCK * sizeof(struct item);
+	d->file_size += BLOCK * sizeof(struct distinct_item);
 	p->count -= BLOCK;
 	return 0;
 }
 
-static int add_locked(struct distinct *d, const struct xxh128 *hash, uint64_t place)
+static int add_locked(struct distinct *d, const struct distinct_item *item)
 {
-	struct partition *p = &d->partitions[hash->bytes[0]];
+	struct partition *p = &d->partitions[item->hash.bytes[0]];
 	if (p->count == p->capacity) {
 		size_t capacity = p->capacity ? p->capacity * 2 : 64;
-		if (capacity > BLOCK && d->memory + (capacity - p->capacity) * sizeof(struct item) > d->limit && p->count >= BLOCK) {
+		if (capacity > BLOCK && d->memory + (capacity - p->capacity) * sizeof(struct distinct_item) > d->limit && p->count >= BLOCK) {
 			int r = spill(d, p);
 			if (r)
 				return r;
 		} else {
-			struct item *items = realloc(p->items, capacity * sizeof *items);
+			struct distinct_item *items = realloc(p->items, capacity * sizeof *items);
 			if (!items)
 				return -ENOMEM;
 			d->memory += (capacity - p->capacity) * sizeof *items;
@@ -97,17 +92,24 @@ static int add_locked(struct distinct *d, const struct xxh128 *hash, uint64_t pl
 			p->capacity = capacity;
 		}
 	}
-	p->items[p->count].hash = *hash;
-	p->items[p->count++].place = place;
+	p->items[p->count++] = *item;
 	return 0;
+}
+
+int distinct_add_many(struct distinct *d, const struct distinct_item *items, size_t count)
+{
+	int r = 0;
+	pthread_mutex_lock(&d->lock);
+	for (size_t i = 0; i < count && !r; i++)
+		r = add_locked(d, &items[i]);
+	pthread_mutex_unlock(&d->lock);
+	return r;
 }
 
 int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place)
 {
-	pthread_mutex_lock(&d->lock);
-	int r = add_locked(d, hash, place);
-	pthread_mutex_unlock(&d->lock);
-	return r;
+	const struct distinct_item item = { *hash, place };
+	return distinct_add_many(d, &item, 1);
 }
 
 /* Keeps the `max` lowest places, sorted. */
@@ -126,10 +128,10 @@ static void keep_place(uint64_t *places, size_t max, size_t *count, uint64_t pla
 	places[at] = place;
 }
 
-static int load(struct distinct *d, struct partition *p, struct item **ret, size_t *ret_count)
+static int load(struct distinct *d, struct partition *p, struct distinct_item **ret, size_t *ret_count)
 {
 	size_t total = p->count + p->block_count * BLOCK;
-	struct item *all = malloc((total ? total : 1) * sizeof *all);
+	struct distinct_item *all = malloc((total ? total : 1) * sizeof *all);
 	*ret = all;
 	if (!all)
 		return -ENOMEM;
@@ -146,7 +148,7 @@ static int load(struct distinct *d, struct partition *p, struct item **ret, size
 
 /* Finds what repeats among `count` items with a table of their numbers (open addressing; the hashes are random already).  Of equal items
  * the one with the lowest place counts as the first. */
-static int count_repeats(const struct item *all, size_t count, uint64_t *duplicates, uint64_t *places, size_t max, size_t *place_count)
+static int count_repeats(const struct distinct_item *all, size_t count, uint64_t *duplicates, uint64_t *places, size_t max, size_t *place_count)
 {
 	size_t slots = 16;
 	while (slots < count * 2)
@@ -164,7 +166,7 @@ static int count_repeats(const struct item *all, size_t count, uint64_t *duplica
 				table[at] = (uint32_t)i + 1;
 				break;
 			}
-			const struct item *first = &all[table[at] - 1];
+			const struct distinct_item *first = &all[table[at] - 1];
 			if (memcmp(first->hash.bytes, all[i].hash.bytes, XXH128_SIZE) != 0)
 				continue;
 			(*duplicates)++;
@@ -184,7 +186,7 @@ int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_
 	uint64_t duplicates = 0;
 	*ret_place_count = 0;
 	for (int i = 0; i < PARTITIONS; i++) {
-		struct item *all;
+		struct distinct_item *all;
 		size_t count;
 		int r = load(d, &d->partitions[i], &all, &count);
 		if (!r)

@@ -21,6 +21,12 @@ struct distinct *distinct_new(size_t memory_limit_bytes); /* NULL without memory
 void distinct_free(struct distinct *d);
 /* `place` names where the value stands (the caller's numbering).  0, -ENOMEM or -EIO (no room to spill). */
 int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place);
+/* The same of several. */
+struct distinct_item {
+	struct xxh128 hash;
+	uint64_t place;
+};
+int distinct_add_many(struct distinct *d, const struct distinct_item *items, size_t count);
 /* How many values repeat an earlier one, and the first `max` places (lowest first) of such. */
 int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_places, size_t max, size_t *ret_place_count);
 

@@ -2,7 +2,6 @@
 
 #include "catalog/base/clock.h"
 #include "catalog/base/text.h"
-#include "catalog/quality_check.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -162,21 +161,19 @@ static void order_value(struct distribution *d, double v)
 	}
 }
 
-void distribution_add(struct distribution *d, const struct xxh128 *hash, const char *text, size_t len)
+void distribution_add(struct distribution *d, uint64_t hash, struct value *v)
 {
-	uint64_t part;
-	double v;
+	double number;
 	int64_t ns;
-	memcpy(&part, hash->bytes + 8, sizeof part);
 	d->count++;
-	count_value(d, part, text, len);
+	count_value(d, hash, v->text, v->len);
 	if (!d->sample)
 		return;
 	if (d->type == TYPE_DATE || d->type == TYPE_TIMESTAMP) {
-		if (value_moment(text, len, &ns))
+		if (value_moment(v, &ns))
 			order_value(d, (double)ns / NS_PER_S);
-	} else if (value_number(text, len, &v)) {
-		order_value(d, v);
+	} else if (value_number(v, &number)) {
+		order_value(d, number);
 	}
 }
 

@@ -13,9 +13,9 @@
 #ifndef MESHFS_CATALOG_DISTRIBUTION_H
 #define MESHFS_CATALOG_DISTRIBUTION_H
 
-#include "catalog/base/hash.h"
 #include "catalog/base/json.h"
 #include "catalog/contract.h"
+#include "catalog/value.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +34,8 @@ struct distribution;
 /* `values`: may values be kept (bounds, quantiles, texts)?  NULL without memory. */
 struct distribution *distribution_new(enum logical_type type, bool values);
 void distribution_free(struct distribution *d); /* NULL is legal */
-/* A value that is there (not null, not missing), and its hash. */
-void distribution_add(struct distribution *d, const struct xxh128 *hash, const char *text, size_t len);
+/* A value that is there (not null, not missing), and its hash: 64 bits, always of the same kind. */
+void distribution_add(struct distribution *d, uint64_t hash, struct value *v);
 
 /* What came of it, in numbers.  distinct 0: not known.  `ordered`: low, high and quantiles (NAN: not known) are there; dates and times in seconds
  * since 1970. */

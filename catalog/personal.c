@@ -181,6 +181,11 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 	return 0;
 }
 
+bool personal_looks(const struct personal_file *f, uint32_t column)
+{
+	return column < f->count && !f->columns[column].declared;
+}
+
 static void on_entity(void *arg, unsigned entity, size_t start, size_t len)
 {
 	unsigned *found = arg;

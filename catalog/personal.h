@@ -27,6 +27,8 @@ void personal_free(struct personal *p);
 int personal_file_begin(struct personal *p, const char *path, const struct contract_object *object, struct personal_file **ret);
 /* A column by its number (records.h), at first sight. */
 int personal_column(struct personal_file *f, uint32_t column, const char *name, size_t len);
+/* Is the column looked into at all?  One that the contract declares is not. */
+bool personal_looks(const struct personal_file *f, uint32_t column);
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
 int personal_file_end(struct personal_file *f); /* frees it; NULL is legal */
 

@@ -237,7 +237,7 @@ int profile_file_begin(struct profile *p, const char *path, struct err *e)
 			return err_set(e, -ENOMEM, "out of memory");
 		return -EOPNOTSUPP;
 	}
-	struct records_callbacks call = { on_column, on_value, on_record, p };
+	struct records_callbacks call = { on_column, on_value, on_record, p, NULL };
 	p->current = calloc(1, sizeof *p->current);
 	free(p->path);
 	p->path = strdup(path);

@@ -170,6 +170,7 @@ static void column_free(struct column_checks *c)
 {
 	free(c->checks);
 	distribution_free(c->distribution);
+	free(c->memo);
 }
 
 void quality_free(struct quality *q)

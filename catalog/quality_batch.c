@@ -13,27 +13,34 @@
 
 /* -- gathering --------------------------------------------------------------------------------- */
 
-int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+static struct pass_value *value_new(struct quality_file *f, uint32_t column)
 {
 	struct pass_column *c = &f->columns[column];
 	if (c->count == c->capacity) {
 		size_t capacity = c->capacity ? c->capacity * 2 : 256;
 		struct pass_value *more = realloc(c->values, capacity * sizeof *more);
 		if (!more)
-			return -ENOMEM;
+			return NULL;
 		c->values = more;
 		c->capacity = capacity;
 	}
-	struct pass_value *v = &c->values[c->count++];
-	*v = (struct pass_value){ text, (uint32_t)len, (uint32_t)(f->row - f->first_row), kind, false };
 	f->value_count++;
+	return &c->values[c->count++];
+}
+
+int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
 	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
-	if (!len)
-		v->text = text ? "" : NULL;
-	if (!len || (at >= piece && at - piece < f->piece_len))
+	const bool inside = len && at >= piece && at - piece < f->piece_len;
+	const size_t offset = inside ? at - piece : f->copies.len;
+	struct pass_value *v = value_new(f, column);
+	if (!v)
+		return -ENOMEM;
+	if (len > PASS_BYTES_MAX || offset > PASS_BYTES_MAX)
+		return -EFBIG;
+	*v = (struct pass_value){ .at = (uint32_t)offset, .len = (uint32_t)len, .record = (uint32_t)(f->row - f->first_row), .kind = kind, .copied = !inside };
+	if (inside || !len)
 		return 0;
-	v->text = (const char *)f->copies.len;
-	v->copied = true;
 	buf_add(&f->copies, text, len);
 	return buf_check(&f->copies);
 }
@@ -61,76 +68,12 @@ void batch_free(struct quality_file *f)
 	buf_free(&f->rejected);
 }
 
-/* -- a column -------------------------------------------------------------------------------------- */
+/* -- offenders ------------------------------------------------------------------------------------- */
 
 void pass_wrong(struct quality_file *f, size_t check, uint64_t row)
 {
 	if (f->tallies[check].wrong++ < QUALITY_OFFENDERS_MAX)
 		check_offender(f->q->list.items[check], f->path, row);
-}
-
-static uint64_t place(const struct quality_file *f, uint64_t row)
-{
-	return f->file_number << PLACE_ROW_BITS | (row & ((1ull << PLACE_ROW_BITS) - 1));
-}
-
-static int judge_value(struct quality_file *f, size_t at, uint64_t row, const struct pass_value *v, const char *text, const struct xxh128 *hash)
-{
-	struct check *c = f->q->list.items[at];
-	f->tallies[at].examined++;
-	if (c->kind == CHECK_DISTINCT)
-		return distinct_add(c->distinct, hash, place(f, row));
-	const bool right = check_value(c, v->kind, text, v->len);
-	if (c->kind == CHECK_FRESH)
-		f->tallies[at].wrong += right;
-	else if (!right)
-		pass_wrong(f, at, row);
-	return 0;
-}
-
-static bool wants_hash(const struct quality_file *f, const struct column_checks *cc, const struct pass_column *c)
-{
-	if (cc->distribution || c->in_key)
-		return true;
-	for (size_t i = 0; i < cc->count; i++)
-		if (f->q->list.items[cc->checks[i]]->kind == CHECK_DISTINCT)
-			return true;
-	return false;
-}
-
-static int judge_column(struct quality_file *f, uint32_t column)
-{
-	const struct pass_column *c = &f->columns[column];
-	struct column_checks *cc = &f->object->columns[column];
-	const bool hashed = wants_hash(f, cc, c);
-	struct xxh128 hash = { { 0 } };
-	for (size_t i = 0; i < c->count; i++) {
-		const struct pass_value *v = &c->values[i];
-		const char *text = v->copied ? buf_text(&f->copies) + (uintptr_t)v->text : v->text ? v->text : "";
-		const uint64_t row = f->first_row + v->record;
-		if (v->kind == VALUE_TEXT || v->kind == VALUE_NUMBER)
-			personal_value(f->personal, column, row, text, v->len);
-		if (cc->missing && (v->copied || v->text) && word_set_has(&cc->missing->words, text, v->len)) {
-			c->there[v->record] = 2;
-			continue;
-		}
-		c->there[v->record] = 1;
-		if (hashed)
-			xxh128_of(text, v->len, &hash);
-		if (c->in_key)
-			c->hashes[v->record] = hash;
-		if (cc->distribution)
-			distribution_add(cc->distribution, &hash, text, v->len);
-		for (size_t k = 0; k < cc->count; k++) {
-			int r = judge_value(f, cc->checks[k], row, v, text, &hash);
-			if (r)
-				return r;
-		}
-	}
-	const char *rejected = f->rejected.data;
-	for (size_t i = 0; i < f->rejected.len; i++)
-		cc->records += !rejected[i] && c->there[i] == 1;
-	return 0;
 }
 
 /* -- all columns, by several threads ---------------------------------------------------------------- */
@@ -146,7 +89,7 @@ static void judge_columns(void *arg)
 {
 	struct judging *j = arg;
 	for (size_t k; (k = atomic_fetch_add(&j->next, 1)) < j->file->object->column_count;) {
-		int r = judge_column(j->file, (uint32_t)k);
+		int r = pass_column_judge(j->file, (uint32_t)k);
 		if (r)
 			atomic_store(&j->failed, r);
 	}
@@ -192,7 +135,7 @@ static int judge_key(struct quality_file *f, size_t at, size_t record)
 		return 0;
 	xxh128_of(parts, n * sizeof *parts, &all);
 	f->tallies[at].examined++;
-	return distinct_add(c->distinct, &all, place(f, f->first_row + record));
+	return distinct_add(c->distinct, &all, pass_place(f, f->first_row + record));
 }
 
 static void judge_nulls(struct quality_file *f, const struct null_check *n)

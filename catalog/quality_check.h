@@ -9,7 +9,7 @@
 #include "catalog/pattern.h"
 #include "catalog/personal.h"
 #include "catalog/quality.h"
-#include "catalog/records.h"
+#include "catalog/value.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -100,12 +100,9 @@ struct check {
 };
 
 /* Is a non-null, non-missing value right under a check of single values? */
-bool check_value(const struct check *c, enum value_kind kind, const char *text, size_t len);
+bool check_value(const struct check *c, struct value *v);
 /* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */
 value_judge *check_format(const char *name);
-/* A number as CSV and JSON write it; a date or time (ISO 8601) in nanoseconds. */
-bool value_number(const char *text, size_t len, double *ret);
-bool value_moment(const char *text, size_t len, int64_t *ret_ns);
 /* Does the measure satisfy the comparison? */
 bool check_compare(const struct check *c, double measured);
 /* "must be 0", "must lie between 1 and 5 percent" into `out`. */

@@ -35,6 +35,15 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 	return 0;
 }
 
+static int on_fields(void *arg, const uint32_t *columns, const struct record_field *fields, size_t count)
+{
+	int r = 0;
+	for (size_t i = 0; i < count && !r; i++)
+		if (fields[i].kind != VALUE_NULL)
+			r = on_value(arg, columns[i], fields[i].kind, fields[i].text, fields[i].len);
+	return r;
+}
+
 static int on_record(void *arg, uint64_t number, uint64_t line, const char *broken)
 {
 	struct quality_file *f = arg;
@@ -140,7 +149,7 @@ static int file_setup(struct quality_file *f, const char *path, enum record_form
 		for (size_t k = 0; k < f->object->column_count && c->kind == CHECK_DISTINCT; k++)
 			f->columns[k].in_key |= check_key_holds(c, &f->contract_object->columns[k]);
 	}
-	struct records_callbacks call = { on_column, on_value, on_record, f };
+	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields };
 	int r = file_number(f->q, path, &f->file_number);
 	if (!r)
 		r = personal_file_begin(f->q->personal, path, f->contract_object, &f->personal);

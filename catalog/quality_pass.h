@@ -2,7 +2,7 @@
  * Inside quality: the pass over files.
  *
  * A piece of a file is read into a batch, the values of each column together (quality_file.c); then the columns are judged, each by one thread at a
- * time and in the order of its values, so that results do not depend on how many threads there are (quality_batch.c).
+ * time and in the order of its values, so that results do not depend on how many threads there are (quality_batch.c, quality_column.c).
  */
 #ifndef MESHFS_CATALOG_QUALITY_PASS_H
 #define MESHFS_CATALOG_QUALITY_PASS_H
@@ -22,6 +22,8 @@ struct column_checks {
 	struct distribution *distribution; /* quality.looks; NULL: beyond QUALITY_COLUMNS_TOLD */
 	uint64_t records;                  /* quality.looks: that have a value here */
 	struct distribution_summary asked; /* of an engine: Parquet */
+	struct column_memo *memo;	   /* quality.looks; of values seen before; owned, NULL: none */
+	bool memo_off;			   /* it did not pay */
 };
 
 struct object_checks {
@@ -56,10 +58,11 @@ struct quality {
 	struct buf unreadable, unclaimed;
 };
 
+#define PASS_BYTES_MAX (1u << 30) /* of a piece, and of copies: chunks and records are far smaller */
 struct pass_value {
-	const char *text; /* copied: an offset in `copies` */
-	uint32_t len, record; /* the record: from the batch's first */
-	enum value_kind kind;
+	uint32_t at, len; /* in the piece, or in `copies` */
+	uint32_t record;  /* from the batch's first */
+	uint16_t kind;	  /* enum value_kind */
 	bool copied;
 };
 
@@ -104,6 +107,19 @@ int batch_record(struct quality_file *f, bool rejected);
 /* Judges what is in the batch, and empties it.  The owner holds quality.looks. */
 int batch_settle(struct quality_file *f);
 void batch_free(struct quality_file *f);
+
+/* quality_column.c: judges a column's values in the batch.  0, or -errno of the memory or the temporary file for keys. */
+int pass_column_judge(struct quality_file *f, uint32_t column);
+
+static inline const char *pass_text(const struct quality_file *f, const struct pass_value *v)
+{
+	return !v->len ? "" : v->copied ? f->copies.data + v->at : f->piece + v->at;
+}
+
+static inline uint64_t pass_place(const struct quality_file *f, uint64_t row)
+{
+	return f->file_number << PLACE_ROW_BITS | (row & ((1ull << PLACE_ROW_BITS) - 1));
+}
 
 void pass_wrong(struct quality_file *f, size_t check, uint64_t row);
 

@@ -10,84 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_integer(const char *t, size_t n)
-{
-	size_t i = n && (*t == '-' || *t == '+');
-	if (i == n)
-		return false;
-	for (; i < n; i++)
-		if (!isdigit((unsigned char)t[i]))
-			return false;
-	return true;
-}
-
-/* [+-]digits[.digits][e[+-]digits], with digits on one side of the point at least. */
-static bool is_number(const char *t, size_t n)
-{
-	size_t i = n && (*t == '-' || *t == '+'), digits = 0;
-	for (; i < n && isdigit((unsigned char)t[i]); i++)
-		digits++;
-	if (i < n && t[i] == '.')
-		for (i++; i < n && isdigit((unsigned char)t[i]); i++)
-			digits++;
-	if (!digits)
-		return false;
-	if (i < n && (t[i] == 'e' || t[i] == 'E')) {
-		size_t start = ++i;
-		i += i < n && (t[i] == '-' || t[i] == '+');
-		start = i;
-		while (i < n && isdigit((unsigned char)t[i]))
-			i++;
-		if (i == start)
-			return false;
-	}
-	return i == n;
-}
-
-/* A decimal of up to 15 digits and 10^22 is exact in a double, and so is their quotient as the nearest one: most numbers need no strtod. */
-static bool short_number(const char *t, size_t n, double *ret)
-{
-	static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
-	size_t i = *t == '-', point = 0;
-	uint64_t v = 0;
-	if (n > 16 || i == n)
-		return false;
-	for (; i < n && t[i] >= '0' && t[i] <= '9'; i++)
-		v = v * 10 + (uint64_t)(t[i] - '0');
-	if (i < n && t[i] == '.' && i > (*t == '-')) {
-		for (point = ++i; i < n && t[i] >= '0' && t[i] <= '9'; i++)
-			v = v * 10 + (uint64_t)(t[i] - '0');
-	}
-	if (i < n || v > 999999999999999)
-		return false;
-	double value = point ? (double)v / powers[n - point] : (double)v;
-	*ret = *t == '-' ? -value : value;
-	return true;
-}
-
-bool value_number(const char *t, size_t n, double *ret)
-{
-	char copy[400];
-	if (n && short_number(t, n, ret))
-		return true;
-	if (!is_number(t, n) || n >= sizeof copy)
-		return false;
-	memcpy(copy, t, n);
-	copy[n] = '\0';
-	*ret = strtod(copy, NULL);
-	return isfinite(*ret);
-}
-
-bool value_moment(const char *t, size_t n, int64_t *ret)
-{
-	char copy[64];
-	if (n >= sizeof copy)
-		return false;
-	memcpy(copy, t, n);
-	copy[n] = '\0';
-	return clock_parse(copy, ret) == 0;
-}
-
 static bool is_time(const char *t, size_t n)
 {
 	int64_t ns;
@@ -128,33 +50,33 @@ static bool matches_date_format(const char *format, const char *t, size_t n)
 	return i == n;
 }
 
-static bool has_type(const struct check *c, enum value_kind kind, const char *t, size_t n)
+static bool has_type(const struct check *c, struct value *v)
 {
+	const char *t = v->text;
+	const size_t n = v->len;
 	int64_t ns;
 	double number;
 	switch (c->type) {
 	case TYPE_NONE:
 		return true;
 	case TYPE_STRING:
-		return kind == VALUE_TEXT;
+		return v->kind == VALUE_TEXT;
 	case TYPE_INTEGER:
-		if (is_integer(t, n))
-			return true;
-		return kind == VALUE_NUMBER && value_number(t, n, &number) && number == floor(number);
+		return value_is_integer(v) || (v->kind == VALUE_NUMBER && value_number(v, &number) && number == floor(number));
 	case TYPE_NUMBER:
-		return is_number(t, n) && kind != VALUE_BOOL;
+		return value_is_number(v) && v->kind != VALUE_BOOL;
 	case TYPE_BOOLEAN:
-		return kind == VALUE_BOOL || (kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
+		return v->kind == VALUE_BOOL || (v->kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
 	case TYPE_DATE:
-		return c->format ? matches_date_format(c->format, t, n) : n == 10 && value_moment(t, n, &ns);
+		return c->format ? matches_date_format(c->format, t, n) : n == 10 && value_moment(v, &ns);
 	case TYPE_TIMESTAMP:
-		return c->format ? matches_date_format(c->format, t, n) : value_moment(t, n, &ns);
+		return c->format ? matches_date_format(c->format, t, n) : value_moment(v, &ns);
 	case TYPE_TIME:
 		return c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
 	case TYPE_OBJECT:
-		return kind == VALUE_OBJECT;
+		return v->kind == VALUE_OBJECT;
 	case TYPE_ARRAY:
-		return kind == VALUE_ARRAY;
+		return v->kind == VALUE_ARRAY;
 	}
 	return false;
 }
@@ -241,20 +163,28 @@ value_judge *check_format(const char *name)
 	return NULL;
 }
 
-static bool in_range(const struct check *c, const char *t, size_t n)
+static bool in_range(const struct check *c, struct value *v)
 {
 	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP) {
-		int64_t v;
-		if (!value_moment(t, n, &v))
+		int64_t ns;
+		if (!value_moment(v, &ns))
 			return false;
-		return (!c->has_low || (c->low_exclusive ? v > c->low_ns : v >= c->low_ns)) &&
-		       (!c->has_high || (c->high_exclusive ? v < c->high_ns : v <= c->high_ns));
+		return (!c->has_low || (c->low_exclusive ? ns > c->low_ns : ns >= c->low_ns)) &&
+		       (!c->has_high || (c->high_exclusive ? ns < c->high_ns : ns <= c->high_ns));
 	}
-	double v;
-	if (!value_number(t, n, &v))
+	double n;
+	if (!value_number(v, &n))
 		return false;
-	return (!c->has_low || (c->low_exclusive ? v > c->low : v >= c->low)) &&
-	       (!c->has_high || (c->high_exclusive ? v < c->high : v <= c->high));
+	return (!c->has_low || (c->low_exclusive ? n > c->low : n >= c->low)) &&
+	       (!c->has_high || (c->high_exclusive ? n < c->high : n <= c->high));
+}
+
+static bool has_length(const struct check *c, const char *t, size_t n)
+{
+	if (!c->has_low && (double)n <= c->high) /* a character has a byte at least */
+		return true;
+	const double count = (double)characters(t, n);
+	return (!c->has_low || count >= c->low) && (!c->has_high || count <= c->high);
 }
 
 int word_set_init(struct word_set *s, const struct doc_node *list)
@@ -293,33 +223,31 @@ bool word_set_has(const struct word_set *s, const char *text, size_t len)
 	return false;
 }
 
-bool check_value(const struct check *c, enum value_kind kind, const char *text, size_t len)
+bool check_value(const struct check *c, struct value *v)
 {
 	double number;
 	if (c->kind == CHECK_TYPE)
-		return has_type(c, kind, text, len);
-	if (kind == VALUE_OBJECT || kind == VALUE_ARRAY)
+		return has_type(c, v);
+	if (v->kind == VALUE_OBJECT || v->kind == VALUE_ARRAY)
 		return true; /* the other checks are of scalars */
 	switch (c->kind) {
-	case CHECK_LENGTH: {
-		double n = (double)characters(text, len);
-		return (!c->has_low || n >= c->low) && (!c->has_high || n <= c->high);
-	}
+	case CHECK_LENGTH:
+		return has_length(c, v->text, v->len);
 	case CHECK_PATTERN:
-		return pattern_match(c->pattern, text, len) == 1;
+		return pattern_match(c->pattern, v->text, v->len) == 1;
 	case CHECK_FORMAT:
-		return c->judge(text, len);
+		return c->judge(v->text, v->len);
 	case CHECK_RANGE:
 	case CHECK_FRESH:
-		return in_range(c, text, len);
+		return in_range(c, v);
 	case CHECK_MULTIPLE: {
-		if (!value_number(text, len, &number))
+		if (!value_number(v, &number))
 			return false;
 		double ratio = number / c->low;
 		return fabs(ratio - round(ratio)) < 1e-9 * fmax(1, fabs(ratio));
 	}
 	case CHECK_VALUES:
-		return word_set_has(&c->words, text, len);
+		return word_set_has(&c->words, v->text, v->len);
 	default:
 		return true;
 	}

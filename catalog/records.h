@@ -25,6 +25,13 @@ enum value_kind { VALUE_NULL, VALUE_TEXT, VALUE_NUMBER, VALUE_BOOL, VALUE_OBJECT
 
 enum record_format { RECORDS_CSV, RECORDS_JSONL };
 
+/* A field of CSV: VALUE_TEXT, or VALUE_NULL when it is empty and not quoted. */
+struct record_field {
+	const char *text; /* unescaped */
+	size_t len;
+	enum value_kind kind;
+};
+
 struct records_callbacks {
 	/* A column that the contract does not name, at its first sight.  Non-zero stops. */
 	int (*on_column)(void *arg, uint32_t column, const char *name, size_t len);
@@ -34,6 +41,8 @@ struct records_callbacks {
 	 * values) when strict parsing rejects it; its values so far were handed over. */
 	int (*on_record)(void *arg, uint64_t number, uint64_t line, const char *broken);
 	void *arg;
+	/* All fields of a record of CSV at once, instead of on_value for each, where it is given; `columns` are their columns. */
+	int (*on_fields)(void *arg, const uint32_t *columns, const struct record_field *fields, size_t count);
 };
 
 struct records;

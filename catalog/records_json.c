@@ -1,5 +1,6 @@
 /* A strict reader of JSON texts (RFC 8259) that hands over scalars with the dotted path they stand at. */
 #include "catalog/records_json.h"
+#include "catalog/records_private.h"
 
 #include "catalog/base/buf.h"
 #include "catalog/base/text.h"

@@ -10,7 +10,4 @@ int records_json_new(struct records *owner, const struct records_callbacks *call
 void records_json_free(struct records_json *j);
 int records_json_record(struct records_json *j, uint64_t number, uint64_t line, const char *text, size_t len);
 
-/* Of records.c: the number of a column by its name, given anew at first sight. */
-int records_column(struct records *r, const char *name, size_t len, uint32_t *ret);
-
 #endif

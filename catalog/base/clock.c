@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -110,16 +111,22 @@ static int64_t days_since_epoch(int year, int month, int day)
 	return (int64_t)era * 146097 + day_of_era - 719468;
 }
 
-int clock_parse(const char *text, int64_t *ret_ns)
+static bool is_date(int y, int mo, int d)
 {
 	static const int month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	const bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
+	return y >= 1678 && y <= 2261 && mo >= 1 && mo <= 12 && d >= 1 && d <= month_days[mo - 1] + (mo == 2 && leap);
+}
+
+int clock_parse(const char *text, int64_t *ret_ns)
+{
 	const char *p = text;
 	int y, mo, d, h = 0, mi = 0, s = 0, offset = 0;
 	int64_t frac = 0;
 	if (take_number(&p, 4, &y) || *p++ != '-' || take_number(&p, 2, &mo) || *p++ != '-' || take_number(&p, 2, &d))
 		return -EINVAL;
-	int leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-	if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap))
+	if (!is_date(y, mo, d))
 		return -EINVAL;
 	if (*p == 'T' || *p == 't' || *p == ' ') {
 		p++;
@@ -143,9 +150,45 @@ int clock_parse(const char *text, int64_t *ret_ns)
 	}
 	if (*p)
 		return -EINVAL;
-	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
-	if (y < 1678 || y > 2261)
-		return -EINVAL;
 	*ret_ns = (days_since_epoch(y, mo, d) * 86400 + h * 3600 + mi * 60 + s - offset) * NS_PER_S + frac;
 	return 0;
+}
+
+/* Two digits; more than 99 when they are none. */
+static unsigned two(const char *p)
+{
+	const unsigned tens = (unsigned)p[0] - '0', ones = (unsigned)p[1] - '0';
+	return tens > 9 || ones > 9 ? 1000 : tens * 10 + ones;
+}
+
+/* What most moments look like, "2026-11-22" and "2026-11-22T21:20:00Z" (a space may stand for T, the Z may lack), in one go. */
+static bool parse_plain(const char *t, size_t len, int64_t *ret_ns)
+{
+	unsigned h = 0, mi = 0, s = 0;
+	if ((len != 10 && len != 19 && len != 20) || t[4] != '-' || t[7] != '-')
+		return false;
+	const unsigned century = two(t), year = two(t + 2), mo = two(t + 5), d = two(t + 8);
+	if (century > 99 || year > 99 || !is_date((int)(century * 100 + year), (int)mo, (int)d))
+		return false;
+	if (len > 10) {
+		h = two(t + 11);
+		mi = two(t + 14);
+		s = two(t + 17);
+		if ((t[10] != 'T' && t[10] != ' ') || t[13] != ':' || t[16] != ':' || h > 23 || mi > 59 || s > 60 || (len == 20 && t[19] != 'Z'))
+			return false;
+	}
+	*ret_ns = (days_since_epoch((int)(century * 100 + year), (int)mo, (int)d) * 86400 + h * 3600 + mi * 60 + s) * NS_PER_S;
+	return true;
+}
+
+int clock_parse_text(const char *text, size_t len, int64_t *ret_ns)
+{
+	char copy[64];
+	if (parse_plain(text, len, ret_ns))
+		return 0;
+	if (len >= sizeof copy)
+		return -EINVAL;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return clock_parse(copy, ret_ns);
 }

@@ -5,6 +5,7 @@
 #ifndef MESHFS_BASE_CLOCK_H
 #define MESHFS_BASE_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define CLOCK_TEXT_MAX 40
@@ -22,5 +23,7 @@ void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX]);
 /* Reads "2026-11-22", "2026-11-22T21:20:00[.fff][Z|±hh:mm]" (a space may stand for T; no zone means UTC).
  * Returns 0 or -EINVAL. */
 int clock_parse(const char *text, int64_t *ret_ns);
+/* The same of `len` bytes that no NUL ends. */
+int clock_parse_text(const char *text, size_t len, int64_t *ret_ns);
 
 #endif

@@ -128,6 +128,11 @@ struct xxh128_state {
 	XXH3_state_t *state;
 };
 
+uint64_t xxh64_of(const void *bytes, size_t len)
+{
+	return XXH3_64bits(bytes, len);
+}
+
 struct xxh128_state *xxh128_new(void)
 {
 	struct xxh128_state *h = calloc(1, sizeof *h);

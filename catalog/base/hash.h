@@ -33,6 +33,7 @@ void sha512_256_of(const void *bytes, size_t len, struct digest *ret); /* anothe
 /* The digests of two messages, faster than one after the other when they are of about equal length. */
 void sha256_pair(const void *x, size_t x_len, const void *y, size_t y_len, struct digest *ret_x, struct digest *ret_y);
 void xxh128_of(const void *bytes, size_t len, struct xxh128 *ret);
+uint64_t xxh64_of(const void *bytes, size_t len); /* XXH3-64: for estimates, where equal hashes need not mean equal bytes */
 void hmac_sha256_of(const void *key, size_t key_len, const void *bytes, size_t len, struct digest *ret);
 
 /* A key whose first blocks are hashed once: for many short texts under one key.  Immutable, any thread; _free wipes it. */

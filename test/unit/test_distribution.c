@@ -1,15 +1,15 @@
 #include "test/unit/check.h"
 
 #include "catalog/base/buf.h"
+#include "catalog/base/hash.h"
 #include "catalog/distribution.h"
 
 #include <math.h>
 
 static void add(struct distribution *d, const char *text)
 {
-	struct xxh128 hash;
-	xxh128_of(text, strlen(text), &hash);
-	distribution_add(d, &hash, text, strlen(text));
+	struct value v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
+	distribution_add(d, xxh64_of(text, strlen(text)), &v);
 }
 
 static void json_of(struct distribution *d, enum logical_type type, uint64_t nulls, const char *expected)

@@ -1,0 +1,30 @@
+/*
+ * A value of a column as text, and what that text says as a number or a moment: parsed when first asked for, then known.
+ *
+ * Numbers are written as CSV and JSON write them, moments as ISO 8601 does.  A value belongs to one thread.
+ */
+#ifndef MESHFS_CATALOG_VALUE_H
+#define MESHFS_CATALOG_VALUE_H
+
+#include "catalog/records.h"
+
+struct value {
+	enum value_kind kind;
+	const char *text; /* not NUL-terminated; borrowed */
+	size_t len;
+	/* Ask with the functions below. */
+	bool number_known, moment_known;
+	bool is_number, is_integer; /* by its digits alone */
+	bool has_number, has_moment; /* and it fits */
+	double number;
+	int64_t moment_ns;
+};
+
+/* Has it the digits of a number: [+-]digits[.digits][e[+-]digits], of an integer: [+-]digits? */
+bool value_is_number(struct value *v);
+bool value_is_integer(struct value *v);
+/* The finite number; the moment in nanoseconds since 1970.  False: it is none. */
+bool value_number(struct value *v, double *ret);
+bool value_moment(struct value *v, int64_t *ret_ns);
+
+#endif
