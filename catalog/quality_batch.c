@@ -6,43 +6,60 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALUES_MAX (1u << 18)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
+#define VALUES_MAX (1u << 16)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
 #define VALUES_ALONE (1u << 12) /* so few are judged by the feeding thread alone: waking others takes longer */
 #define HELPERS_MAX 7
 #define KEY_COLUMNS_MAX 64
 
 /* -- gathering --------------------------------------------------------------------------------- */
 
-static struct pass_value *value_new(struct quality_file *f, uint32_t column)
+static bool more_room(struct pass_column *c)
 {
-	struct pass_column *c = &f->columns[column];
-	if (c->count == c->capacity) {
-		size_t capacity = c->capacity ? c->capacity * 2 : 256;
-		struct pass_value *more = realloc(c->values, capacity * sizeof *more);
-		if (!more)
-			return NULL;
-		c->values = more;
-		c->capacity = capacity;
-	}
-	f->value_count++;
-	return &c->values[c->count++];
+	size_t capacity = c->capacity ? c->capacity * 2 : 256;
+	struct pass_value *more = realloc(c->values, capacity * sizeof *more);
+	if (!more)
+		return false;
+	c->values = more;
+	c->capacity = capacity;
+	return true;
 }
 
-int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+static inline int add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
+	struct pass_column *c = &f->columns[column];
 	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
 	const bool inside = len && at >= piece && at - piece < f->piece_len;
 	const size_t offset = inside ? at - piece : f->copies.len;
-	struct pass_value *v = value_new(f, column);
-	if (!v)
+	if (c->count == c->capacity && !more_room(c))
 		return -ENOMEM;
 	if (len > PASS_BYTES_MAX || offset > PASS_BYTES_MAX)
 		return -EFBIG;
-	*v = (struct pass_value){ .at = (uint32_t)offset, .len = (uint32_t)len, .record = (uint32_t)(f->row - f->first_row), .kind = kind, .copied = !inside };
+	c->values[c->count++] = (struct pass_value){
+		.at = (uint32_t)offset, .len = (uint32_t)len, .record = (uint32_t)(f->row - f->first_row), .kind = (uint16_t)kind, .copied = !inside
+	};
+	f->value_count++;
 	if (inside || !len)
 		return 0;
 	buf_add(&f->copies, text, len);
 	return buf_check(&f->copies);
+}
+
+int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
+	return add(f, column, kind, text, len);
+}
+
+int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count)
+{
+	int r = 0;
+	for (size_t i = 0; i < count && !r; i++)
+		if (fields[i].kind == VALUE_NULL)
+			continue;
+		else if (columns[i] < f->object->column_count)
+			r = add(f, columns[i], fields[i].kind, fields[i].text, fields[i].len);
+		else
+			personal_value(f->personal, columns[i], f->row, fields[i].text, fields[i].len);
+	return r;
 }
 
 int batch_record(struct quality_file *f, bool rejected)

@@ -185,7 +185,11 @@ int pass_column_judge(struct quality_file *f, uint32_t column)
 	memo_start(cc, c, distinct);
 	for (size_t i = 0; i < c->count && !r; i++) {
 		const struct pass_value *p = &c->values[i];
-		struct verdict own = { .value = { .kind = p->kind, .text = pass_text(f, p), .len = p->len } }, *x = &own;
+		struct verdict own, *x = &own;
+		own.value.kind = p->kind;
+		own.value.text = pass_text(f, p);
+		own.value.len = p->len;
+		own.value.number_known = own.value.moment_known = false; /* what is known by them is set with them */
 		const uint64_t row = f->first_row + p->record;
 		struct memo_slot *slot = NULL;
 		struct xxh128 hash;

@@ -37,11 +37,7 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 
 static int on_fields(void *arg, const uint32_t *columns, const struct record_field *fields, size_t count)
 {
-	int r = 0;
-	for (size_t i = 0; i < count && !r; i++)
-		if (fields[i].kind != VALUE_NULL)
-			r = on_value(arg, columns[i], fields[i].kind, fields[i].text, fields[i].len);
-	return r;
+	return batch_fields(arg, columns, fields, count);
 }
 
 static int on_record(void *arg, uint64_t number, uint64_t line, const char *broken)

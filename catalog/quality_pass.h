@@ -102,6 +102,8 @@ struct quality_file {
 
 /* A value of one of the object's columns, of the record under way. */
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len);
+/* The fields of the record under way; those that the contract does not name are looked at for personal data alone. */
+int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count);
 /* Ends the record under way. */
 int batch_record(struct quality_file *f, bool rejected);
 /* Judges what is in the batch, and empties it.  The owner holds quality.looks. */
