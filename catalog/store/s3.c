@@ -14,6 +14,8 @@
 
 #define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define DEFAULT_REGION "us-east-1"
+#define EMPTY_PAGES_MAX 100 /* of a list, in a row: a server may give one where objects were deleted */
+#define LISTED_MAX (UINT64_C(1) << 28)
 
 static struct s3 *s3(struct store *s)
 {
@@ -76,6 +78,10 @@ struct list {
 	struct s3 *s;
 	bool url_encoded, truncated;
 	struct buf key, token, decoded;
+	uint64_t objects, pages;
+	unsigned empty_pages; /* in a row */
+	struct buf mark;      /* the token of page `mark_page`, to find a list that goes in circles (Brent's way) */
+	uint64_t mark_page;
 	struct object_info info;
 	int (*each)(void *, const char *, const struct object_info *);
 	void *arg;
@@ -121,6 +127,7 @@ static int list_object(struct list *l)
 		return -EBADMSG;
 	key += strlen(prefix);
 	int r = 0;
+	l->objects++;
 	if (store_key_valid(key)) /* others ("folder/") are none of ours */
 		r = l->each(l->arg, key, &l->info);
 	l->stopped = r != 0;
@@ -181,6 +188,19 @@ static char *list_url(struct list *l, const char *prefix, int most)
 	return buf_take(&b);
 }
 
+/* There is said to be another page: does this lead to an end?  A token that comes again would lead here again. */
+static int check_end(struct list *l, struct err *e)
+{
+	bool again = l->pages && l->mark.len == l->token.len && !memcmp(l->mark.data, l->token.data, l->token.len);
+	if (again || l->empty_pages > EMPTY_PAGES_MAX || l->objects > LISTED_MAX)
+		return store_err(&l->s->remote.base, NULL, e, -EBADMSG, "the server's list of objects does not end (%llu so far)",
+				 (unsigned long long)l->objects);
+	if (++l->pages < l->mark_page)
+		return 0;
+	l->mark_page = 2 * l->pages;
+	return keep(&l->mark, l->token.data, l->token.len);
+}
+
 static int list_page(struct list *l, const char *prefix, int most, struct err *e)
 {
 	struct store *s = &l->s->remote.base;
@@ -193,12 +213,16 @@ static int list_page(struct list *l, const char *prefix, int most, struct err *e
 	free(url);
 	l->truncated = l->url_encoded = false;
 	buf_clear(&l->token);
+	const uint64_t before = l->objects;
 	if (!r && !(r = xml_walk(buf_text(&page), page.len, find_encoding, l)))
 		r = xml_walk(buf_text(&page), page.len, list_element, l);
 	if (r && !l->stopped && !e->code)
 		store_err(s, NULL, e, r, "the server's list of objects does not parse");
 	if (!r && l->truncated && !l->token.len)
 		r = store_err(s, NULL, e, -EBADMSG, "the server's list of objects breaks off");
+	l->empty_pages = l->objects > before ? 0 : l->empty_pages + 1;
+	if (!r && l->truncated)
+		r = check_end(l, e);
 	buf_free(&page);
 	return r;
 }
@@ -206,7 +230,7 @@ static int list_page(struct list *l, const char *prefix, int most, struct err *e
 static int list_all(struct s3 *s, const char *prefix, int most, bool more, int (*each)(void *, const char *, const struct object_info *),
 		    void *arg, struct err *e)
 {
-	struct list l = { .s = s, .key = BUF_INIT, .token = BUF_INIT, .decoded = BUF_INIT, .each = each, .arg = arg };
+	struct list l = { .s = s, .key = BUF_INIT, .token = BUF_INIT, .decoded = BUF_INIT, .mark = BUF_INIT, .each = each, .arg = arg };
 	int r;
 	err_clear(e);
 	do
@@ -214,6 +238,7 @@ static int list_all(struct s3 *s, const char *prefix, int most, bool more, int (
 	while (!r && more && l.truncated);
 	buf_free(&l.key);
 	buf_free(&l.token);
+	buf_free(&l.mark);
 	buf_free(&l.decoded);
 	return r;
 }

@@ -62,7 +62,7 @@ struct fetch_request {
 	enum fetch_priority priority;
 	int64_t deadline_ms;     /* from now; 0: the engine's */
 	/* Bytes of the range, in order, as they arrive (any sizes).  After a retry the stream resumes where it stopped: no byte is given
-	 * twice.  A non-zero return cancels. */
+	 * twice.  A non-zero return cancels (-ENOMEM is told as such). */
 	int (*on_data)(void *arg, const void *bytes, size_t len);
 	/* Exactly once, last: 0 when the whole range was given; else a negative errno and the reason. */
 	void (*on_done)(void *arg, int code, const struct err *e);

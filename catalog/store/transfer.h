@@ -26,6 +26,8 @@ struct lane;
 
 #define TRANSFER_SKIP_MAX (256u << 20)   /* bytes read past when a server ignores ranges */
 #define TRANSFER_ANSWER_MAX (1u << 20)   /* bytes kept of an answer that is not the object */
+#define TRANSFER_HEAD_MAX (256u << 10)   /* bytes of an answer's headers, with those of the redirects to it */
+#define TRANSFER_RATE_MIN 1024u          /* bytes a second, on average, for which a deadline extends */
 #define TRANSFER_WRITE_STALL_S 60        /* a write may make no progress for so long; a read, as long as a connect may take */
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_PUT, HTTP_POST, HTTP_DELETE };
@@ -57,7 +59,7 @@ struct http_call {
 	const char *if_match; /* copied; may be NULL */
 	enum fetch_priority priority;
 	int64_t deadline_ms;     /* 0: the engine's */
-	bool deadline_extends;   /* it counts from the last progress */
+	bool deadline_extends;   /* it counts from the last progress (see TRANSFER_RATE_MIN) */
 	int (*on_data)(void *arg, const void *bytes, size_t len);
 	void (*on_done)(void *arg, int code, const struct err *e);
 	void *arg;

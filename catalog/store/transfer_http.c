@@ -63,7 +63,17 @@ static void answer_begins(struct call *c, const char *line, size_t len)
 	a->modified_ns = a->date_s = 0;
 	a->etag[0] = a->region[0] = '\0';
 	c->has_length = c->has_range = c->bad_range = false;
+	c->encoding[0] = '\0';
 	c->retry_after_ms = 0;
+}
+
+/* Is `value` a coding that changes the bytes?  Others ("aws-chunked", which S3 keeps from the upload) say nothing of them. */
+static void note_encoding(struct call *c, const char *value, size_t len)
+{
+	static const char *const codings[] = { "gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress" };
+	for (size_t i = 0; i < sizeof codings / sizeof *codings; i++)
+		if (strlen(codings[i]) == len && !strncasecmp(codings[i], value, len))
+			memcpy(c->encoding, codings[i], len + 1);
 }
 
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
@@ -74,6 +84,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	const char *v;
 	size_t len;
 	(void)size;
+	c->head_bytes += n;
+	if (c->head_bytes > TRANSFER_HEAD_MAX)
+		return refuse(c, call_err(c, -EBADMSG, "the server's headers do not end (more than %u bytes)", TRANSFER_HEAD_MAX));
 	if (n > 5 && !memcmp(line, "HTTP/", 5)) {
 		answer_begins(c, line, n);
 	} else if (header_is(line, n, "Content-Length", &v, &len)) {
@@ -81,6 +94,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	} else if (header_is(line, n, "Content-Range", &v, &len)) {
 		c->has_range = !content_range_parse(v, len, &c->range);
 		c->bad_range = !c->has_range;
+	} else if (header_is(line, n, "Content-Encoding", &v, &len)) {
+		note_encoding(c, v, len);
 	} else if (header_is(line, n, "ETag", &v, &len)) {
 		object_info_set_etag(&info, v, len);
 		memcpy(a->etag, info.etag, sizeof a->etag);
@@ -164,6 +179,10 @@ static int check_head(struct call *c)
 	c->is_object = c->what.on_data && (a->status == 200 || a->status == 206);
 	if (!c->is_object)
 		return 0;
+	/* What meshfs wrote has no coding, so one is the server's doing; a file registered in place may have been stored with it. */
+	if (*c->encoding && c->what.key && text_starts(c->what.key, ".mesh/"))
+		return call_err(c, -EBADMSG, "the server sends it compressed (Content-Encoding: %s) although it was asked not to; turn that off for "
+				"what lies under .mesh/", c->encoding);
 	int r;
 	if (c->what.length) {
 		r = check_range(c);
@@ -187,6 +206,18 @@ static int check_head(struct call *c)
 
 /* -- bodies -------------------------------------------------------------------------------- */
 
+/* A deadline extends for what comes at a rate that leads somewhere: a body that drips, and one that nobody wants (of a redirect), might never end. */
+static int on_progress(void *arg, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
+{
+	struct call *c = arg;
+	(void)total, (void)now, (void)up_total, (void)up;
+	uint64_t allowed_ms = (uint64_t)c->what.deadline_ms + (c->attempt_given + c->attempt_skipped) * 1000 / TRANSFER_RATE_MIN;
+	if ((uint64_t)(clock_mono_ms() - c->started_ms) <= allowed_ms)
+		return 0;
+	c->failure = call_err(c, -ETIMEDOUT, "the server sends less than %u bytes a second", TRANSFER_RATE_MIN);
+	return 1;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct call *c = arg;
@@ -196,13 +227,14 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 	if (!c->head_checked && (r = check_head(c)))
 		return refuse(c, r);
 	if (!c->is_object) {
-		if (c->answer->body.len < TRANSFER_ANSWER_MAX)
-			buf_add(&c->answer->body, bytes, n);
-		return all;
+		buf_add(&c->answer->body, bytes, n);
+		c->complete = c->answer->body.len > TRANSFER_ANSWER_MAX; /* the beginning says enough, and it may never end */
+		return c->complete ? 0 : all;
 	}
 	if (c->skip) {
 		size_t drop = n < c->skip ? n : (size_t)c->skip;
 		c->skip -= drop;
+		c->attempt_skipped += drop;
 		bytes += drop;
 		n -= drop;
 	}
@@ -216,8 +248,9 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 	if (n) {
 		c->given += n;
 		c->attempt_given += n;
-		if (c->what.on_data(c->what.arg, bytes, n))
-			return refuse(c, call_err(c, -ECANCELED, "the transfer was cancelled by its consumer"));
+		r = c->what.on_data(c->what.arg, bytes, n);
+		if (r)
+			return refuse(c, r == -ENOMEM ? call_err(c, r, "out of memory") : call_err(c, -ECANCELED, "the transfer was cancelled by its consumer"));
 	}
 	if (c->what.length && c->given == c->what.length && !c->has_range) {
 		c->complete = true; /* the rest of the object is not wanted: the connection is given up */
@@ -344,6 +377,7 @@ static void set_method(struct call *c)
 int attempt_prepare(struct call *c, const struct transfer_config *config, int64_t now_ms)
 {
 	attempt_reset(c);
+	c->started_ms = now_ms;
 	curl_easy_reset(c->easy);
 	set_common(c->easy, c->lane, config);
 	set_method(c);
@@ -351,8 +385,13 @@ int attempt_prepare(struct call *c, const struct transfer_config *config, int64_
 	long stall_s = writes ? TRANSFER_WRITE_STALL_S : (long)(config->connect_timeout_ms + 999) / 1000;
 	curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, stall_s);
-	if (!c->what.deadline_extends)
+	if (!c->what.deadline_extends) {
 		curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)(c->deadline_at_ms - now_ms));
+	} else if (!writes) {
+		curl_easy_setopt(c->easy, CURLOPT_NOPROGRESS, 0L);
+		curl_easy_setopt(c->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+		curl_easy_setopt(c->easy, CURLOPT_XFERINFODATA, c);
+	}
 	curl_easy_setopt(c->easy, CURLOPT_URL, c->what.url);
 	curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
 	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->curl_error);
@@ -374,7 +413,9 @@ void attempt_reset(struct call *c)
 	c->list = NULL;
 	c->curl_error[0] = '\0';
 	c->head_checked = c->is_object = c->has_length = c->has_range = c->bad_range = c->complete = false;
-	c->skip = c->sent = c->attempt_given = 0;
+	c->skip = c->sent = c->attempt_given = c->attempt_skipped = 0;
+	c->head_bytes = 0;
+	c->encoding[0] = '\0';
 	c->failure = 0;
 }
 
@@ -411,8 +452,14 @@ static int judge_transport(struct call *c, CURLcode result, int64_t now_ms)
 		}
 		call_err(c, -EIO, "the server stopped answering (%s)", why);
 		return -EAGAIN;
-	case CURLE_OUT_OF_MEMORY:
+	case CURLE_OUT_OF_MEMORY: /* libcurl before 8.8 says so of a header of more than 100 KB, too */
+		if (c->head_bytes && !c->head_checked)
+			return call_err(c, -EIO, "the server sends a header that is too long (or there is no memory)");
 		return call_err(c, -ENOMEM, "out of memory");
+#if LIBCURL_VERSION_NUM >= 0x080600
+	case CURLE_TOO_LARGE:
+		return call_err(c, -EIO, "the server sends a header that is too long");
+#endif
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_ISSUER_ERROR:
@@ -478,19 +525,26 @@ static int judge_length(struct call *c)
 	return -EAGAIN;
 }
 
+/* From the last progress on; but many attempts that bring a byte each are no progress. */
+static void extend_deadline(struct call *c, int64_t now_ms)
+{
+	int64_t latest_ms = c->submitted_ms + c->what.deadline_ms + (int64_t)(c->given / TRANSFER_RATE_MIN) * 1000;
+	c->deadline_at_ms = now_ms + c->what.deadline_ms < latest_ms ? now_ms + c->what.deadline_ms : latest_ms;
+}
+
 int attempt_judge(struct call *c, CURLcode result, int64_t now_ms)
 {
 	struct http_answer *a = c->answer;
 	if (c->attempt_given) {
 		c->attempts = 0;
 		if (c->what.deadline_extends)
-			c->deadline_at_ms = now_ms + c->what.deadline_ms;
+			extend_deadline(c, now_ms);
 	}
-	if (c->complete)
+	if (c->complete && c->is_object)
 		return 0;
 	if (c->failure)
 		return c->failure;
-	if (result != CURLE_OK) {
+	if (result != CURLE_OK && !c->complete) {
 		int r = judge_transport(c, result, now_ms);
 		buf_clear(&a->body);
 		return r;

@@ -45,11 +45,14 @@ struct call {
 	char curl_error[CURL_ERROR_SIZE];
 	bool head_checked, is_object; /* is the body the object, or an error's? */
 	bool has_length, has_range, bad_range;
-	uint64_t content_length, skip, attempt_given;
+	char encoding[16];   /* a Content-Encoding that changes the bytes; "" when there is none */
+	uint64_t content_length, skip, attempt_given, attempt_skipped;
 	uint64_t sent;
+	size_t head_bytes;   /* of all its headers, those of redirects included */
+	int64_t started_ms;
 	struct content_range range;
 	int64_t retry_after_ms;
-	bool complete;       /* all was given although the body goes on */
+	bool complete;       /* enough came although the body goes on */
 	int failure;         /* what a callback found wrong; `e` says what */
 	struct err e;
 };

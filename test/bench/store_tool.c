@@ -111,7 +111,7 @@ static void print_progress(void *arg, uint64_t n)
 static int get(struct store *s, const char *key, struct err *e)
 {
 	struct buf b = BUF_INIT;
-	int r = store_get(s, key, 1u << 30, &b, NULL, e);
+	int r = store_get(s, key, 64u << 20, &b, NULL, e);
 	if (!r)
 		fwrite(buf_text(&b), 1, b.len, stdout);
 	buf_free(&b);

@@ -19,9 +19,17 @@ faults: ok              none
         shrunk          pretends that the file has only half of its bytes
         garbage         the right lengths, other bytes
         changed         another ETag from here on (the file was replaced), with other bytes
-        redirect:URL    302 to that place
+        redirect:URL    302 to that place; 301:URL, 307:URL … with that status
         nonsense        something that is not HTTP
+        endless         a body of unknown length (chunked) that does not end
+        endless-error   the same with status 500; endless-redirect:URL with 302; endless-403 …
+        drip            the right headers, then a byte every 50 ms
+        headers         headers without end; bigheader: one of 1 MiB; continue: "100 Continue" without end
+        gzip            the whole body compressed, as Content-Encoding says
+        list-circle     (for any GET) an S3 list whose tokens come again; list-empty: pages without objects; list-two: tokens A, B, A, B …
+        trickle-once    one byte of the range, then an orderly close
 """
+import gzip
 import hashlib
 import os
 import re
@@ -36,7 +44,7 @@ import urllib.parse
 ROOT = os.path.realpath(sys.argv[1])
 lock = threading.Lock()
 plan, seen = [], []
-generation = 0
+generation, pages = 0, 0
 
 
 def next_fault():
@@ -102,14 +110,24 @@ class Handler(socketserver.StreamRequestHandler):
         if fault == "nonsense":
             self.wfile.write(b"\x00\x01SSH-2.0-hello\r\n\r\n")
             return False
-        if fault.startswith("redirect:"):
-            self.reply(302, {"Location": fault[len("redirect:"):]})
+        m = re.fullmatch(r"(redirect|3\d\d):(.+)", fault)
+        if m:
+            self.reply(302 if m[1] == "redirect" else int(m[1]), {"Location": m[2]})
             return True
         m = re.fullmatch(r"(\d{3})(?:\+(\d+))?", fault)
         if m:
             extra = {"Retry-After": m[2]} if m[2] else {}
             self.reply(int(m[1]), extra, b"" if method == "HEAD" else b"a fault that was asked for")
             return True
+        if fault.startswith("list-"):
+            self.list_page(fault)
+            return True
+        if fault.startswith("endless"):
+            return self.endless(fault)
+        if fault in ("headers", "continue"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" if fault == "headers" else b"")
+            while True:
+                self.wfile.write(b"X-More: and more\r\n" * 1000 if fault == "headers" else b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
         full = os.path.realpath(ROOT + path)
         if not full.startswith(ROOT + "/") or not os.path.isfile(full):
             self.reply(404, {}, b"" if method == "HEAD" else b"no such file")
@@ -132,7 +150,30 @@ class Handler(socketserver.StreamRequestHandler):
             return True
         return self.body(data, base, headers, fault)
 
+    def endless(self, fault):
+        kind, _, url = fault.partition(":")
+        status = {"endless": 200, "endless-error": 500, "endless-redirect": 302}.get(kind) or int(kind.rpartition("-")[2])
+        location = f"Location: {url}\r\n" if url else ""
+        self.wfile.write(f"HTTP/1.1 {status} X\r\nTransfer-Encoding: chunked\r\n{location}\r\n".encode())
+        slow = status == 302  # or the test's machine would have nothing else to do
+        while True:
+            self.wfile.write(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+            time.sleep(0.05 if slow else 0.001)
+
+    def list_page(self, fault):
+        global pages
+        pages += 1
+        key = "" if fault == "list-empty" else f"<Contents><Key>t/k{pages}</Key><Size>1</Size></Contents>"
+        token = {"list-circle": "again", "list-two": "AB"[pages % 2], "list-empty": f"t{pages}"}[fault]
+        self.reply(200, {}, ("<?xml version='1.0'?><ListBucketResult><IsTruncated>true</IsTruncated>"
+                             f"<NextContinuationToken>{token}</NextContinuationToken>{key}</ListBucketResult>").encode())
+
     def body(self, data, base, headers, fault):
+        if fault == "gzip":
+            self.reply(200, {**base, "Content-Encoding": "gzip"}, gzip.compress(data))
+            return True
+        if fault == "bigheader":
+            base["X-Big"] = "x" * (1 << 20)
         status, body = 200, data
         m = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
         if m and fault != "norange":
@@ -154,6 +195,15 @@ class Handler(socketserver.StreamRequestHandler):
             body = data[:len(data) // 2]
         if fault == "garbage":
             body = bytes(b ^ 0xff for b in body)
+        if fault == "drip":
+            self.reply(status, base, b"", declared=len(body))
+            for b in body:
+                self.wfile.write(bytes([b]))
+                time.sleep(0.05)
+            return True
+        if fault == "trickle-once":
+            self.reply(status, base, body[:1], declared=len(body))
+            return False
         if fault in ("reset", "truncate", "stall"):
             self.reply(status, base, body[:len(body) // 2], declared=len(body))
             self.wfile.flush()
