@@ -85,6 +85,8 @@ static int fail(struct db *db, int result, struct err *e)
 	if (db->untrusted && (result & 0xff) == SQLITE_ERROR) { /* our SQL fits the format: the file does not */
 		code = -EBADMSG;
 		advice = "the file is broken";
+	} else if (db->untrusted && code == -EFBIG) {
+		code = -EBADMSG; /* no writer of ours puts such a value there */
 	}
 	return err_set(e, code, "%s: %s", db->name, advice ? advice : db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
 }

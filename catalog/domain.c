@@ -384,6 +384,8 @@ static int fetch_to(struct domain *d, const char *key, uint64_t size, const stru
 	if (!r && (fd = mkostemp(scratch, O_CLOEXEC)) < 0)
 		*ret_disk = r = -errno;
 	if (!r)
+		*ret_disk = r = io_check_room(fd, size);
+	if (!r)
 		r = fetch_pieces(d, key, size, digest, fd, ret_disk, e);
 	if (!r && rename(scratch, path))
 		*ret_disk = r = -errno;
@@ -400,6 +402,14 @@ static int fetch_to(struct domain *d, const char *key, uint64_t size, const stru
 	return r;
 }
 
+static int cannot_keep(struct domain *d, const char *key, uint64_t size, const char *where, int code, struct err *e)
+{
+	if (code == -ENOSPC)
+		return err_set(e, code, "%s: %s: there is no room for its %" PRIu64 " bytes in %s: make room ('meshfs cache prune'), or set cache: dir: in mesh.yaml",
+			       d->name, key, size, where);
+	return err_set(e, code, "%s: %s: %s", d->name, where, strerror(-code));
+}
+
 int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct digest *digest, const char *folder, char **ret_path,
 		 struct err *e)
 {
@@ -407,13 +417,13 @@ int domain_fetch(struct domain *d, const char *key, uint64_t size, const struct 
 	int r = fetch_to(d, key, size, digest, d->tmp, folder, ret_path, &disk, e);
 	const char *spare = disk && spare_error(disk) ? spare_folder(d) : NULL;
 	if (!spare)
-		return disk ? err_set(e, disk, "%s: %s: %s", d->name, d->tmp, strerror(-disk)) : r;
+		return disk ? cannot_keep(d, key, size, d->tmp, disk, e) : r;
 	if (!d->folder_told) {
 		d->folder_told = true;
 		log_warn("%s: %s: %s: its catalog is kept in %s while this runs", d->name, d->tmp, strerror(-disk), spare);
 	}
 	r = fetch_to(d, key, size, digest, spare, spare, ret_path, &disk, e);
-	return disk ? err_set(e, disk, "%s: %s: %s", d->name, spare, strerror(-disk)) : r;
+	return disk ? cannot_keep(d, key, size, spare, disk, e) : r;
 }
 
 /* Heads are never replaced or deleted, so the one we know must still be there, unchanged. */
@@ -457,6 +467,8 @@ static int fetch_snapshot(struct domain *d, const struct head *h, struct err *e)
 	if (!r)
 		r = domain_adopt_locked(d, h, path, e);
 	free(path);
+	if (r == -EBADMSG)
+		r = err_advise(e, r, "whoever runs domain %s must restore %s in its store from a copy", d->name, key);
 	return r;
 }
 

@@ -136,13 +136,13 @@ static int load(struct domain *d, const char *product, const struct version_info
 	char *path = path_of(d, &v->manifest);
 	if (!path)
 		return err_set(e, -ENOMEM, "%s: out of memory", d->name);
+	manifest_key(&v->manifest, key);
 	int r = check_cached(path, v);
 	if (r && !network) {
 		free(path);
 		return -EAGAIN;
 	}
 	if (r) {
-		manifest_key(&v->manifest, key);
 		free(path);
 		path = NULL;
 		r = domain_fetch(d, key, v->manifest_size, &v->manifest, d->manifests_folder, &path, e);
@@ -154,6 +154,8 @@ static int load(struct domain *d, const char *product, const struct version_info
 		r = manifest_open(path, d->name, product, v->version, ret, e);
 	if (!r)
 		manifest_set_digest(*ret, &v->manifest);
+	else if (r == -EBADMSG)
+		r = err_advise(e, r, "whoever runs domain %s must restore %s in its store from a copy, or withdraw the version", d->name, key);
 	free(path);
 	return r;
 }

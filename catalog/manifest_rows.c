@@ -6,6 +6,7 @@
 
 #include "catalog/db.h"
 #include "catalog/manifest_schema.h"
+#include "catalog/pack.h"
 
 #include <errno.h>
 #include <string.h>
@@ -174,6 +175,9 @@ int pack_row_read(struct db_stmt *s, uint32_t *ret_number, struct manifest_pack 
 	    !column_int(s, 5, 0, INT64_MAX, &raw_size) || !column_int(s, 6, 0, UINT32_MAX, &slots))
 		return -EBADMSG;
 	if (!key_valid(ret->key, in_place))
+		return -EBADMSG;
+	/* Of a pack of ours: a reader takes memory for its slots. */
+	if (!in_place && (slots > PACK_CHUNKS_MAX || raw_size > slots * (int64_t)MANIFEST_CHUNK_MAX))
 		return -EBADMSG;
 	*ret_number = (uint32_t)number;
 	ret->in_place = in_place;

@@ -1,5 +1,6 @@
 #include "catalog/snapshot.h"
 
+#include "catalog/base/doc.h"
 #include "catalog/base/text.h"
 #include "catalog/snapshot_format.h"
 
@@ -61,6 +62,11 @@ static int broken(const struct snapshot *s, struct err *e, const char *what)
 	return err_set(e, -EBADMSG, "%s: %s", s->label, what);
 }
 
+static bool in_range(int64_t v, int64_t max)
+{
+	return v >= 0 && v <= max;
+}
+
 static int check_meta(struct snapshot *s, struct db *db, struct err *e)
 {
 	struct db_stmt *q;
@@ -79,6 +85,8 @@ static int check_meta(struct snapshot *s, struct db *db, struct err *e)
 		r = err_set(e, -EBADMSG, "%s: it belongs to another domain ('%.64s'); check the store's URL", s->label, domain ? domain : "");
 	else if (db_int(q, 1) < 1)
 		r = broken(s, e, "its generation is not a number of 1 or more");
+	else if (!in_range(s->created_ns, SNAPSHOT_TIME_MAX_NS))
+		r = broken(s, e, "its time is out of range");
 	else
 		r = db_step(q, e) == DB_ROW ? broken(s, e, "it says twice whose it is") : 0;
 	db_reset(q);
@@ -88,13 +96,17 @@ static int check_meta(struct snapshot *s, struct db *db, struct err *e)
 static int check_products(struct snapshot *s, struct db *db, struct err *e)
 {
 	struct db_stmt *q;
-	int r = db_cached(db, "SELECT name, latest FROM product", &q, e);
+	int r = db_cached(db, "SELECT name, latest, length(CAST(title AS BLOB)), length(CAST(description AS BLOB)) FROM product", &q, e);
 	if (r)
 		return r;
 	while ((r = db_step(q, e)) == DB_ROW) {
 		struct semver v;
 		size_t len;
 		const char *name = db_text_n(q, 0, &len), *latest = db_text(q, 1);
+		if (db_int(q, 2) > DOC_BYTES_MAX || db_int(q, 3) > DOC_BYTES_MAX) { /* they come from a contract */
+			r = broken(s, e, "it holds a title or description of a product that is too long");
+			break;
+		}
 		if (!name || strlen(name) != len || name_check("product", name, NULL) || (latest && semver_parse(latest, &v))) {
 			r = broken(s, e, "it holds a product with a name or version that is not allowed");
 			break;
@@ -104,11 +116,6 @@ static int check_products(struct snapshot *s, struct db *db, struct err *e)
 	return r;
 }
 
-static bool in_range(int64_t v, int64_t max)
-{
-	return v >= 0 && v <= max;
-}
-
 static bool blob_is_digest(struct db_stmt *q, int i)
 {
 	size_t len;
@@ -116,7 +123,8 @@ static bool blob_is_digest(struct db_stmt *q, int i)
 }
 
 #define CHECK_VERSIONS_SQL                                                                                                          \
-	"SELECT major, minor, patch, v.status, manifest, manifest_size, files, bytes, contract, p.id, published_ns"                     \
+	"SELECT major, minor, patch, v.status, manifest, manifest_size, files, bytes, contract, p.id, published_ns,"                    \
+	" coalesce(length(CAST(quality AS BLOB)), 0)"                                                                                   \
 	" FROM version v LEFT JOIN product p ON p.id = v.product"
 
 static int check_versions(struct snapshot *s, struct db *db, struct err *e)
@@ -129,7 +137,8 @@ static int check_versions(struct snapshot *s, struct db *db, struct err *e)
 		bool ok = in_range(db_int(q, 0), INT32_MAX) && in_range(db_int(q, 1), INT32_MAX) && in_range(db_int(q, 2), INT32_MAX) &&
 			  in_range(db_int(q, 3), VERSION_WITHDRAWN) && blob_is_digest(q, 4) && in_range(db_int(q, 5), INT64_MAX) &&
 			  in_range(db_int(q, 6), INT64_MAX) && in_range(db_int(q, 7), INT64_MAX) &&
-			  (db_is_null(q, 8) || blob_is_digest(q, 8)) && !db_is_null(q, 9) && in_range(db_int(q, 10), INT64_MAX);
+			  (db_is_null(q, 8) || blob_is_digest(q, 8)) && !db_is_null(q, 9) && in_range(db_int(q, 10), SNAPSHOT_TIME_MAX_NS) &&
+			  in_range(db_int(q, 11), DB_UNTRUSTED_VALUE_MAX);
 		if (!ok) {
 			r = broken(s, e, "it holds a version that is not well formed");
 			break;

@@ -21,6 +21,7 @@
 #define SNAPSHOT_FORMAT 1	     /* of a catalog without descriptions of products */
 #define SNAPSHOT_FORMAT_DESCRIPTIONS 2 /* … with them: written only where there are some */
 #define SNAPSHOT_BYTES_MAX (256u << 20)
+#define SNAPSHOT_TIME_MAX_NS INT64_C(6000000000000000000) /* the year 2160: sums of it and what rules know of stay within an int64 */
 #define POLICY_BYTES_MAX (1u << 20) /* of one policy file in a snapshot */
 #define DESCRIPTION_BYTES_MAX (1u << 20) /* of one description of products (ODPS) */
 #define DESCRIPTION_ID_MAX 256u

@@ -205,8 +205,10 @@ int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, cons
 	int r = name_check("product", product, e);
 	if (r)
 		return r;
-	if (!number_ok(&v->number) || v->published_ns < 0)
+	if (!number_ok(&v->number) || v->published_ns < 0 || v->published_ns > SNAPSHOT_TIME_MAX_NS)
 		return err_set(e, -EINVAL, "%s/%s: the version's number or time is out of range", x->domain, product);
+	if (v->quality_json && strlen(v->quality_json) > DB_UNTRUSTED_VALUE_MAX)
+		return err_set(e, -EFBIG, "%s/%s: its results of quality checks take more than %u MiB", x->domain, product, DB_UNTRUSTED_VALUE_MAX >> 20);
 	r = product_make(x, product, &id, e);
 	if (!r)
 		r = db_cached(x->db, "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", &q, e);
@@ -471,6 +473,8 @@ static int sync_file(const char *path, struct err *e)
 int snapshot_edit_finish(struct snapshot_edit *x, uint64_t generation, int64_t now_ns, const char **ret_path, struct digest *ret_digest,
 			 uint64_t *ret_size, struct err *e)
 {
+	if (now_ns < 0 || now_ns > SNAPSHOT_TIME_MAX_NS) /* nobody would read it */
+		return err_set(e, -EINVAL, "%s: the clock of this machine is wrong", x->domain);
 	int r = db_exec(x->db, TIDY_SQL, e);
 	if (!r)
 		r = write_meta(x, generation, now_ns, e);

@@ -135,6 +135,8 @@ int content_pack(struct content *c, uint32_t pack, struct manifest_pack *ret)
 	if (known)
 		return 0;
 	int r = manifest_pack(c->manifest, pack, ret);
+	if (r == -ENOENT)
+		r = -EBADMSG; /* a chunk lies in a pack that the manifest does not have */
 	if (!r && (!ret->key[0] || ret->key[0] == '/'))
 		r = -EBADMSG;
 	if (r)

@@ -84,6 +84,22 @@ int err_prefix(struct err *e, int code, const char *fmt, ...)
 	return e->code ? e->code : code;
 }
 
+int err_advise(struct err *e, int code, const char *fmt, ...)
+{
+	char advice[ERR_TEXT_MAX];
+	va_list ap;
+	if (!e)
+		return code;
+	va_start(ap, fmt);
+	vsnprintf(advice, sizeof advice, fmt, ap);
+	va_end(ap);
+	size_t len = strlen(e->text);
+	if (len + 2 + strlen(advice) < sizeof e->text)
+		snprintf(e->text + len, sizeof e->text - len, "; %s", advice);
+	flatten(e->text);
+	return e->code ? e->code : code;
+}
+
 int err_move(struct err *to, const struct err *from)
 {
 	if (!from)

@@ -49,6 +49,9 @@ int err_at(struct err *e, const char *file, int line, int column, const char *fm
  * NULL `e` it returns `code`. */
 int err_prefix(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts "; what to do" behind the text, where there is room for all of it.  Returns e->code; with a NULL `e`, `code`. */
+int err_advise(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Copies `from` over `to` (either may be NULL) and returns from's code. */
 int err_move(struct err *to, const struct err *from);
 void err_clear(struct err *e);

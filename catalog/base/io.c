@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -299,6 +300,15 @@ char *io_runtime_folder(void)
 		return NULL;
 	}
 	return folder;
+}
+
+int io_check_room(int fd, uint64_t bytes)
+{
+	struct statvfs st;
+	if (fstatvfs(fd, &st))
+		return 0; /* the writes will tell */
+	uint64_t room = (uint64_t)st.f_bavail * st.f_frsize;
+	return bytes > room - room / 16 ? -ENOSPC : 0;
 }
 
 int io_is_network(const char *path)

@@ -46,6 +46,8 @@ char *io_cache_folder(void);
 /* $XDG_RUNTIME_DIR/meshfs; else /run/meshfs for root, /tmp/meshfs-UID (checked: ours, 0700) otherwise. */
 char *io_runtime_folder(void);
 
+/* 0, or -ENOSPC when `bytes` would take nearly all that is free where the file lies: what others say of a size must not fill a disk. */
+int io_check_room(int fd, uint64_t bytes);
 /* Is the folder on a network file system (NFS, CIFS, 9p, FUSE …)?  1, 0 or -errno. */
 int io_is_network(const char *path);
 

@@ -256,6 +256,8 @@ int remote_get_fd(struct store *s, const char *key, int fd, struct object_info *
 	int r = remote_head(s, key, info, e);
 	if (r || info->size == 0)
 		return r;
+	if (io_check_room(fd, info->size))
+		return store_err(s, key, e, -ENOSPC, "there is no room for its %llu bytes on this disk", (unsigned long long)info->size);
 	struct download *d = calloc(1, sizeof *d);
 	if (!d)
 		return store_err(s, key, e, -ENOMEM, "out of memory");

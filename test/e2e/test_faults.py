@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from forge import forge_manifest, forge_snapshot, newest
 from meshkit import NOISE, is_mounted, unmount, wait_for, write_tree
 from servers import TOOL_PATH, RcloneS3, VersityGw, tool
 
@@ -83,11 +83,6 @@ def test_a_file_that_vanishes_while_it_is_published(mesh):
 
 # -- stores that hold broken things ----------------------------------------------------------------
 
-def newest(store):
-    number = max(int(p.name) for p in (store / "heads").iterdir())
-    return store / "heads" / str(number), json.loads((store / "heads" / str(number)).read_text())
-
-
 def damage(path, how, other):
     data = bytearray(path.read_bytes())
     if how == "truncated":
@@ -101,43 +96,6 @@ def damage(path, how, other):
         path.write_bytes(other.read_bytes())
     else:
         path.unlink()
-
-
-def rename_to_hash(path):
-    name = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.rename(path.with_name(name))
-    return path.with_name(name)
-
-
-def forge_snapshot(store, statements):
-    """A catalog with right hashes and other content, as only who holds the store's keys could write it."""
-    head_path, head = newest(store)
-    path = store / "snapshots" / head["snapshot"]
-    work = path.with_name("work")
-    shutil.copy(path, work)
-    db = sqlite3.connect(work)
-    for statement, *values in statements:
-        db.execute(statement, values)
-    db.commit()
-    db.close()
-    path = rename_to_hash(work)
-    head.update(snapshot=path.name, size=path.stat().st_size)
-    head_path.unlink()
-    head_path.write_text(json.dumps(head))
-    (store / "HEAD").write_text(json.dumps(head))
-
-
-def forge_manifest(store, statement):
-    """The same for the manifest of the only version."""
-    (path,) = (store / "manifests").iterdir()
-    work = path.with_name("work")
-    shutil.copy(path, work)
-    db = sqlite3.connect(work)
-    db.execute(statement)
-    db.commit()
-    db.close()
-    path = rename_to_hash(work)
-    forge_snapshot(store, [("UPDATE version SET manifest = ?, manifest_size = ?", bytes.fromhex(path.name), path.stat().st_size)])
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "emptied", "another", "gone", "newer", "other-domain"])
