@@ -86,16 +86,18 @@ static void feed_free(struct feed *f)
 
 static int read_contract(struct draft *d, struct buf *ret, bool *ret_has, struct err *e)
 {
-	char *path = io_join(d->folder, "meta/contract.yaml");
-	if (!path)
-		return err_set(e, -ENOMEM, "no memory");
-	int r = io_read_file(path, CONTRACT_MAX, ret, e);
-	free(path);
-	*ret_has = !r;
-	if (r == -ENOENT) {
-		err_clear(e);
+	struct stat st;
+	int fd = draft_open_file(d, "meta/contract.yaml");
+	*ret_has = fd >= 0;
+	if (fd == -ENOENT)
 		return 0;
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		if (fd >= 0)
+			close(fd);
+		return err_set_kind(e, ERR_REFUSED, -EPERM, ".mesh/contract.yaml: not a regular file");
 	}
+	int r = io_read_fd(fd, ".mesh/contract.yaml", CONTRACT_MAX, ret, e);
+	close(fd);
 	return r;
 }
 
@@ -171,9 +173,9 @@ static int feed_file(struct draft *d, const char *where, const char *path, struc
 {
 	struct feed *f = d->feed;
 	struct stat st;
-	int fd = openat(d->dir, where, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	int fd = draft_open_file(d, where);
 	if (fd < 0)
-		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+		return err_set(e, fd, "%s: %s", path, strerror(-fd));
 	int r = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
 	struct fed_file *known = r ? NULL : map_gets(f->files, path);
 	if (!r && !(known && same_file(known, &st))) {
@@ -217,12 +219,12 @@ static void feed_early(struct draft *d, const char *where)
 	struct err e = ERR_INIT;
 	struct stat st;
 	if (f->broken || strncmp(where, "files/", 6) != 0 || publish_path_check(where + 6, NULL) ||
-	    fstatat(d->dir, where, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+	    draft_stat(d, where, &st) || !S_ISREG(st.st_mode))
 		return;
 	int r = feed_ready(d, &e);
 	if (!r)
 		r = feed_file(d, where, where + 6, &e);
-	if (r && r != -EBUSY && r != -ENOENT) {
+	if (r && r != -EBUSY && r != -ENOENT && r != -ENOTDIR) {
 		log_debug("%s/%s/%s.draft: %s", d->domain->config->name, d->product, d->version, e.text);
 		feed_drop(f);
 		f->broken = true;
@@ -300,7 +302,7 @@ static int find_stale(struct draft *d, struct buf *ret)
 		buf_clear(ret);
 		buf_adds(ret, "files/");
 		buf_add(ret, key, len);
-		if (fstatat(d->dir, buf_text(ret), &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || !same_file(value, &st))
+		if (draft_stat(d, buf_text(ret), &st) || !S_ISREG(st.st_mode) || !same_file(value, &st))
 			return buf_check(ret);
 	}
 	return -ENOENT;
@@ -329,9 +331,9 @@ static int observe(struct draft *d, const struct publish_observer *o, const char
 	char where[DRAFT_PATH_SIZE + 8];
 	snprintf(where, sizeof where, "files/%s", path);
 	struct stat st;
-	int fd = openat(d->dir, where, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	int fd = draft_open_file(d, where), r = 0;
 	if (fd < 0 || fstat(fd, &st))
-		r = err_set(e, -errno, "%s: %s", path, strerror(errno));
+		r = err_set(e, fd < 0 ? fd : -errno, "%s: %s", path, strerror(fd < 0 ? -fd : errno));
 	if (!r)
 		r = o->file_begin(o->arg, path, (uint64_t)st.st_size, e);
 	ssize_t n = 1;

@@ -81,6 +81,11 @@ void dnode_entry(struct dnode *n, const struct stat *st, struct op_entry *ret); 
 
 #define DRAFT_PATH_SIZE 4096
 
+/* -- by path, without the lock: no symlink is followed, wherever it stands ------------------------ */
+/* Open for reading, not waiting for the other end of a pipe; the caller closes it. */
+int draft_open_file(const struct draft *d, const char *where);
+int draft_stat(const struct draft *d, const char *where, struct stat *ret);
+
 /* -- the feeder (draft_feed.c) ------------------------------------------------------------------ */
 void draft_due_locked(struct draft *d, const char *path); /* "files/…" was closed or renamed */
 int draft_feed_start(struct draft *d);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,4 +253,56 @@ void drafts_give(struct drafts *ds, uint64_t bytes)
 	uint64_t used = atomic_load(&ds->used);
 	while (!atomic_compare_exchange_weak(&ds->used, &used, used > bytes ? used - bytes : 0)) {
 	}
+}
+
+/* -- by path ---------------------------------------------------------------------------------------- */
+
+/* The folder of `where` ("files/a/b"; below the draft's folder) and the name in it.  What was a folder when the path was written down may be a
+ * symlink to anywhere by now: none is followed, so that nothing outside of the draft is ever read.  -ENOTDIR, -ENOENT. */
+static int open_folder_of(const struct draft *d, const char *where, const char **ret_name)
+{
+	char part[NAME_MAX + 1];
+	int at = d->dir;
+	for (const char *slash; (slash = strchr(where, '/')); where = slash + 1) {
+		size_t len = (size_t)(slash - where);
+		int next = -1, r = -ENAMETOOLONG;
+		if (len < sizeof part) {
+			memcpy(part, where, len);
+			part[len] = '\0';
+			next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			r = -errno;
+		}
+		if (at != d->dir)
+			close(at);
+		if (next < 0)
+			return r;
+		at = next;
+	}
+	*ret_name = where;
+	return at;
+}
+
+int draft_open_file(const struct draft *d, const char *where)
+{
+	const char *name;
+	int folder = open_folder_of(d, where, &name);
+	if (folder < 0)
+		return folder;
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	fd = fd < 0 ? -errno : fd;
+	if (folder != d->dir)
+		close(folder);
+	return fd;
+}
+
+int draft_stat(const struct draft *d, const char *where, struct stat *ret)
+{
+	const char *name;
+	int folder = open_folder_of(d, where, &name);
+	if (folder < 0)
+		return folder;
+	int r = fstatat(folder, name, ret, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+	if (folder != d->dir)
+		close(folder);
+	return r;
 }

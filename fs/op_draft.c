@@ -321,6 +321,9 @@ static int rename_locked(struct dnode *from, const char *name, struct dnode *to,
 		r = dnode_child_path(to, to_name, to_path, sizeof to_path);
 	if (r)
 		return r;
+	/* A contract is a file: a symlink would have us read what its maker may not. */
+	if (metas && (fstatat(d->dir, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode)))
+		return -EPERM;
 	if (fstatat(d->dir, to_path, &replaced, AT_SYMLINK_NOFOLLOW))
 		replaced.st_mode = 0;
 	if (renameat2(d->dir, path, d->dir, to_path, flags))

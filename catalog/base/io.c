@@ -15,36 +15,34 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+int io_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct err *e)
+{
+	size_t total = 0;
+	for (;;) {
+		size_t room = 65536;
+		char *to = buf_reserve(ret, room);
+		if (!to)
+			return err_set(e, -ENOMEM, "%s: out of memory", name);
+		ssize_t n = read(fd, to, room);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set(e, -errno, "%s: %s", name, strerror(errno));
+		buf_commit(ret, (size_t)n);
+		total += (size_t)n;
+		if (n == 0)
+			return 0;
+		if (total > max_bytes)
+			return err_set(e, -EFBIG, "%s: larger than %zu bytes", name, max_bytes);
+	}
+}
+
 int io_read_file(const char *path, size_t max_bytes, struct buf *ret, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_set(e, -errno, "%s: %s", path, strerror(errno));
-	int r = 0;
-	size_t total = 0;
-	for (;;) {
-		size_t room = 65536;
-		char *to = buf_reserve(ret, room);
-		if (!to) {
-			r = err_set(e, -ENOMEM, "%s: out of memory", path);
-			break;
-		}
-		ssize_t n = read(fd, to, room);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			r = err_set(e, -errno, "%s: %s", path, strerror(errno));
-			break;
-		}
-		buf_commit(ret, (size_t)n);
-		total += (size_t)n;
-		if (n == 0)
-			break;
-		if (total > max_bytes) {
-			r = err_set(e, -EFBIG, "%s: larger than %zu bytes", path, max_bytes);
-			break;
-		}
-	}
+	int r = io_read_fd(fd, path, max_bytes, ret, e);
 	close(fd);
 	return r;
 }

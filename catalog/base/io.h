@@ -14,6 +14,8 @@
 
 /* Appends the file's bytes; more than `max_bytes` is -EFBIG. */
 int io_read_file(const char *path, size_t max_bytes, struct buf *ret, struct err *e);
+/* The same from where the descriptor stands; `name` is for errors. */
+int io_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct err *e);
 
 /* Replaces `path` in one step: writes a temporary file beside it, syncs it, renames it, syncs the folder. */
 int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
