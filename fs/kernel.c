@@ -401,12 +401,12 @@ int kernel_reply_open(struct kernel *k, struct fuse_req *req, const struct op_op
 
 void kernel_notify_entry(struct kernel *k, uint64_t parent, const char *name)
 {
-	fuse_lowlevel_notify_inval_entry(k->fuse, parent, name, strlen(name));
+	fuse_lowlevel_notify_inval_entry(k->fuse, opaque_node_put(&k->session->opaque, parent), name, strlen(name));
 }
 
 void kernel_notify_attributes(struct kernel *k, uint64_t node)
 {
-	fuse_lowlevel_notify_inval_inode(k->fuse, node, -1, 0);
+	fuse_lowlevel_notify_inval_inode(k->fuse, opaque_node_put(&k->session->opaque, node), -1, 0);
 }
 
 bool kernel_notify_epoch(struct kernel *k)

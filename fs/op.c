@@ -16,6 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
+uint64_t op_node(struct fuse_req *req, uint64_t number)
+{
+	const struct session *s = fuse_req_userdata(req);
+	return opaque_node_get(&s->opaque, number);
+}
+
 struct op *op_new(struct fuse_req *req, void (*run)(struct op *op), uint64_t node, const char *name)
 {
 	size_t room = name ? strlen(name) + 1 : 0;
@@ -214,9 +220,9 @@ int op_ok(struct op *op)
 	ANSWER(op, fuse_reply_err(op->req, 0));
 }
 
-static void fill_entry(struct fuse_entry_param *p, const struct op_entry *entry)
+static void fill_entry(const struct op *op, struct fuse_entry_param *p, const struct op_entry *entry)
 {
-	*p = (struct fuse_entry_param){ .ino = entry->id,
+	*p = (struct fuse_entry_param){ .ino = opaque_node_put(&op->session->opaque, entry->id),
 					.attr = entry->st,
 					.entry_timeout = entry->entry_timeout,
 					.attr_timeout = entry->attr_timeout };
@@ -225,7 +231,7 @@ static void fill_entry(struct fuse_entry_param *p, const struct op_entry *entry)
 int op_reply_entry(struct op *op, const struct op_entry *entry)
 {
 	struct fuse_entry_param p;
-	fill_entry(&p, entry);
+	fill_entry(op, &p, entry);
 	ANSWER(op, fuse_reply_entry(op->req, &p));
 }
 
@@ -233,7 +239,7 @@ int op_reply_create(struct op *op, const struct op_entry *entry, const struct op
 {
 	struct fuse_entry_param p;
 	struct fuse_file_info fi = { .fh = open->handle, .keep_cache = open->keep_cache, .direct_io = open->direct_io };
-	fill_entry(&p, entry);
+	fill_entry(op, &p, entry);
 	ANSWER(op, fuse_reply_create(op->req, &p, &fi));
 }
 
@@ -287,6 +293,6 @@ size_t op_add_entry_plus(struct op *op, char *at, size_t room, const char *name,
 {
 	struct fuse_entry_param p;
 	struct op_entry bare = { .st = *st };
-	fill_entry(&p, entry ? entry : &bare);
+	fill_entry(op, &p, entry ? entry : &bare);
 	return fuse_add_direntry_plus(op->req, at, room, name, &p, next_offset);
 }

@@ -60,6 +60,8 @@ struct op {
 	struct op *next;        /* in the list of who waits for the same thing; guarded by the list's lock */
 };
 
+/* What the session calls the node that the kernel calls `number` (fs/opaque.h): every handler begins with it. */
+uint64_t op_node(struct fuse_req *req, uint64_t number);
 /* NULL without memory (then the request is answered). */
 struct op *op_new(struct fuse_req *req, void (*run)(struct op *op), uint64_t node, const char *name);
 struct op *op_ref(struct op *op);

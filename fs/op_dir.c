@@ -76,6 +76,7 @@ out:
 
 void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	parent = op_node(req, parent);
 	struct op *op = op_new(req, draft_is(parent) ? draft_op_lookup : run_lookup, parent, name);
 	if (!op)
 		return;
@@ -94,7 +95,7 @@ static void forget(struct session *s, uint64_t id, uint64_t count)
 void ll_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	struct session *s = fuse_req_userdata(req);
-	forget(s, ino, count);
+	forget(s, op_node(req, ino), count);
 	fuse_reply_none(req);
 }
 
@@ -102,7 +103,7 @@ void ll_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 {
 	struct session *s = fuse_req_userdata(req);
 	for (size_t i = 0; i < count; i++)
-		forget(s, forgets[i].ino, forgets[i].nlookup);
+		forget(s, op_node(req, forgets[i].ino), forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -135,6 +136,7 @@ static void run_getattr(struct op *op)
 
 void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_getattr : run_getattr, ino, NULL);
 	if (!op)
 		return;
@@ -166,6 +168,7 @@ static void run_readlink(struct op *op)
 
 void ll_readlink(fuse_req_t req, fuse_ino_t ino)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_readlink : run_readlink, ino, NULL);
 	if (op)
 		op_resume(op);
@@ -197,6 +200,7 @@ static void run_access(struct op *op)
 
 void ll_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, run_access, ino, NULL);
 	if (!op)
 		return;
@@ -208,6 +212,7 @@ void ll_access(fuse_req_t req, fuse_ino_t ino, int mask)
  * bytes that he may not see). */
 void ll_statfs(fuse_req_t req, fuse_ino_t ino)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, NULL, ino, NULL);
 	if (!op)
 		return;

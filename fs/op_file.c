@@ -227,6 +227,7 @@ static void run_open(struct op *op)
 
 void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_open : run_open, ino, NULL);
 	if (!op)
 		return;
@@ -308,6 +309,7 @@ static void run_read(struct op *op)
 
 void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_read : run_read, ino, NULL);
 	if (!op)
 		return;
@@ -319,6 +321,7 @@ void ll_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
 void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	struct handle *h = handle_of(fi->fh);
 	struct node_parts parts;
 	node_split(ino, &parts);

@@ -76,6 +76,7 @@ static void run_opendir(struct op *op)
 
 void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	(void)fi;
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_opendir : run_opendir, ino, NULL);
 	if (op)
@@ -283,6 +284,7 @@ static void run_readdir(struct op *op)
 
 static void readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
+	ino = op_node(req, ino);
 	struct op *op = op_new(req, draft_is(ino) ? draft_op_readdir : run_readdir, ino, NULL);
 	if (!op)
 		return;

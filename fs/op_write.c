@@ -143,6 +143,7 @@ static void publish(struct op *op, uint64_t to, const char *to_name)
 
 static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	(void)fi;
 	struct op *op = draft_is(ino) ? op_new(req, NULL, ino, NULL) : NULL;
 	if (op)
@@ -153,12 +154,14 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 
 static void ll_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
+	parent = op_node(req, parent);
 	(void)name, (void)mode, (void)rdev;
 	fuse_reply_err(req, draft_is(parent) ? EPERM : EROFS);
 }
 
 static void ll_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	parent = op_node(req, parent);
 	struct op *op = op_new(req, run_mkdir, parent, name);
 	if (!op)
 		return;
@@ -170,6 +173,7 @@ static void ll_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void ll_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	parent = op_node(req, parent);
 	struct op *op = draft_is(parent) ? op_new(req, NULL, parent, name) : NULL;
 	if (op)
 		draft_op_remove(op, false);
@@ -179,6 +183,7 @@ static void ll_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void ll_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	parent = op_node(req, parent);
 	struct op *op = op_new(req, run_rmdir, parent, name);
 	if (!op)
 		return;
@@ -190,6 +195,7 @@ static void ll_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void ll_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
+	parent = op_node(req, parent);
 	struct op *op = draft_is(parent) ? op_new(req, NULL, parent, name) : NULL;
 	if (op)
 		draft_op_symlink(op, target);
@@ -199,6 +205,8 @@ static void ll_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 
 static void ll_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to, const char *to_name, unsigned flags)
 {
+	parent = op_node(req, parent);
+	to = op_node(req, to);
 	if (draft_is(parent) != draft_is(to)) { /* out of a draft into the tree, or back */
 		refuse(req);
 		return;
@@ -214,12 +222,14 @@ static void ll_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 static void ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
+	parent = op_node(req, parent);
 	(void)ino, (void)name;
 	fuse_reply_err(req, draft_is(parent) ? EPERM : EROFS);
 }
 
 static void ll_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
+	parent = op_node(req, parent);
 	struct op *op = draft_is(parent) ? op_new(req, NULL, parent, name) : NULL;
 	if (op) {
 		op->flags = fi->flags;
@@ -232,6 +242,7 @@ static void ll_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 /* A request on an open file of a draft; NULL: answered. */
 static struct op *file_op(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
+	ino = op_node(req, ino);
 	struct op *op = draft_is(ino) ? op_new(req, NULL, ino, NULL) : NULL;
 	if (op)
 		op->handle = fi->fh;
@@ -270,12 +281,14 @@ static void ll_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_
 
 static void ll_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
+	ino = op_node(req, ino);
 	(void)name, (void)value, (void)size, (void)flags;
 	fuse_reply_err(req, draft_is(ino) ? ENOTSUP : EROFS);
 }
 
 static void ll_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	ino = op_node(req, ino);
 	(void)name;
 	fuse_reply_err(req, draft_is(ino) ? ENODATA : EROFS);
 }

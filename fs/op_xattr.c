@@ -153,6 +153,7 @@ static void run_xattr(struct op *op)
 
 void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
+	ino = op_node(req, ino);
 	/* Not ENODATA: `ls -l` asks for security.* of every file until it hears that there is no such thing. */
 	if (!text_starts(name, "user.")) {
 		fuse_reply_err(req, ENOTSUP);
@@ -171,6 +172,7 @@ void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 void ll_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	ino = op_node(req, ino);
 	if (draft_is(ino)) {
 		if (size)
 			fuse_reply_buf(req, NULL, 0);

@@ -7,6 +7,8 @@
 #include <sys/random.h>
 
 #define ROUNDS 6
+#define NODE_HALF_BITS 32
+#define NODE_FIXED_MAX 1 /* none, the root */
 
 int opaque_init(struct opaque *o, bool open)
 {
@@ -50,4 +52,25 @@ uint64_t opaque_get(const struct opaque *o, uint64_t number, unsigned half_bits)
 		left = before;
 	}
 	return left << half_bits | right;
+}
+
+/* What the permutation leads to a number that must stay is led on: the others are permuted among themselves. */
+uint64_t opaque_node_put(const struct opaque *o, uint64_t id)
+{
+	if (o->open || id <= NODE_FIXED_MAX)
+		return id;
+	do
+		id = opaque_put(o, id, NODE_HALF_BITS);
+	while (id <= NODE_FIXED_MAX);
+	return id;
+}
+
+uint64_t opaque_node_get(const struct opaque *o, uint64_t number)
+{
+	if (o->open || number <= NODE_FIXED_MAX)
+		return number;
+	do
+		number = opaque_get(o, number, NODE_HALF_BITS);
+	while (number <= NODE_FIXED_MAX);
+	return number;
 }
