@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,9 @@ int policy_key_read(const struct mesh_config *mesh, const char *name, unsigned c
 	if (fd < 0)
 		return err_set(e, -errno, "key %s: cannot read %s: %s", name, k->path, strerror(errno));
 	int r = check_file(fd, k, e);
+	/* From here on nothing of this process is ever written down: a core dump would hold the key, and the values that it is for. */
+	if (!r && prctl(PR_SET_DUMPABLE, 0))
+		r = err_set(e, -errno, "key %s: this process cannot keep itself out of core dumps: %s", name, strerror(errno));
 	if (!r && (r = io_read_full(fd, ret_key, POLICY_KEY_SIZE)))
 		err_set(e, r, "key %s: cannot read %s: %s", name, k->path, strerror(-r));
 	close(fd);
