@@ -130,9 +130,16 @@ static int domain_add(const struct invocation *inv, int argc, char **argv, struc
 
 /* -- ls ------------------------------------------------------------------------------------ */
 
+struct counting {
+	const struct browse *browse;
+	struct browse_domain *domain;
+	int64_t products; /* that the caller may see */
+};
+
 static int count_product(void *arg, const struct product_info *p)
 {
-	*(int64_t *)arg += p->versions > 0;
+	struct counting *c = arg;
+	c->products += p->versions > 0 && browse_sees(c->browse, c->domain, p->name, NULL, NULL);
 	return 0;
 }
 
@@ -141,14 +148,15 @@ static const char *state_of(const struct browse_domain *d)
 	return d->reached ? "ok" : d->snapshot ? "unreachable" : "never reached";
 }
 
-static void print_domain(struct browse_domain *d, bool json, struct buf *out)
+static void print_domain(const struct browse *b, struct browse_domain *d, bool json, struct buf *out)
 {
-	int64_t products = 0, generation = d->snapshot ? (int64_t)snapshot_generation(d->snapshot) : 0;
+	struct counting count = { b, d, 0 };
+	int64_t generation = d->snapshot ? (int64_t)snapshot_generation(d->snapshot) : 0;
 	const char *access = !store_writable(domain_store(d->domain)) ? "read only" : d->config->single_writer ? "single writer" : "writable";
 	if (d->snapshot)
-		snapshot_products(d->snapshot, count_product, &products);
+		snapshot_products(d->snapshot, count_product, &count);
 	if (!json) {
-		buf_addf(out, "%-20s %-13s %-13s %4" PRId64 " products  %s%s", d->config->name, state_of(d), access, products, d->config->store,
+		buf_addf(out, "%-20s %-13s %-13s %4" PRId64 " products  %s%s", d->config->name, state_of(d), access, count.products, d->config->store,
 			 d->config->owner ? "  " : "");
 		if (d->config->owner)
 			browse_add_safe(out, d->config->owner);
@@ -163,8 +171,9 @@ static void print_domain(struct browse_domain *d, bool json, struct buf *out)
 	json_field_text(&j, "owner", d->config->owner);
 	json_field_text(&j, "status", state_of(d));
 	json_field_text(&j, "access", access);
-	json_field_int(&j, "generation", generation);
-	json_field_int(&j, "products", products);
+	if (!b->policy) /* it counts publications, of what is hidden as well */
+		json_field_int(&j, "generation", generation);
+	json_field_int(&j, "products", count.products);
 	json_field_text(&j, "problem", d->reached ? NULL : d->why.text);
 	json_close(&j, '}');
 	buf_addc(out, '\n');
@@ -188,7 +197,7 @@ static int domain_ls(const struct invocation *inv, int argc, char **argv, struct
 		return r;
 	for (size_t i = 0; i < b.count; i++)
 		if (browse_sees(&b, &b.domains[i], NULL, NULL, NULL))
-			print_domain(&b.domains[i], json, &out);
+			print_domain(&b, &b.domains[i], json, &out);
 	browse_print(&out);
 	if (!b.count && !json && !inv->quiet)
 		printf("no domains yet; 'meshfs domain add NAME URL' adds one\n");

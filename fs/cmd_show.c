@@ -242,8 +242,10 @@ static int show_domain(struct show *s, struct err *e)
 	field(s, "store", config->store);
 	field(s, "owner", config->owner);
 	field(s, "status", s->d->reached ? "ok" : "unreachable");
-	field_int(s, "generation", (int64_t)snapshot_generation(s->d->snapshot));
-	field_time(s, "changed", snapshot_time_ns(s->d->snapshot));
+	if (!s->b->policy) { /* generations count publications, of what is hidden as well */
+		field_int(s, "generation", (int64_t)snapshot_generation(s->d->snapshot));
+		field_time(s, "changed", snapshot_time_ns(s->d->snapshot));
+	}
 	if (s->json) {
 		json_key(&s->j, "products");
 		json_open(&s->j, '[');

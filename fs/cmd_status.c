@@ -174,7 +174,8 @@ static void add_lineage(struct status *s, const struct mesh_config *mesh)
 
 /* -- domains ----------------------------------------------------------------------------------- */
 
-static void add_domain(struct status *s, const struct browse_domain *d)
+/* Generations count publications, of what is hidden as well: for who holds the mesh. */
+static void add_domain(struct status *s, const struct browse *b, const struct browse_domain *d)
 {
 	int64_t modified = d->snapshot ? snapshot_time_ns(d->snapshot) : 0;
 	uint64_t generation = d->snapshot ? snapshot_generation(d->snapshot) : 0;
@@ -183,8 +184,10 @@ static void add_domain(struct status *s, const struct browse_domain *d)
 		begin(s, &j, "domain");
 		json_field_text(&j, "domain", d->config->name);
 		json_field_bool(&j, "reachable", d->reached);
-		json_field_int(&j, "generation", (int64_t)generation);
-		json_field_time(&j, "modified", modified);
+		if (!b->policy) {
+			json_field_int(&j, "generation", (int64_t)generation);
+			json_field_time(&j, "modified", modified);
+		}
 		json_field_text(&j, "problem", d->reached ? NULL : d->why.text);
 		end(s, &j);
 		return;
@@ -192,7 +195,7 @@ static void add_domain(struct status *s, const struct browse_domain *d)
 	char age[32];
 	show_age(clock_now_ns() - modified, age);
 	buf_addf(&s->out, "domain   %-20s %s", d->config->name, d->reached ? "ok" : d->snapshot ? "unreachable" : "never reached");
-	if (d->snapshot)
+	if (d->snapshot && !b->policy)
 		buf_addf(&s->out, "  generation %" PRIu64 ", %s old", generation, age);
 	if (!d->reached)
 		buf_addf(&s->out, "  (%s)", d->why.text);
@@ -279,7 +282,7 @@ int cmd_status(const struct invocation *inv, int argc, char **argv, int *ret_sta
 	add_lineage(&s, b.mesh);
 	for (size_t i = 0; i < b.count; i++)
 		if (browse_sees(&b, &b.domains[i], NULL, NULL, NULL))
-			add_domain(&s, &b.domains[i]);
+			add_domain(&s, &b, &b.domains[i]);
 	add_products(&s, &b);
 	browse_print(&s.out);
 	buf_free(&s.out);

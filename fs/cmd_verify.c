@@ -14,8 +14,8 @@
 struct verification {
 	const struct address *address; /* NULL: everything */
 	const char *domain;            /* the one under way */
-	struct snapshot *snapshot;
-	struct domain *d;
+	struct browse *browse;
+	struct browse_domain *d;
 	const char *product;
 	bool json, quiet;
 	struct verify_options options;
@@ -88,13 +88,19 @@ static void print_version(struct verification *v, const char *version, const str
 	buf_free(&address);
 }
 
+/* Whom policy binds, and to whom not all of a version is served, is told nothing that is counted of it: verifying it is for who holds the mesh. */
+static bool may_verify(const struct verification *v, const struct version_info *info)
+{
+	return info->status == VERSION_ACTIVE && browse_outcome(v->browse, v->d, v->product, info, NULL) == OUTCOME_ALLOW;
+}
+
 static int check_version(void *arg, const struct version_info *info)
 {
 	struct verification *v = arg;
 	struct verify_counts c = { 0 };
-	if (info->status != VERSION_ACTIVE)
+	if (!may_verify(v, info))
 		return 0;
-	int r = verify_version(v->d, v->product, info, &v->options, &c, v->e);
+	int r = verify_version(v->d->domain, v->product, info, &v->options, &c, v->e);
 	if (r)
 		return r;
 	if (!c.files && !c.problems && v->options.path)
@@ -110,7 +116,7 @@ static int check_version(void *arg, const struct version_info *info)
 static int count_version(void *arg, const struct version_info *info)
 {
 	struct verification *v = arg;
-	if (info->status == VERSION_ACTIVE)
+	if (may_verify(v, info))
 		v->bytes += info->bytes;
 	return 0;
 }
@@ -119,13 +125,13 @@ static int check_product(void *arg, const struct product_info *p)
 {
 	struct verification *v = arg;
 	v->product = p->name;
-	return snapshot_versions(v->snapshot, p->name, check_version, v);
+	return snapshot_versions(v->d->snapshot, p->name, check_version, v);
 }
 
 static int count_product(void *arg, const struct product_info *p)
 {
 	struct verification *v = arg;
-	return snapshot_versions(v->snapshot, p->name, count_version, v);
+	return snapshot_versions(v->d->snapshot, p->name, count_version, v);
 }
 
 /* What the address names in the domain that is open. */
@@ -134,20 +140,22 @@ static int check_domain(struct verification *v, bool count_only)
 	const struct address *a = v->address;
 	struct version_info info;
 	if (!a || !*a->product)
-		return snapshot_products(v->snapshot, count_only ? count_product : check_product, v);
-	v->product = a->product;
-	if (!*a->version) {
-		struct product_info p;
-		int r = snapshot_product(v->snapshot, a->product, &p);
-		if (r)
-			return err_set(v->e, r, "%s/%s: there is no such product", a->domain, a->product);
-		product_info_fini(&p);
-		return snapshot_versions(v->snapshot, a->product, count_only ? count_version : check_version, v);
-	}
-	int r = snapshot_version(v->snapshot, a->product, a->version, &info);
+		return snapshot_products(v->d->snapshot, count_only ? count_product : check_product, v);
+	struct product_info p;
+	int r = browse_product(v->browse, v->d, a->product, &p, v->e);
 	if (r)
-		return err_set(v->e, r, "%s/%s/%s: there is no such version", a->domain, a->product, a->version);
+		return r;
+	product_info_fini(&p);
+	v->product = a->product;
+	if (!*a->version)
+		return snapshot_versions(v->d->snapshot, a->product, count_only ? count_version : check_version, v);
+	r = browse_version(v->browse, v->d, a, &info, v->e);
+	if (r)
+		return r;
 	r = browse_served(a->domain, a->product, &info, v->e);
+	if (!r && !may_verify(v, &info))
+		r = err_set_kind(v->e, ERR_REFUSED, -EACCES, "%s/%s/%s is not served to you as a whole: only who holds the mesh can verify it", a->domain,
+				 a->product, info.version);
 	if (!r)
 		r = count_only ? count_version(v, &info) : check_version(v, &info);
 	version_info_fini(&info);
@@ -156,16 +164,17 @@ static int check_domain(struct verification *v, bool count_only)
 
 static int verify_domain(const struct invocation *inv, struct verification *v, const char *domain)
 {
-	struct domain_command c;
-	int r = domain_command_open(inv, domain, &c, v->e);
+	struct browse b;
+	int r = browse_open(inv, domain, &b, v->e);
 	if (r)
 		return r;
 	v->domain = domain;
-	v->d = c.domain;
+	v->browse = &b;
+	v->d = &b.domains[0];
 	v->bytes = 0;
-	r = domain_refresh(c.domain, NULL, v->e);
-	v->snapshot = r ? NULL : domain_snapshot(c.domain);
-	if (!r && !v->snapshot)
+	if (!v->d->reached)
+		r = err_move(v->e, &v->d->why);
+	else if (!v->d->snapshot)
 		r = err_set(v->e, -ENOENT, "%s: there is no catalog in its store", domain);
 	if (!r)
 		r = check_domain(v, true);
@@ -174,8 +183,7 @@ static int verify_domain(const struct invocation *inv, struct verification *v, c
 		r = check_domain(v, false);
 		progress_end(v->options.progress);
 	}
-	snapshot_unref(v->snapshot);
-	domain_command_close(&c);
+	browse_close(&b);
 	return r;
 }
 

@@ -218,7 +218,7 @@ static int each_entry(void *arg, const struct manifest_entry *entry, const char 
 		k->code = content_get(w->reader, k->version->domain->domain, k->manifest, entry, path, f.transform, &content, k->e);
 	if (served && !k->code) {
 		k->code = submit(k, path, entry->size, content);
-	} else if (f.outcome == OUTCOME_DENY || f.outcome == OUTCOME_HIDE) {
+	} else if (f.outcome == OUTCOME_DENY || (f.outcome == OUTCOME_HIDE && !w->c->browse.policy)) { /* what is hidden is not counted either */
 		pthread_mutex_lock(&w->lock);
 		w->counts.denied++;
 		pthread_mutex_unlock(&w->lock);
@@ -260,6 +260,7 @@ static int warm_version(struct warmer *w, const char *domain, const char *produc
 
 struct products {
 	struct warmer *w;
+	struct browse_domain *d;
 	const char *domain;
 	struct err *e;
 	int code;
@@ -268,7 +269,7 @@ struct products {
 static int each_product(void *arg, const struct product_info *p)
 {
 	struct products *x = arg;
-	if (p->latest)
+	if (p->latest && browse_sees(&x->w->c->browse, x->d, p->name, NULL, NULL))
 		x->code = warm_version(x->w, x->domain, p->name, "latest", "", x->e);
 	return x->code != 0;
 }
@@ -286,6 +287,7 @@ int warm_address(struct warmer *w, const struct address *a, struct err *e)
 			continue;
 		if (!d->snapshot)
 			return err_set(e, -EIO, "%s was never reached", a->domain);
+		x.d = d;
 		int walked = snapshot_products(d->snapshot, each_product, &x);
 		r = x.code ? x.code : walked < 0 ? err_set(e, walked, "%s: its catalog cannot be read", a->domain) : 0;
 	}
