@@ -255,8 +255,9 @@ static int open_untrusted(const char *path, const char *name, struct db **ret, s
 	add_uri(&uri, path);
 	int r = buf_check(&uri);
 	if (r)
-		return err_set(e, r, "%s: out of memory", name);
-	r = new_db(name, buf_text(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, e);
+		err_set(e, r, "%s: out of memory", name);
+	if (!r)
+		r = new_db(name, buf_text(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, e);
 	if (!r) {
 		db->untrusted = true;
 		r = defend(db, e);

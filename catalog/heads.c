@@ -253,8 +253,10 @@ int heads_create(struct store *s, const struct head *h, bool single_writer, stru
 	head_key(h->generation, key);
 	head_format(h, &text);
 	int r = buf_check(&text);
-	if (r)
+	if (r) {
+		buf_free(&text);
 		return err_set(e, r, "%s: out of memory", h->domain);
+	}
 	if (single_writer) {
 		r = store_head(s, key, &info, e);
 		if (r == -ENOENT) {

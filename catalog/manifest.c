@@ -89,8 +89,8 @@ int manifest_open(const char *path, const char *domain, const char *product, con
 	if (strcmp(i->domain, domain) != 0 || strcmp(i->product, product) != 0 || strcmp(i->version, version) != 0)
 		r = err_set(e, -EBADMSG, "%s: the manifest belongs to %s/%s/%s", name, i->domain, i->product, i->version);
 	struct manifest_entry root;
-	if (!r && manifest_get(m, MANIFEST_ROOT, &root))
-		r = err_set(e, -EBADMSG, "%s: the manifest has no root", name);
+	if (!r && (r = manifest_get(m, MANIFEST_ROOT, &root)) != 0)
+		r = r == -ENOMEM ? err_set(e, r, "%s: out of memory", name) : err_set(e, -EBADMSG, "%s: the manifest has no root", name);
 out:
 	if (db)
 		db_pool_give(m->connections, db);

@@ -264,7 +264,7 @@ static int hash_file(const char *path, struct stage_result *ret, struct err *e)
 			ret->size += (uint64_t)n;
 		}
 	}
-	int r = n ? err_set(e, -EIO, "%s: cannot read the manifest back", path) : 0;
+	int r = !h || !bytes ? err_set(e, -ENOMEM, "%s: out of memory", path) : n ? err_set(e, -EIO, "%s: cannot read the manifest back", path) : 0;
 	if (!r)
 		sha256_final(h, &ret->digest);
 	if (fd >= 0)

@@ -167,6 +167,20 @@ void images_tend(struct reader *r, bool all)
 	free(found);
 }
 
+static void drop_image(void *arg)
+{
+	struct image *i = arg;
+	let_go_of_blob(i, false);
+	if (atomic_fetch_sub(&i->refs, 1) == 1)
+		image_free(i);
+}
+
+void images_free(struct reader *r)
+{
+	map_free(r->images, drop_image);
+	r->images = NULL;
+}
+
 /* -- spans ---------------------------------------------------------------------------------- */
 
 void span_ref(struct span *s)

@@ -185,7 +185,7 @@ void reader_stop(struct reader *r)
 		images_tend(r, true);
 	count(r);
 	map_free(r->contents, NULL);
-	map_free(r->images, NULL);
+	images_free(r); /* what images_tend had no memory for */
 	waits_free(r->waits);
 	budget_free(r->budget);
 	cache_close(r->cache);

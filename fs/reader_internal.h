@@ -183,6 +183,7 @@ void image_unref(struct image *i);
 struct blob *image_blob(struct image *i);
 /* Closes evicted and idle blobs, forgets images that nobody uses: the timer's. */
 void images_tend(struct reader *r, bool all);
+void images_free(struct reader *r); /* those that are left, at the end */
 /* Lets go of the image's blob if it was evicted, so that the next use opens the new one. */
 void images_forget_evicted(struct image *i);
 

@@ -71,18 +71,14 @@ int view_source_chunk(struct content *c, uint32_t index, uint64_t *ret_offset, u
 
 void view_blob_name(const struct content *c, const struct view_index *x, struct digest *ret)
 {
-	struct sha256 *h = sha256_new();
-	char maker[VIEW_MAKER_SIZE];
-	view_maker(c->path, maker, sizeof maker);
-	if (!h)
-		abort();
-	sha256_update(h, c->entry.content.bytes, SHA256_SIZE);
-	sha256_update(h, c->view->transform->hash.bytes, SHA256_SIZE);
-	sha256_update(h, maker, strlen(maker) + 1);
-	sha256_update(h, &x->size, sizeof x->size);
-	sha256_update(h, x->hash.bytes, XXH128_SIZE);
-	sha256_final(h, ret);
-	sha256_free(h);
+	char named[2 * SHA256_SIZE + VIEW_MAKER_SIZE + sizeof x->size + XXH128_SIZE], *at = named;
+	at = mempcpy(at, c->entry.content.bytes, SHA256_SIZE);
+	at = mempcpy(at, c->view->transform->hash.bytes, SHA256_SIZE);
+	view_maker(c->path, at, VIEW_MAKER_SIZE);
+	at += strlen(at) + 1;
+	at = mempcpy(at, &x->size, sizeof x->size);
+	at = mempcpy(at, x->hash.bytes, XXH128_SIZE);
+	sha256_of(named, (size_t)(at - named), ret);
 }
 
 /* -- by chunks ------------------------------------------------------------------------------- */

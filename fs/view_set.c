@@ -37,15 +37,10 @@ struct view_set {
 
 void view_identity(const struct transform *t, const char *path, struct digest *ret)
 {
-	char maker[VIEW_MAKER_SIZE];
-	struct sha256 *h = sha256_new();
-	if (!h)
-		abort();
-	view_maker(path, maker, sizeof maker);
-	sha256_update(h, t->hash.bytes, SHA256_SIZE);
-	sha256_update(h, maker, strlen(maker) + 1);
-	sha256_final(h, ret);
-	sha256_free(h);
+	char named[SHA256_SIZE + VIEW_MAKER_SIZE], *maker = named + SHA256_SIZE;
+	memcpy(named, t->hash.bytes, SHA256_SIZE);
+	view_maker(path, maker, VIEW_MAKER_SIZE);
+	sha256_of(named, SHA256_SIZE + strlen(maker) + 1, ret);
 }
 
 void view_set_key(const struct digest *manifest, const struct digest *view, const struct digest *content, char ret_key[VIEW_SET_KEY_SIZE])

@@ -135,8 +135,10 @@ static int plan_head(struct line_view *v, const char *head, size_t bom, const st
 	}
 	v->head_len = bom + r->len;
 	v->derived_head_len = b.len;
-	if (buf_check(&b) != 0)
+	if (buf_check(&b) != 0) {
+		buf_free(&b);
 		return err_set(e, -ENOMEM, "out of memory");
+	}
 	v->head = buf_take(&b);
 	return 0;
 }

@@ -131,7 +131,7 @@ static int file_fetch(struct store *s, const struct fetch_request *q, struct fet
 	struct file_reader *reader = s->transfer ? transfer_reader(s->transfer) : NULL;
 	int64_t deadline_ms = q->deadline_ms;
 	if (!reader)
-		return store_err(s, q->key, e, -EAGAIN, "cannot start the threads that read files");
+		return store_err(s, q->key, e, -ENOMEM, "no memory or threads to read files with");
 	if (!deadline_ms)
 		deadline_ms = transfer_settings(s->transfer)->deadline_ms;
 	int r = file_reader_submit(reader, open_for_reader, s, q, deadline_ms, ret);
@@ -446,6 +446,8 @@ int file_store_new(struct transfer *t, const char *url, struct store **ret, stru
 {
 	char *path = url_file_path(url);
 	(void)t;
+	if (!path && errno == ENOMEM)
+		return err_set(e, -ENOMEM, "out of memory");
 	if (!path)
 		return err_set_kind(e, ERR_PARSE, -EINVAL, "%s: a file store's path is absolute, as in file:///srv/sales", url);
 	struct file_store *s = calloc(1, sizeof *s);

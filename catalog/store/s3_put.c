@@ -88,8 +88,10 @@ static int part_start(struct upload *u, struct part *p, struct err *e)
 	p->done = false;
 	p->code = 0;
 	memset(&p->answer, 0, sizeof p->answer);
-	if (buf_check(&url))
+	if (buf_check(&url)) {
+		buf_free(&url);
 		return store_err(&u->s->remote.base, u->key, e, -ENOMEM, "out of memory");
+	}
 	struct http_call call = {
 		.method = HTTP_PUT,
 		.url = buf_text(&url),

@@ -52,13 +52,16 @@ int url_decode(struct buf *out, const char *text, size_t len)
 char *url_file_path(const char *url)
 {
 	struct buf path = BUF_INIT;
+	errno = EINVAL;
 	if (strncmp(url, "file://", 7) != 0)
 		return NULL;
 	url += 7;
 	if (!strncmp(url, "localhost/", 10))
 		url += 9;
-	if (*url == '/' && !decode(&path, url, strlen(url), false))
+	if (*url == '/' && !decode(&path, url, strlen(url), false)) {
+		errno = ENOMEM;
 		return buf_take(&path);
+	}
 	buf_free(&path);
 	return NULL;
 }
