@@ -216,15 +216,17 @@ static const char runs_called[] = "SELECT uuid, name, command, user, purpose FRO
 static int start_versions(struct walk *w, const char *what, struct err *e)
 {
 	struct address a;
-	if (address_parse(what, &a, NULL) || !a.product[0])
+	if (address_parse(what, &a, NULL))
 		return 0;
 	char *product = text_format("%s/%s", a.domain, a.product);
 	if (!product)
 		return err_set(e, -ENOMEM, "no memory for an address");
 	w->path = a.path;
 	int r = add_starts(w, NODE_VERSION,
-			   a.version[0] ? "SELECT address, NULL, NULL, NULL, NULL FROM versions WHERE product = ?1 AND version = ?2"
-					: "SELECT address, NULL, NULL, NULL, NULL FROM versions WHERE product = ?1 ORDER BY id",
+			   a.version[0]   ? "SELECT address, NULL, NULL, NULL, NULL FROM versions WHERE product = ?1 AND version = ?2"
+			   : a.product[0] ? "SELECT address, NULL, NULL, NULL, NULL FROM versions WHERE product = ?1 ORDER BY id"
+					  : "SELECT address, NULL, NULL, NULL, NULL FROM versions WHERE product > ?1"
+					    " AND product < substr(?1, 1, length(?1) - 1) || '0' ORDER BY id",
 			   product, a.version[0] ? a.version : NULL, e);
 	free(product);
 	return r;
@@ -232,15 +234,19 @@ static int start_versions(struct walk *w, const char *what, struct err *e)
 
 static int start(struct walk *w, const char *what, struct err *e)
 {
-	int r = start_versions(w, what, e);
+	bool product = strchr(what, '/') != NULL; /* a run may be called like a domain: then it is meant */
+	int r = product ? start_versions(w, what, e) : 0;
 	if (!r && !w->g->count)
 		r = add_starts(w, NODE_RUN, runs_called, what, NULL, e);
 	if (!r && !w->g->count)
 		r = add_starts(w, NODE_OUTPUT,
-			       "SELECT path, path, sha256, run, NULL FROM artifacts WHERE sha256 = ?1 OR path = ?1 OR path LIKE '%/' || ?1 ORDER BY recorded_ns",
+			       "SELECT path, path, sha256, run, NULL FROM artifacts WHERE sha256 = ?1 OR path = ?1 OR substr(path, -length(?1) - 1) = '/' || ?1 ORDER BY recorded_ns",
 			       what, NULL, e);
+	if (!r && !w->g->count && !product)
+		r = start_versions(w, what, e);
 	if (!r && !w->g->count)
-		r = err_set(e, -ENOENT, "%s: nothing is known of it: no version that was read or published here, no run, no output", what);
+		r = err_set(e, -ENOENT, "%s: nothing is known of it: no version that was read or published here, no run ('meshfs lineage runs' lists them), no output",
+			    what);
 	w->g->start_count = w->g->count;
 	return r;
 }

@@ -42,7 +42,7 @@ struct lineage_graph {
 	size_t edge_count;
 };
 
-/* `address`: a product (all versions), a version, or a folder or file (down: only runs that were served it), without selectors; or a run (name or id),
+/* `what`: a domain or product (all versions), a version, or a folder or file (down: only runs that were served it), without selectors; or a run (name or id),
  * or the path or SHA-256 of an output.  -ENOENT when nothing is known of it. */
 int lineage_walk(struct lineage *l, const char *what, bool down, struct lineage_graph **ret, struct err *e);
 /* Everything around the runs called `run` (NULL: all runs): what they read and made. */

@@ -251,7 +251,7 @@ static int newest_match(struct lineage *l, const struct address *a, const struct
 	}
 	db_finalize(s);
 	if (!r && !found)
-		r = err_set(e, -ENOENT, "%s: no version of it matches '%s'", product, a->version);
+		r = err_set(e, -ENOENT, "%s: no version of it matches '%s'; 'meshfs ls %s' lists them", product, a->version, product);
 	if (!r)
 		semver_format(&best, ret);
 	return r;
@@ -275,16 +275,27 @@ int lineage_resolve(struct lineage *l, const char *what, char **ret, struct err 
 
 int lineage_is_known(struct lineage *l, const char *address, bool *ret, struct err *e)
 {
-	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l),
-			   "SELECT EXISTS(SELECT 1 FROM versions WHERE address = ?1 OR substr(address, 1, length(?1) + 1) = ?1 || '/'"
-			   " OR substr(?1, 1, length(address) + 1) = address || '/')",
-			   &s, e);
+	struct range range = { NULL, NULL, NULL };
+	const struct lineage_filter all = { 0 };
+	struct buf sql = BUF_INIT;
+	struct db_stmt *s = NULL;
+	int r = range_of(address, &range, e);
 	if (r)
 		return r;
-	db_bind_text(s, 1, address);
-	r = db_step(s, e);
-	*ret = r == DB_ROW && db_int(s, 0);
+	buf_adds(&sql, range.path[0] ? "SELECT 1 FROM versions v JOIN files f ON f.version = v.id WHERE 1" : "SELECT 1 FROM versions v WHERE 1");
+	add_conditions(&all, &range, &sql);
+	buf_adds(&sql, " LIMIT 1");
+	r = buf_check(&sql) ? err_set(e, -ENOMEM, "no memory for a query") : db_prepare(lineage_db(l), buf_text(&sql), &s, e);
+	if (!r) {
+		db_bind_text(s, 2, range.version ? range.version : range.below);
+		if (range.path[0])
+			db_bind_text(s, 3, range.path);
+		r = db_step(s, e);
+		*ret = r == DB_ROW;
+	}
 	db_finalize(s);
+	buf_free(&sql);
+	free(range.version);
+	free(range.below);
 	return r < 0 ? r : 0;
 }

@@ -41,7 +41,7 @@ int lineage_reads(struct lineage *l, const struct lineage_filter *filter, int (*
 /* `latest`, `1` and `1.2` in an address become the newest published version that matches; anything else stays as it is.  `ret` is the
  * caller's.  Needs lineage_sync for what was published since. */
 int lineage_resolve(struct lineage *l, const char *what, char **ret, struct err *e);
-/* Is anything on record of that domain, product or version, or, for a file or folder, of its version: a read or a publication? */
+/* Is anything on record of that domain, product, version, folder or file (without selectors): an open, or a publication? */
 int lineage_is_known(struct lineage *l, const char *address, bool *ret, struct err *e);
 
 #endif

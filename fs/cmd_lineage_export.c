@@ -14,6 +14,7 @@
 #include "fs/cmd_lineage.h"
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
+#include "fs/named.h"
 #include "fs/openlineage.h"
 #include "fs/openlineage_send.h"
 
@@ -93,22 +94,15 @@ static int export_run(void *arg, const struct lineage_run_row *row)
 }
 
 /* Both ways from an address: all that it came of and all that came of it. */
-static int graph_of(struct export *x, bool down, struct lineage_graph **ret, struct err *e)
+static int graph_of(struct export *x, const struct invocation *inv, bool down, struct lineage_graph **ret, struct err *e)
 {
-	char *what = NULL;
-	if (!x->address)
-		return lineage_graph_runs(x->l, x->run, ret, e);
-	int r = lineage_resolve(x->l, x->address, &what, e);
-	if (!r)
-		r = lineage_walk(x->l, what, down, ret, e);
-	free(what);
-	return r;
+	return x->address ? named_walk(inv, x->l, x->address, down, ret, e) : lineage_graph_runs(x->l, x->run, ret, e);
 }
 
-static int export_graph(struct export *x, bool down, struct err *e)
+static int export_graph(struct export *x, const struct invocation *inv, bool down, struct err *e)
 {
 	struct lineage_graph *g = NULL;
-	int r = graph_of(x, down, &g, e);
+	int r = graph_of(x, inv, down, &g, e);
 	if (r)
 		return r;
 	if (!strcmp(x->format, "dot"))
@@ -206,7 +200,7 @@ int lineage_verb_export(const struct invocation *inv, int argc, char **argv, int
 	else if (!r && !strcmp(x.format, "openlineage"))
 		r = lineage_runs(x.l, x.run, export_run, &x, e);
 	else if (!r)
-		r = export_graph(&x, down, e);
+		r = export_graph(&x, inv, down, e);
 	if (!r && x.output)
 		r = io_write_file(x.output, buf_text(&x.text), x.text.len, 0644, e);
 	finish(&x);

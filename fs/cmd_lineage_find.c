@@ -9,19 +9,18 @@
 #include "catalog/lineage_query.h"
 #include "fs/cmd_lineage.h"
 #include "fs/row_lookup.h"
+#include "fs/row_read.h"
 #include "fs/scan.h"
-#include "catalog/csv_scan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BYTES (1u << 20)
 #define RECORDS_MAX (1u << 28)
-#define WAITING_MAX 64 /* source rows whose record was fed and not yet told of */
 #define NONE UINT32_MAX
 
 struct place { /* a file of a version */
@@ -48,16 +47,16 @@ struct find {
 	const char *run;
 	struct option_list columns;
 	/* the records asked about */
-	struct row_prints *asked;
 	struct row_print *prints;
 	uint32_t *next, *buckets; /* chains of equal low bits */
 	uint32_t count, room, bucket_count;
 	struct map *names; /* the columns that count */
+	struct map *others; /* its columns that do not */
 	/* where to look */
 	struct map *by_key;
 	struct job **jobs;
 	size_t job_count;
-	uint64_t skipped; /* files that cannot be read as records */
+	uint64_t skipped; /* Parquet files, without an engine */
 	struct db_stmt *views_of;
 	struct map *texts;
 	struct row_lookup *lookup;
@@ -67,8 +66,6 @@ struct find {
 	size_t match_count, match_room;
 	/* of the job under way */
 	uint32_t job;
-	uint64_t waiting[WAITING_MAX];
-	unsigned first_waiting, waiting_count;
 	uint64_t fed, skipped_rows; /* records read, and passed over before them */
 	struct err *e;
 };
@@ -80,10 +77,10 @@ static int no_memory(struct find *f)
 
 /* -- the records asked about ----------------------------------------------------------------------- */
 
-static int on_asked(void *arg, uint64_t number, const struct row_print *print, bool broken)
+static int on_asked(void *arg, uint64_t row, const struct row_print *print, bool broken)
 {
 	struct find *f = arg;
-	(void)number;
+	(void)row;
 	if (f->count == f->room) {
 		uint32_t room = f->room ? 2 * f->room : 1024;
 		struct row_print *more = room > RECORDS_MAX ? NULL : realloc(f->prints, room * sizeof *more);
@@ -105,24 +102,62 @@ static bool is_asked(void *arg, const char *name)
 	return !f->columns.count;
 }
 
-static int read_file(struct find *f, const char *path)
+static int on_asked_column(void *arg, const char *name)
 {
-	char *room = malloc(READ_BYTES);
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
-	ssize_t n = 0;
-	if (fd < 0 || !room)
-		r = err_set(f->e, room ? -errno : -ENOMEM, "%s: cannot be read: %s", path, strerror(room ? errno : ENOMEM));
-	while (!r && (n = read(fd, room, READ_BYTES)) > 0)
-		r = row_prints_feed(f->asked, room, (size_t)n);
-	if (!r && n < 0)
-		r = err_set(f->e, -errno, "%s: cannot be read: %s", path, strerror(errno));
-	else if (!r)
-		r = row_prints_end(f->asked);
-	if (r && f->e && !f->e->code)
-		err_set(f->e, r, "%s: its records cannot be read: %s", path, strerror(-r));
-	if (fd >= 0)
-		close(fd);
-	free(room);
+	struct find *f = arg;
+	return map_sets(is_asked(f, name) ? f->names : f->others, name, f);
+}
+
+static int read_local(void *arg, uint64_t offset, void *bytes, size_t len, struct err *e)
+{
+	int r = io_pread_full(*(int *)arg, bytes, len, offset);
+	return r ? err_set(e, r, "it cannot be read: %s", r == -ENODATA ? "it became shorter" : strerror(-r)) : 0;
+}
+
+static int read_asked(struct find *f, const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st)) {
+		int code = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_set(f->e, -code, "%s: %s", path, code == ENOENT ? "no such file" : strerror(code));
+	}
+	const struct row_read read = { .source = { read_local, &fd, (uint64_t)st.st_size, path },
+				       .column = is_asked, .each = on_asked, .seen = on_asked_column, .arg = f };
+	int r = S_ISREG(st.st_mode) ? row_read(&read, f->e) : err_set(f->e, -EINVAL, "it is no regular file");
+	close(fd);
+	return r ? err_prefix(f->e, r, "%s", path) : 0;
+}
+
+static int add_name(const struct map *m, const char ***list, size_t *count)
+{
+	const void *key;
+	size_t len, i = 0;
+	void *value;
+	while (map_next(m, &i, &key, &len, &value)) {
+		const char **more = realloc(*list, (*count + 1) * sizeof *more);
+		char *name = more ? strndup(key, len) : NULL;
+		if (more)
+			*list = more;
+		if (!name)
+			return -ENOMEM;
+		(*list)[(*count)++] = name;
+	}
+	return 0;
+}
+
+static int no_such_column(struct find *f, const char *name)
+{
+	const char **list = NULL;
+	size_t count = 0;
+	const char *near = add_name(f->names, &list, &count) || add_name(f->others, &list, &count) ? NULL : text_nearest(name, list, count);
+	int r = near ? err_set(f->e, -ENOENT, "--column: the file has no column %s (did you mean '%s'?)", name, near)
+		     : err_set(f->e, -ENOENT, "--column: the file has no column %s", name);
+	while (count)
+		free((char *)(uintptr_t)list[--count]);
+	free(list);
 	return r;
 }
 
@@ -141,24 +176,21 @@ static int index_records(struct find *f)
 		f->next[i] = *bucket;
 		*bucket = i;
 	}
-	for (size_t i = 0; i < row_prints_columns(f->asked); i++)
-		if (is_asked(f, row_prints_column(f->asked, i)) && map_sets(f->names, row_prints_column(f->asked, i), f))
-			return no_memory(f);
 	for (size_t i = 0; i < f->columns.count; i++)
 		if (!map_gets(f->names, f->columns.items[i]))
-			return err_set(f->e, -ENOENT, "the file has no column %s", f->columns.items[i]);
+			return no_such_column(f, f->columns.items[i]);
 	return 0;
 }
 
 static int ask_about(struct find *f, const char *path)
 {
-	struct row_prints_config config = { .path = path, .header = true, .column = is_asked, .each = on_asked, .arg = f };
-	if (access(path, R_OK))
-		return err_set(f->e, -errno, "%s: %s", path, errno == ENOENT ? "no such file" : strerror(errno));
-	int r = row_prints_new(&config, &f->asked);
-	if (r)
-		return err_set(f->e, r, r == -EOPNOTSUPP ? "%s: only CSV, TSV, PSV and JSONL files are read" : "%s: out of memory", path);
-	r = read_file(f, path);
+	int r = 0;
+	if (!access(path, R_OK) && !row_readable(path))
+		r = err_set(f->e, -EOPNOTSUPP, text_ends(path, ".parquet") ? "%s: Parquet is read by an engine, and there is none here (libduckdb.so, or MESHFS_DUCKDB)"
+									   : "%s: only CSV, TSV, PSV and JSONL files (.gz and .zst too) and Parquet are read",
+			    path);
+	if (!r)
+		r = read_asked(f, path);
 	return r ? r : index_records(f);
 }
 
@@ -205,17 +237,14 @@ static int add_job(struct find *f, struct scan_version *v, const struct manifest
 static int each_file(void *arg, struct scan_version *v, const struct manifest_entry *entry, const char *path, struct err *e)
 {
 	struct find *f = arg;
-	const struct row_prints_config config = { .path = path };
-	struct row_prints *probe = NULL;
 	if (!path) {
 		fprintf(stderr, "meshfs: %s was not looked at: %s\n", v->address, v->gone.text);
 		return 0;
 	}
-	if (!path_is_tabular(path) || row_prints_new(&config, &probe)) {
+	if (!path_is_tabular(path) || !row_readable(path)) {
 		f->skipped += path_is_tabular(path);
 		return 0;
 	}
-	row_prints_free(probe);
 	int r = f->run ? 0 : add_job(f, v, entry, path, "");
 	db_bind_text(f->views_of, 1, v->address);
 	db_bind_text(f->views_of, 2, path);
@@ -307,76 +336,9 @@ static int on_source(void *arg, uint64_t number, const struct row_print *print, 
 	return broken ? 0 : look_up(f, print, number + f->skipped_rows);
 }
 
-/* A derived record: its row is that of the oldest source record that was fed. */
-static int on_derived(void *arg, uint64_t number, const struct row_print *print, bool broken)
+static int on_row(void *arg, uint64_t row, const struct row_print *print, bool broken)
 {
-	struct find *f = arg;
-	(void)number;
-	if (!f->waiting_count)
-		return 0;
-	uint64_t row = f->waiting[f->first_waiting++ % WAITING_MAX];
-	f->waiting_count--;
-	return broken ? 0 : look_up(f, print, row);
-}
-
-struct look {
-	struct find *f;
-	struct row_prints *prints;
-	struct view_plan *plan; /* NULL: the file itself */
-	bool lines;             /* JSONL: a line is a record */
-	bool header;
-	char separator;
-	uint64_t row;
-	struct buf out;
-};
-
-static size_t record_end(const struct look *k, const char *bytes, size_t len, size_t at)
-{
-	bool ended;
-	if (!k->lines)
-		return csv_skip_record(bytes, len, at, k->separator, &ended);
-	const char *stop = memchr(bytes + at, '\n', len - at);
-	return stop ? (size_t)(stop - bytes) + 1 : len;
-}
-
-static int derive(struct look *k, bool first, const char *bytes, size_t len, bool is_row, struct err *e)
-{
-	struct find *f = k->f;
-	struct view_stats stats = { 0 };
-	buf_clear(&k->out);
-	int r = view_chunk(k->plan, first ? 0 : 1, bytes, len, &k->out, &stats, e);
-	if (r || !k->out.len)
-		return r;
-	if (is_row && stats.rows_out) {
-		if (f->waiting_count == WAITING_MAX)
-			return err_set(e, -EPROTO, "its records cannot be told apart");
-		f->waiting[(f->first_waiting + f->waiting_count++) % WAITING_MAX] = k->row;
-	}
-	r = row_prints_feed(k->prints, k->out.data, k->out.len);
-	if (!r && k->out.data[k->out.len - 1] != '\n')
-		r = row_prints_feed(k->prints, "\n", 1);
-	return r;
-}
-
-/* Each source record goes through the view by itself: what comes out is that row, or nothing. */
-static int look_piece(void *arg, uint32_t index, const char *bytes, size_t len, struct err *e)
-{
-	struct look *k = arg;
-	int r = 0;
-	progress_add(k->f->progress, len);
-	if (!k->plan)
-		return row_prints_feed(k->prints, bytes, len);
-	for (size_t at = 0; !r && at < len;) {
-		size_t end = record_end(k, bytes, len, at);
-		bool first = !index && !at, blank = end - at == strspn(bytes + at, "\r\n") || (end - at <= 2 && (bytes[at] == '\n' || bytes[at] == '\r'));
-		bool is_row = !(first && k->header && !k->lines);
-		if (is_row && !blank)
-			k->row++;
-		if (!blank || first)
-			r = derive(k, first, bytes + at, end - at, is_row, e);
-		at = end;
-	}
-	return r;
+	return broken ? 0 : look_up(arg, print, row);
 }
 
 /* The separator of the file; 0: it cannot be read, or is one of lines of JSON. */
@@ -399,9 +361,9 @@ static const struct place *indexed_pieces(struct find *f, const struct job *job,
 	return NULL;
 }
 
-static int look_at_pieces(struct look *k, const struct scan_file *file, const struct row_piece *pieces, size_t count, bool *ret_wrong, struct err *e)
+static int feed_pieces(struct find *f, struct row_prints *prints, const struct scan_file *file, const struct row_piece *pieces, size_t count,
+		       bool *ret_wrong, struct err *e)
 {
-	struct find *f = k->f;
 	struct buf room = BUF_INIT;
 	uint64_t at = 0, rows = 0; /* where the last piece ended */
 	int r = 0;
@@ -413,43 +375,46 @@ static int look_at_pieces(struct look *k, const struct scan_file *file, const st
 		*ret_wrong = p->first_row <= rows || (p->start == at && p->first_row != rows + 1);
 		f->skipped_rows = p->first_row - f->fed - 1;
 		if (!r && !*ret_wrong)
-			r = row_prints_feed(k->prints, to, p->length);
+			r = row_prints_feed(prints, to, p->length);
 		at = p->start + p->length;
 		rows = f->fed + f->skipped_rows;
-		*ret_wrong |= at < file->entry.size && !row_prints_between(k->prints);
+		*ret_wrong |= at < file->entry.size && !row_prints_between(prints);
 	}
 	buf_free(&room);
 	return r;
 }
 
-static int look_at_all(struct find *f, const struct job *job, const struct scan_file *file, const struct row_piece *pieces, size_t count, bool *ret_wrong,
-		       struct err *e)
+static int look_at_pieces(struct find *f, const struct job *job, const struct scan_file *file, const struct row_piece *pieces, size_t count, bool *ret_wrong,
+			  struct err *e)
+{
+	const bool lines = view_format(job->path)[0] == 'j';
+	const char separator = lines ? 0 : find_separator(file, e);
+	const struct row_prints_config config = { job->path, separator, row_header(file->object), file->object, counts, on_source, f };
+	struct row_prints *prints = NULL;
+	f->fed = f->skipped_rows = 0;
+	int r = lines || separator ? row_prints_new(&config, &prints) : -EIO;
+	if (!r)
+		r = feed_pieces(f, prints, file, pieces, count, ret_wrong, e);
+	if (!r && !*ret_wrong)
+		r = row_prints_end(prints);
+	row_prints_free(prints);
+	return r;
+}
+
+static int look_at_all(struct find *f, const struct job *job, const struct scan_file *file, struct err *e)
 {
 	struct transform *t = NULL;
 	struct view_keys keys;
-	struct look k = { .f = f, .header = row_header(file->object), .lines = view_format(job->path)[0] == 'j' };
 	const char *text = job->view[0] ? map_gets(f->texts, job->view) : NULL;
 	int r = 0;
 	scan_keys(f->q.scan, &keys);
-	f->fed = f->skipped_rows = 0;
-	k.separator = k.lines ? 0 : find_separator(file, e);
-	if (!k.lines && !k.separator)
-		r = -EIO;
-	if (!r && job->view[0])
+	if (job->view[0])
 		r = text ? scan_transform(f->q.scan, file, job->view, text, &t, e) : err_set(e, -ENOENT, "what the view did is not on record");
-	if (!r && t)
-		r = view_plan_new(t, &file->source, &keys, &k.plan, e);
-	struct row_prints_config config = { job->path, k.separator, k.header, file->object, counts, k.plan ? on_derived : on_source, f };
-	if (!r && !(r = row_prints_new(&config, &k.prints)))
-		r = pieces ? look_at_pieces(&k, file, pieces, count, ret_wrong, e) : scan_pieces(file, false, look_piece, &k, e);
-	if (!r && !*ret_wrong)
-		r = row_prints_end(k.prints);
-	f->first_waiting = f->waiting_count = 0;
-	row_prints_free(k.prints);
-	if (k.plan)
-		view_plan_free(k.plan);
+	const struct row_read read = { .source = file->source, .object = file->object, .transform = t, .keys = &keys, .progress = f->progress,
+				       .column = counts, .each = on_row, .arg = f };
+	if (!r)
+		r = row_read(&read, e);
 	transform_unref(t);
-	buf_free(&k.out);
 	return r;
 }
 
@@ -465,7 +430,7 @@ static int look_into(struct find *f, const struct job *job, struct err *e)
 		return r;
 	const struct place *indexed = indexed_pieces(f, job, &file, &pieces, &count);
 	if (indexed && count)
-		r = look_at_all(f, job, &file, pieces, count, &wrong, e);
+		r = look_at_pieces(f, job, &file, pieces, count, &wrong, e);
 	free(pieces);
 	if (wrong) {
 		row_lookup_distrust(f->lookup, indexed->scanned, "its pieces are not the file's");
@@ -476,7 +441,7 @@ static int look_into(struct find *f, const struct job *job, struct err *e)
 	if (indexed)
 		progress_add(f->progress, file.entry.size);
 	else
-		r = look_at_all(f, job, &file, NULL, 0, &(bool){ false }, e);
+		r = look_at_all(f, job, &file, e);
 	if (r && e && !e->code)
 		err_set(e, r, "its records cannot be read: %s", strerror(-r));
 	scan_file_close(&file);
@@ -585,7 +550,8 @@ static int answer(struct find *f, bool json, bool quiet)
 	}
 	free(list);
 	if (!quiet && f->skipped)
-		fprintf(stderr, "meshfs: %llu packed or Parquet files were not looked into\n", (unsigned long long)f->skipped);
+		fprintf(stderr, "meshfs: %llu Parquet file%s not looked into: there is no engine for it here (libduckdb.so, or MESHFS_DUCKDB)\n",
+			(unsigned long long)f->skipped, f->skipped == 1 ? " was" : "s were");
 	if (!json)
 		printf("%lu of %lu records found\n", (unsigned long)found, (unsigned long)f->count);
 	return 0;
@@ -607,14 +573,13 @@ static void find_fini(struct find *f)
 		free(job);
 	}
 	free(f->jobs);
-	struct map *maps[] = { f->by_key, f->names };
-	for (size_t i = 0; i < 2; i++)
+	struct map *maps[] = { f->by_key, f->names, f->others };
+	for (size_t i = 0; i < 3; i++)
 		if (maps[i])
 			map_free(maps[i], NULL);
 	if (f->texts)
 		map_free(f->texts, free);
 	row_lookup_free(f->lookup);
-	row_prints_free(f->asked);
 	free(f->prints);
 	free(f->next);
 	free(f->buckets);
@@ -636,7 +601,7 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	int words;
 	(void)ret_status;
 	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME]",
-			      "Which product, version, file and row each record of a CSV or JSONL file came from.\n"
+			      "Which product, version, file and row each record of a file of records (CSV, JSONL, Parquet …) came from.\n"
 			      "Records are compared by their values, with the masks of the views through which files were served.",
 			      specs, 4, false, argc, argv, &words, e);
 	if (r)
@@ -645,8 +610,9 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 		return options_wrong(e, "lineage find", "lineage find: wants one file");
 	f.by_key = map_new();
 	f.names = map_new();
+	f.others = map_new();
 	f.texts = map_new();
-	r = f.by_key && f.names && f.texts ? ask_about(&f, argv[0]) : no_memory(&f);
+	r = f.by_key && f.names && f.others && f.texts ? ask_about(&f, argv[0]) : no_memory(&f);
 	if (!r)
 		r = lineage_question_open(inv, within, false, &f.q, e);
 	if (!r)

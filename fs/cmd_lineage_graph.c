@@ -4,11 +4,11 @@
 #include "catalog/base/text.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_graph.h"
-#include "catalog/lineage_query.h"
 #include "catalog/mesh.h"
 #include "fs/cmd_lineage.h"
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
+#include "fs/named.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -145,22 +145,18 @@ static int walk(const struct invocation *inv, int argc, char **argv, const char 
 	struct mesh_config *mesh = NULL;
 	struct lineage *l = NULL;
 	struct lineage_graph *g = NULL;
-	char *what = NULL;
 	r = mesh_open(inv->mesh_path, &mesh, e);
 	if (!r)
 		r = drain_open(mesh, &l, e);
 	if (!r)
 		r = lineage_sync(l, mesh, e);
 	if (!r)
-		r = lineage_resolve(l, argv[0], &what, e);
-	if (!r)
-		r = lineage_walk(l, what, down, &g, e);
+		r = named_walk(inv, l, argv[0], down, &g, e);
 	if (!r)
 		r = json ? print_json(g, down, e) : print_tree(g, down, e);
 	lineage_graph_free(g);
 	lineage_close(l);
 	mesh_config_free(mesh);
-	free(what);
 	return r;
 }
 

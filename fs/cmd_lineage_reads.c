@@ -10,6 +10,7 @@
 #include "fs/domain_command.h"
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
+#include "fs/named.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -166,14 +167,6 @@ struct question {
 	bool takes_address;
 };
 
-/* Nothing was read of it: because there is no such thing? */
-static int check_address(struct lineage *l, const struct mesh_config *mesh, const char *address, struct err *e)
-{
-	bool known = mesh_domain_find(mesh, address) != NULL;
-	int r = known ? 0 : lineage_is_known(l, address, &known, e);
-	return r || known ? r : err_set(e, -ENOENT, "%s: no such domain, product, version or file is known; 'meshfs ls' lists what there is", address);
-}
-
 static int ask(const struct invocation *inv, int argc, char **argv, const struct question *q, int outcome, struct err *e)
 {
 	struct output o = { .line = BUF_INIT };
@@ -200,7 +193,7 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 	if (!r && words) {
 		r = lineage_sync(l, mesh, e);
 		if (!r)
-			r = lineage_resolve(l, argv[0], &address, e);
+			r = named_resolve(inv, l, argv[0], &address, e);
 		filter.address = address;
 	}
 	if (!r && q->takes_address)
@@ -208,7 +201,7 @@ static int ask(const struct invocation *inv, int argc, char **argv, const struct
 	else if (!r)
 		r = lineage_runs(l, filter.run, run_each, &o, e);
 	if (!r && address && !o.count)
-		r = check_address(l, mesh, address, e);
+		r = named_check_in(inv, l, address, e); /* because there is no such thing? */
 	if (r == -EPIPE)
 		r = 0; /* the reader has seen enough */
 	lineage_close(l);

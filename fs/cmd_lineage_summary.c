@@ -5,6 +5,7 @@
 #include "catalog/lineage.h"
 #include "catalog/lineage_graph.h"
 #include "fs/cmd_lineage.h"
+#include "fs/named.h"
 #include "fs/obligations.h"
 #include "fs/scan.h"
 
@@ -231,11 +232,11 @@ static void print_text(const struct source *s)
 	buf_free(&b);
 }
 
-static int summary(struct lineage_question *q, const char *what, bool json, struct err *e)
+static int summary(const struct invocation *inv, struct lineage_question *q, const char *what, bool json, struct err *e)
 {
 	struct lineage_graph *g = NULL;
 	size_t *in = NULL, *in_list = NULL, *out = NULL, *out_list = NULL, count = 0;
-	int r = lineage_walk(q->l, what, false, &g, e);
+	int r = named_walk(inv, q->l, what, false, &g, e);
 	if (!r && (lineage_graph_index(g, false, &in, &in_list) || lineage_graph_index(g, true, &out, &out_list)))
 		r = err_set(e, -ENOMEM, "out of memory");
 	for (size_t i = g ? g->start_count : 0; !r && i < g->count; i++) {
@@ -273,9 +274,9 @@ int lineage_verb_summary(const struct invocation *inv, int argc, char **argv, in
 	if (words != 1)
 		return options_wrong(e, "lineage summary", "lineage summary: wants one run, version or output");
 	struct lineage_question q = { 0 };
-	r = lineage_question_open(inv, argv[0], false, &q, e);
+	r = lineage_question_open(inv, NULL, false, &q, e);
 	if (!r)
-		r = summary(&q, q.address, json, e);
+		r = summary(inv, &q, argv[0], json, e);
 	lineage_question_close(&q);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include "fs/cmd_lineage.h"
 #include "fs/drain.h"
 #include "fs/lineage_sync.h"
+#include "fs/named.h"
 #include "fs/scan.h"
 #include "fs/where.h"
 #include "policy/condition.h"
@@ -74,14 +75,15 @@ void lineage_print_gone(const struct where_gone *g, bool json)
 	if (json) {
 		json_start(&j, &b);
 		json_open(&j, '{');
+		json_field_text(&j, "kind", "uncounted"); /* beside the kinds of an erasure report */
 		json_field_text(&j, "address", g->address);
-		json_field_text(&j, "status", "gone");
+		json_field_text(&j, "status", g->version ? "no column" : "gone");
 		json_field_text(&j, "why", g->why);
 		json_close(&j, '}');
 	} else {
-		buf_adds(&b, "not known: ");
+		buf_adds(&b, g->version ? "not counted: " : "not known: ");
 		browse_add_safe(&b, g->address);
-		buf_addf(&b, " is gone or cannot be looked at: %s", g->why);
+		buf_addf(&b, g->version ? "%s: %s" : "%s is gone or cannot be looked at: %s", g->more ? ", and other files of that version" : "", g->why);
 	}
 	buf_addc(&b, '\n');
 	browse_print(&b);
@@ -110,7 +112,9 @@ int lineage_question_open(const struct invocation *inv, const char *address, boo
 	if (!r)
 		r = lineage_sync(q.l, scan_mesh(q.scan), e);
 	if (!r && address)
-		r = lineage_resolve(q.l, address, &q.address, e);
+		r = named_resolve(inv, q.l, address, &q.address, e);
+	if (!r && address)
+		r = named_check(scan_browse(q.scan), q.l, q.address, e);
 	if (r)
 		lineage_question_close(&q);
 	else

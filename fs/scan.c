@@ -205,7 +205,8 @@ static int by_chunks(const struct scan_file *f, struct buf *room, each_piece *ea
 	return r;
 }
 
-int scan_pieces(const struct scan_file *f, bool whole, each_piece *each, void *arg, struct err *e)
+/* Pieces of whole records, in order; `index` is view_chunk's.  `whole`: all of it in one piece. */
+static int scan_pieces(const struct scan_file *f, bool whole, each_piece *each, void *arg, struct err *e)
 {
 	struct buf room = BUF_INIT;
 	int r;

@@ -53,10 +53,6 @@ void scan_file_close(struct scan_file *f);
 /* The transform of a recorded view, rebuilt.  -ESTALE: what it comes to now is not what was recorded (another contract or key). */
 int scan_transform(struct scan *s, const struct scan_file *f, const char *view, const char *text, struct transform **ret, struct err *e);
 
-/* Pieces of whole records, in order; `index` is view_chunk's.  `whole`: all of it in one piece.  A non-zero return of `each` stops and is
- * returned. */
-int scan_pieces(const struct scan_file *f, bool whole, int (*each)(void *arg, uint32_t index, const char *bytes, size_t len, struct err *e), void *arg, struct err *e);
-
 /* How many rows the transform shows.  -ENOTSUP: rows of this format cannot be counted.  `progress` gets bytes of the source. */
 struct progress;
 int scan_count(struct scan *s, const struct scan_file *f, struct transform *t, struct progress *progress, int64_t *ret_rows, struct err *e);

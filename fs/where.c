@@ -6,7 +6,7 @@
 #include "catalog/db.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_query.h"
-#include "fs/row_print.h"
+#include "fs/row_read.h"
 #include "fs/scan.h"
 #include "policy/attribute.h"
 #include "policy/condition.h"
@@ -14,8 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PROBE_BYTES (1u << 20) /* of a file: its head or its first records */
 
 struct ask {
 	struct lineage *l;
@@ -58,6 +56,7 @@ void where_answer_free(struct where_answer *a)
 	for (size_t i = 0; i < a->gone_count; i++) {
 		free(a->gone[i].address);
 		free(a->gone[i].why);
+		free(a->gone[i].version);
 	}
 	for (size_t i = 0; i < a->source_count; i++) {
 		free(a->sources[i].version);
@@ -92,38 +91,56 @@ static int combine(struct ask *q, const struct scan_file *f, const struct transf
 	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
-static int nothing(void *arg, uint64_t number, const struct row_print *print, bool broken)
+struct names {
+	struct map *seen;
+	const char **list; /* keys of `seen`'s */
+	size_t count;
+};
+
+static int keep_name(void *arg, const char *name)
 {
-	(void)arg;
-	(void)number;
-	(void)print;
-	(void)broken;
+	struct names *n = arg;
+	if (map_gets(n->seen, name))
+		return 0;
+	const char **more = n->count & (n->count - 1) ? n->list : realloc(n->list, 2 * (n->count + 1) * sizeof *more);
+	char *copy = more ? strdup(name) : NULL;
+	if (more)
+		n->list = more;
+	if (!copy || map_sets(n->seen, name, copy)) {
+		free(copy);
+		return -ENOMEM;
+	}
+	n->list[n->count++] = copy;
 	return 0;
+}
+
+/* The columns of the file and of the contract's object that claims it. */
+static int read_names(const struct scan_file *f, struct names *ret, struct err *e)
+{
+	int r = ret->seen ? row_columns(&f->source, f->object, keep_name, ret, e) : -ENOMEM;
+	for (size_t i = 0; !r && f->object && i < f->object->column_count; i++)
+		r = keep_name(ret, f->object->columns[i].name);
+	return r;
 }
 
 /* No row found, or no look possible: is that because a column was misspelt?  What neither the contract nor the file's first records name is told of. */
 static int check_columns(struct ask *q, const struct scan_file *f, bool *ret_absent, struct err *e)
 {
-	const struct row_prints_config config = { .path = f->path, .header = true, .each = nothing };
 	const struct expr_column *columns;
-	struct row_prints *seen = NULL;
-	size_t count = expr_columns(q->where, &columns), len = f->entry.size < PROBE_BYTES ? (size_t)f->entry.size : PROBE_BYTES;
-	char *head = malloc(len + 1);
-	int r = head ? row_prints_new(&config, &seen) : -ENOMEM;
-	if (!r)
-		r = f->source.read(f->source.arg, 0, head, len, e);
-	if (!r && !row_prints_feed(seen, head, len) && len == f->entry.size)
-		row_prints_end(seen);
+	size_t count = expr_columns(q->where, &columns);
+	struct names names = { .seen = map_new() };
+	int r = read_names(f, &names, e);
 	for (size_t i = 0; !r && i < count; i++) {
-		bool there = f->object && contract_column_find(f->object, columns[i].name, strlen(columns[i].name));
-		for (size_t k = 0; !there && k < row_prints_columns(seen); k++)
-			there = !strcmp(row_prints_column(seen, k), columns[i].name);
-		*ret_absent = !there;
-		if (!there)
-			r = err_set(e, -ENOENT, "it has no column %s", columns[i].name);
+		if (map_gets(names.seen, columns[i].name))
+			continue;
+		const char *near = text_nearest(columns[i].name, names.list, names.count);
+		*ret_absent = true;
+		r = near ? err_set(e, -ENOENT, "it has no column %s (did you mean '%s'?)", columns[i].name, near)
+			 : err_set(e, -ENOENT, "it has no column %s", columns[i].name);
 	}
-	row_prints_free(seen);
-	free(head);
+	if (names.seen)
+		map_free(names.seen, free);
+	free(names.list);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
@@ -202,30 +219,54 @@ static int counted_of(struct ask *q, struct scan_version *v, const char *path, c
 
 /* -- what is on record ------------------------------------------------------------------------------ */
 
+/* Takes over the texts. */
+static int append_gone(struct ask *q, char *name, char *why, char *version, bool has_version)
+{
+	struct where_answer *a = &q->answer;
+	struct where_gone *more = name && why && (version || !has_version) ? realloc(a->gone, (a->gone_count + 1) * sizeof *more) : NULL;
+	if (!more) {
+		free(name);
+		free(why);
+		free(version);
+		return no_memory(q);
+	}
+	a->gone = more;
+	more[a->gone_count++] = (struct where_gone){ name, why, 1, version, false };
+	return 0;
+}
+
 static int add_gone(struct ask *q, const char *address, const char *file, const char *why)
 {
 	struct where_answer *a = &q->answer;
 	char *name = file ? text_format("%s/%s", address, file) : strdup(address);
-	if (!name)
-		return no_memory(q);
-	for (size_t i = 0; i < a->gone_count; i++) {
+	for (size_t i = 0; name && i < a->gone_count; i++) {
 		if (!strcmp(a->gone[i].address, name)) {
 			a->gone[i].runs++;
 			free(name);
 			return 0;
 		}
 	}
-	struct where_gone *more = realloc(a->gone, (a->gone_count + 1) * sizeof *more);
-	if (more)
-		a->gone = more;
-	char *text = strdup(why);
-	if (!more || !text) {
-		free(name);
-		free(text);
-		return no_memory(q);
+	return append_gone(q, name, strdup(why), NULL, false);
+}
+
+/* Told once a version: a product may hold many files of other columns. */
+static int add_no_column(struct ask *q, const char *address, const char *file, const char *why)
+{
+	struct where_answer *a = &q->answer;
+	char *name = text_format("%s/%s", address, file);
+	for (size_t i = 0; name && i < a->gone_count; i++) {
+		if (a->gone[i].version && !strcmp(a->gone[i].version, address)) {
+			a->gone[i].more |= strcmp(a->gone[i].address, name) != 0;
+			free(name);
+			return 0;
+		}
 	}
-	more[a->gone_count++] = (struct where_gone){ name, text, 1 };
-	return 0;
+	return append_gone(q, name, strdup(why), strdup(address), true);
+}
+
+static int add_uncounted(struct ask *q, const char *address, const char *file, const struct counted *c)
+{
+	return c->no_column ? add_no_column(q, address, file, c->why.text) : add_gone(q, address, file, c->why.text);
 }
 
 struct rows { /* reads, copied out of the database */
@@ -289,7 +330,7 @@ static int ask_row(struct ask *q, struct where_hit *hit)
 	if (r)
 		return r;
 	if (c->why.code)
-		return add_gone(q, hit->version, hit->file, c->why.text);
+		return add_uncounted(q, hit->version, hit->file, c);
 	if (!c->rows)
 		return 0;
 	struct where_hit *more = realloc(q->answer.hits, (q->answer.hit_count + 1) * sizeof *more);
@@ -392,7 +433,7 @@ static int ask_file(void *arg, struct scan_version *v, const struct manifest_ent
 	if (r)
 		return r;
 	if (c->why.code)
-		return add_gone(q, v->address, path, c->why.text);
+		return add_uncounted(q, v->address, path, c);
 	return c->rows ? add_source(q, v, path, c->rows) : 0;
 }
 
@@ -437,7 +478,7 @@ int where_ask(struct lineage *l, struct scan *s, const char *address, const char
 	if (!r && sources)
 		r = ask_sources(&q, address, quiet);
 	if (!r && q.no_column.code && !q.looked_at)
-		r = err_set_kind(&why, ERR_PARSE, -EINVAL, "--where: of no file that could be looked at: %s", q.no_column.text);
+		r = err_set_kind(&why, ERR_PARSE, -EINVAL, "--where: no file that could be looked at has such a column: %s", q.no_column.text);
 	if (q.counted)
 		map_free(q.counted, free_counted);
 	if (q.views)

@@ -28,7 +28,9 @@ struct where_hit { /* one run, file and view that showed at least one such row *
 
 struct where_gone { /* what could not be looked at */
 	char *address, *why;
-	int64_t runs; /* how many were served it */
+	int64_t runs;   /* how many were served it */
+	char *version;  /* its rows are no rows like these, as it has no such column: its version's address; else NULL */
+	bool more;      /* so do other files of that version */
 };
 
 struct where_source { /* rows in the version itself, whoever may see them */

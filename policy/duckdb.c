@@ -208,6 +208,7 @@ struct duckdb_plan {
 	size_t mask_count;
 	struct filter filter;
 	struct buf select; /* the columns of SELECT */
+	struct buf texts;  /* the same by their names, as texts where they hold one value */
 	struct buf where;  /* the condition, or empty */
 };
 
@@ -218,6 +219,7 @@ static void duckdb_free(struct view_plan *plan)
 		mask_fini(&p->masks[i]);
 	free(p->masks);
 	buf_free(&p->select);
+	buf_free(&p->texts);
 	buf_free(&p->where);
 	transform_unref(p->transform);
 	free(p);
@@ -232,6 +234,18 @@ static void add_name(struct buf *b, const char *name, size_t len)
 		buf_addc(b, name[i]);
 	}
 	buf_addc(b, '"');
+}
+
+/* A number that is none is as good as no value: separated text and JSON cannot hold it. */
+static void add_text(struct duckdb_plan *p, const struct parquet_element *el)
+{
+	bool whole = el->type == PARQUET_GROUP || el->repetition == PARQUET_REPEATED, real = el->type == PARQUET_FLOAT || el->type == PARQUET_DOUBLE;
+	buf_adds(&p->texts, whole ? ", " : real ? ", nullif(CAST(" : ", CAST(");
+	add_name(&p->texts, el->name, el->name_len);
+	if (!whole) {
+		buf_adds(&p->texts, real ? " AS VARCHAR), 'nan') AS " : " AS VARCHAR) AS ");
+		add_name(&p->texts, el->name, el->name_len);
+	}
 }
 
 /* One of the file's columns, with all that is in it. */
@@ -268,6 +282,7 @@ static int add_column(struct duckdb_plan *p, const struct transform *t, const st
 		buf_addf(&p->select, " AS VARCHAR)) AS %s) AS ", type);
 	}
 	add_name(&p->select, el->name, el->name_len);
+	add_text(p, el);
 	return 0;
 }
 
@@ -436,6 +451,8 @@ static int add_function(handle connection, const char *name, size_t parameters, 
 
 /* -- making the view -------------------------------------------------------------------------- */
 
+enum engine_output { OUTPUT_PARQUET, OUTPUT_LINES };
+
 static int query(handle connection, const char *sql)
 {
 	union result result;
@@ -445,11 +462,10 @@ static int query(handle connection, const char *sql)
 	return r;
 }
 
-static int run(const struct duckdb_plan *p, handle connection, int in, int out)
+static int run(const struct duckdb_plan *p, handle connection, const char *sql)
 {
 	static const char settings[] = "SET threads=1; SET preserve_insertion_order=true; SET memory_limit='1GB'; SET temp_directory='';"
 				       "SET autoinstall_known_extensions=false; SET autoload_known_extensions=false";
-	struct buf sql = BUF_INIT;
 	char name[40];
 	int r = query(connection, settings);
 	/* Times with a zone read the same on every host.  An engine without its ICU part knows no zones, and has UTC anyway. */
@@ -462,32 +478,40 @@ static int run(const struct duckdb_plan *p, handle connection, int in, int out)
 	if (r == 0 && p->filter.expr)
 		r = add_function(connection, "meshfs_filter", p->filter.count ? p->filter.count : 1, DUCKDB_TYPE_BOOLEAN,
 				 (void *)(uintptr_t)&p->filter, call_filter);
-	buf_addf(&sql, "COPY (SELECT %s FROM read_parquet('/proc/self/fd/%d')%s) TO '/proc/self/fd/%d' (FORMAT parquet, COMPRESSION zstd, "
-		       "ROW_GROUP_SIZE 122880, USE_TMP_FILE false)", buf_text(&p->select), in, buf_text(&p->where), out);
-	if (r == 0)
-		r = buf_check(&sql);
-	if (r == 0)
-		r = query(connection, buf_text(&sql));
-	buf_free(&sql);
-	return r;
+	return r ? r : query(connection, sql);
 }
 
-static int run_engine(const struct duckdb_plan *p, int in, int out, struct err *e)
+static void add_statement(const struct duckdb_plan *p, enum engine_output kind, int in, int out, struct buf *sql)
+{
+	if (kind == OUTPUT_LINES)
+		buf_addf(sql, "COPY (SELECT \"meshfs row\"%s FROM (SELECT file_row_number AS \"meshfs row\", %s"
+			      " FROM read_parquet('/proc/self/fd/%d', file_row_number = true)%s)) TO '/proc/self/fd/%d' (FORMAT json, USE_TMP_FILE false)",
+			 buf_text(&p->texts), buf_text(&p->select), in, buf_text(&p->where), out);
+	else
+		buf_addf(sql, "COPY (SELECT %s FROM read_parquet('/proc/self/fd/%d')%s) TO '/proc/self/fd/%d' (FORMAT parquet, COMPRESSION zstd, "
+			      "ROW_GROUP_SIZE 122880, USE_TMP_FILE false)", buf_text(&p->select), in, buf_text(&p->where), out);
+}
+
+static int run_engine(const struct duckdb_plan *p, enum engine_output kind, int in, int out, struct err *e)
 {
 	handle database = NULL, connection = NULL;
-	int r = api.open(NULL, &database) || api.connect(database, &connection) ? -EIO : run(p, connection, in, out);
+	struct buf sql = BUF_INIT;
+	add_statement(p, kind, in, out, &sql);
+	int r = buf_check(&sql);
+	if (!r)
+		r = api.open(NULL, &database) || api.connect(database, &connection) ? -EIO : run(p, connection, buf_text(&sql));
 	if (connection)
 		api.disconnect(&connection);
 	if (database)
 		api.close(&database);
+	buf_free(&sql);
 	return r ? err_set(e, -EACCES, "the engine cannot read this Parquet file or make the view of it") : 0;
 }
 
 static int private_file(void)
 {
 	const char *folder = getenv("TMPDIR");
-	int fd = open(folder && *folder == '/' ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	return fd < 0 ? -errno : fd;
+	return io_open_nameless(folder && *folder == '/' ? folder : "/tmp");
 }
 
 static int copy_in(const struct view_source *source, int fd, char *piece, struct err *e)
@@ -520,10 +544,9 @@ static int copy_out(int fd, char *piece, int (*write_to)(void *arg, const void *
 	}
 }
 
-static int duckdb_whole(const struct view_plan *plan, const struct view_source *source, int (*write_to)(void *arg, const void *bytes, size_t len),
-			void *arg, struct view_stats *ret_stats, struct err *e)
+static int make(const struct duckdb_plan *p, enum engine_output kind, const struct view_source *source,
+		int (*write_to)(void *arg, const void *bytes, size_t len), void *arg, struct err *e)
 {
-	const struct duckdb_plan *p = (const struct duckdb_plan *)plan;
 	char *piece = malloc(PIECE);
 	int in = private_file(), out = private_file(), r;
 	if (!piece || in < 0 || out < 0)
@@ -531,17 +554,30 @@ static int duckdb_whole(const struct view_plan *plan, const struct view_source *
 	else
 		r = copy_in(source, in, piece, e);
 	if (r == 0)
-		r = run_engine(p, in, out, e);
+		r = run_engine(p, kind, in, out, e);
 	if (r == 0)
 		r = copy_out(out, piece, write_to, arg, e);
-	if (r == 0 && ret_stats)
-		*ret_stats = (struct view_stats){ 0 };
 	if (in >= 0)
 		close(in);
 	if (out >= 0)
 		close(out);
 	free(piece);
 	return r;
+}
+
+static int duckdb_whole(const struct view_plan *plan, const struct view_source *source, int (*write_to)(void *arg, const void *bytes, size_t len),
+			void *arg, struct view_stats *ret_stats, struct err *e)
+{
+	int r = make((const struct duckdb_plan *)plan, OUTPUT_PARQUET, source, write_to, arg, e);
+	if (r == 0 && ret_stats)
+		*ret_stats = (struct view_stats){ 0 };
+	return r;
+}
+
+int duckdb_lines(const struct view_plan *plan, const struct view_source *source, int (*write_to)(void *arg, const void *bytes, size_t len), void *arg,
+		 struct err *e)
+{
+	return make((const struct duckdb_plan *)plan, OUTPUT_LINES, source, write_to, arg, e);
 }
 
 static const struct view_plan_ops duckdb_plan_ops = { .kind = VIEW_WHOLE, .free = duckdb_free, .whole = duckdb_whole };
@@ -568,7 +604,7 @@ int duckdb_plan_new(struct transform *t, const struct view_source *source, const
 			r = add_column(p, t, keys, f, i, e);
 	if (r == 0)
 		r = add_filter(p, f, e);
-	if (r == 0 && (buf_check(&p->select) || buf_check(&p->where)))
+	if (r == 0 && (buf_check(&p->select) || buf_check(&p->texts) || buf_check(&p->where)))
 		r = err_set(e, -ENOMEM, "out of memory");
 	if (r == 0)
 		*ret = &p->plan;

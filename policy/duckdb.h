@@ -11,6 +11,11 @@
 int duckdb_plan_new(struct transform *t, const struct view_source *source, const struct view_keys *keys, const struct parquet_footer *f,
 		    struct view_plan **ret, struct err *e);
 
+/* The rows of such a plan's view as lines of JSON, each with the number that it has in the source (from 0) as its first member.  Values that hold no others are
+ * texts or null. */
+int duckdb_lines(const struct view_plan *plan, const struct view_source *source, int (*write_to)(void *arg, const void *bytes, size_t len), void *arg,
+		 struct err *e);
+
 /*
  * Queries over local files, for the checks of a contract.  They run with the rights of this process: only for contracts of whoever
  * started it.  The engine's own words are not passed on, since they may quote values.  A session belongs to one thread.

@@ -80,6 +80,17 @@ struct view_segment {
 };
 size_t view_segments(const struct view_plan *p, const struct view_segment **ret);
 
+/*
+ * Parquet's rows as the transform shows them, in the file's order, for questions about records: `row` (from 1) counts in the source, `json` is an object of the
+ * columns that stay, without a line end.  Needs the engine; -EACCES without one, or where it cannot make the view.  A non-zero return of `each` stops and is
+ * returned.
+ */
+int view_parquet_rows(struct transform *t, const struct view_source *source, const struct view_keys *keys,
+		      int (*each)(void *arg, uint64_t row, const char *json, size_t len), void *arg, struct err *e);
+/* The names of a Parquet file's columns, as contracts write them, and of what holds them; without an engine. */
+int view_parquet_columns(const struct view_source *source, int (*each)(void *arg, const char *name), void *arg, struct err *e);
+bool view_has_engine(void);
+
 /* VIEW_WHOLE: writes the derived file through `write` (in order). */
 int view_whole(const struct view_plan *p, const struct view_source *source, int (*write)(void *arg, const void *bytes, size_t len), void *arg,
 	       struct view_stats *ret_stats, struct err *e);

@@ -186,7 +186,7 @@ static void decide_groups(const struct transform *t, const struct parquet_footer
 
 /* -- the plan --------------------------------------------------------------------------------- */
 
-static int read_footer(const struct view_source *source, struct buf *ret, uint64_t *ret_start, struct err *e)
+int view_parquet_footer(const struct view_source *source, struct buf *ret, uint64_t *ret_start, struct err *e)
 {
 	unsigned char end[8];
 	if (source->size < 12)
@@ -233,7 +233,7 @@ int view_plan_new_parquet(struct transform *t, const struct view_source *source,
 	struct parquet_footer *f = NULL;
 	struct actions a = { NULL, NULL, false, 0 };
 	uint64_t start = 0;
-	int r = read_footer(source, &bytes, &start, e);
+	int r = view_parquet_footer(source, &bytes, &start, e);
 	if (r == 0)
 		r = parquet_footer_read(bytes.data ? bytes.data : "", bytes.len, start, &f, e);
 	if (r != 0)

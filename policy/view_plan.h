@@ -49,6 +49,9 @@ typedef int view_plan_new_fn(struct transform *t, const struct view_source *sour
 			     struct err *e);
 view_plan_new_fn view_plan_new_lines, view_plan_new_stream, view_plan_new_parquet;
 
+/* The Thrift part of a Parquet file's footer, and where it starts.  -EACCES: there is none. */
+int view_parquet_footer(const struct view_source *source, struct buf *ret, uint64_t *ret_start, struct err *e);
+
 /* The action on a column by its name; the contract's columns without one are kept, unknown ones fall under the rule for them.  */
 const struct mask *view_column_mask(const struct transform *t, const char *name, size_t len);
 /* The same for a value that holds no others, as every field of separated text.  Where the contract says that members stand, and rules concern

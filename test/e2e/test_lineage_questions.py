@@ -194,11 +194,31 @@ def test_wrong_questions(shop):
         done = shop.run("lineage", "trace", address, "--where", "custmer_id == 17", status=2)  # misspelt: no row is no answer
         assert "no column custmer_id" in done.stderr and not done.stdout, (address, file)
     shop.run("lineage", "trace", "sales/orders", "--where", "customer_id == 17", "--run", "nobody", status=4)
-    for what in ("nope", "nope/orders", "sales/nope", "sales/orders/9.9.9"):
-        for verb in ("reads", "denials"):
-            assert what in shop.run("lineage", verb, what, status=4).stderr
     shop.run("lineage", "denials", "sales/orders/1.0.0")  # known, and none was refused
     shop.run("lineage", "denials", "sales")
+
+
+def test_names_that_there_are_not(shop):
+    """An empty answer to a mistyped name would pass for a proof."""
+    rows = shop.tmp / "rows.csv"
+    rows.write_text(shop.sources["sales/orders/1.0.0"]["a.csv"])
+    for what, why in (("nope", "no such domain"), ("nope/orders", "no such domain"), ("sales/ordres", "no such product (did you mean 'orders'?)"),
+                      ("sales/ordres/latest", "no such product (did you mean 'orders'?)"), ("sales/orders/9.9.9", "no such version; the newest is 1.0.0"),
+                      ("sales/orders/1.0.0/aa.csv", "no such file (did you mean 'a.csv'?)"), ("sales/orders/1.0.0/deep/other.csv", "no such file; 'meshfs ls")):
+        for verb in ("reads", "denials", "up", "down", "summary", "trace", "erasure-report", "find", "export"):
+            asked = {"trace": [what, "--where", "customer_id == 17"], "erasure-report": [what, "--where", "customer_id == 17"], "find": [rows, "--in", what],
+                     "export": ["--format", "dot", what]}.get(verb, [what])
+            done = shop.run("lineage", verb, *asked, status=4)
+            graph = verb in ("up", "down", "summary", "export") and what.startswith("nope")  # which may as well be a run or an output
+            assert ("nothing is known of it" if graph else why) in done.stderr and not done.stdout, (verb, what)
+    done = shop.run("lineage", "find", rows, "--column", "custmer_id", status=4)
+    assert "no column custmer_id (did you mean 'customer_id'?)" in done.stderr
+    # What the catalog lost stays on record, and is told of.
+    shop.run("withdraw", "sales/orders/1.0.0", "--reason", "a mistake")
+    for address in ("sales/orders/1.0.0", "sales/orders/1.0.0/a.csv", "sales"):
+        for verb in ("reads", "up", "down"):
+            assert shop.run("lineage", verb, address).stdout, (verb, address)
+    assert {n.get("address") for n in shop.json("lineage down", "sales")} >= {"sales/orders/1.0.0", "sales/joined/1.0.0", "ml/features/1.0.0"}
 
 
 def test_a_database_that_cannot_be_opened(shop):
