@@ -410,87 +410,19 @@ int lineage_verify(struct lineage *l, const struct lineage_head *kept, void (*fo
 	return r;
 }
 
-/* -- pruning --------------------------------------------------------------------------------- */
+/* -- pruning (lineage_prune.c) ------------------------------------------------------------------ */
 
-static int seal_pruned(struct lineage *l, const char *run, int64_t now_ns, struct err *e)
+int lineage_seal_pruned(struct lineage *l, const char *run, int64_t part, int64_t now_ns, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l), "SELECT part, row_count, digest FROM seals WHERE run = ? AND kind = 'reads' AND part NOT IN"
-					  " (SELECT part FROM seals WHERE run = ?1 AND kind = 'prune') ORDER BY part",
-			   &s, e);
+	int r = db_cached(lineage_db(l), "SELECT row_count, digest FROM seals WHERE run = ?1 AND kind = 'reads' AND part = ?2", &s, e);
 	if (r)
 		return r;
 	db_bind_text(s, 1, run);
-	while ((r = db_step(s, e)) == DB_ROW) {
-		struct seal seal = { .kind = "prune", .run = run, .part = db_int(s, 0), .rows = db_int(s, 1), .sealed_ns = now_ns };
-		snprintf(seal.digest, sizeof seal.digest, "%s", db_text(s, 2));
-		r = append_seal(l, &seal, e);
-		if (r)
-			break;
-	}
-	db_finalize(s);
-	return r;
-}
-
-static int prune_run(struct lineage *l, int64_t id, const char *run, int64_t now_ns, int64_t *rows, struct err *e)
-{
-	struct db_stmt *s;
-	int r = seal_pruned(l, run, now_ns, e);
-	if (!r)
-		r = db_cached(lineage_db(l), "DELETE FROM reads WHERE run = ?", &s, e);
-	if (r)
-		return r;
-	db_bind_int(s, 1, id);
-	r = db_run(s, e);
-	*rows += r ? 0 : db_changes(lineage_db(l));
-	if (!r)
-		r = db_cached(lineage_db(l), "DELETE FROM processes WHERE run = ?", &s, e);
-	if (!r) {
-		db_bind_int(s, 1, id);
-		r = db_run(s, e);
-	}
-	if (!r)
-		r = db_cached(lineage_db(l), "UPDATE runs SET pruned_ns = ? WHERE id = ?", &s, e);
-	if (!r) {
-		db_bind_int(s, 1, now_ns);
-		db_bind_int(s, 2, id);
-		r = db_run(s, e);
-	}
-	return r;
-}
-
-static int prune_all(struct lineage *l, int64_t before_ns, int64_t now_ns, int64_t *ret_runs, int64_t *ret_rows, struct err *e)
-{
-	struct db_stmt *s;
-	int r = db_prepare(lineage_db(l), "SELECT id, uuid FROM runs WHERE ended_ns < ? AND pruned_ns IS NULL AND unsealed = 0", &s, e);
-	if (r)
-		return r;
-	db_bind_int(s, 1, before_ns);
-	while ((r = db_step(s, e)) == DB_ROW) {
-		char run[LINEAGE_RUN_SIZE];
-		snprintf(run, sizeof run, "%s", db_text(s, 1));
-		r = prune_run(l, db_int(s, 0), run, now_ns, ret_rows, e);
-		if (r)
-			break;
-		++*ret_runs;
-	}
-	db_finalize(s);
-	if (!r && *ret_rows)
-		r = db_exec(lineage_db(l), "DELETE FROM files WHERE NOT EXISTS(SELECT 1 FROM reads WHERE reads.file = files.id)", e);
-	return r;
-}
-
-int lineage_prune(struct lineage *l, int64_t before_ns, int64_t now_ns, int64_t *ret_runs, int64_t *ret_rows, struct err *e)
-{
-	*ret_runs = *ret_rows = 0;
-	int r = lineage_begin(l, e);
-	if (!r)
-		r = lineage_seal_due(l, now_ns, e);
-	if (!r)
-		r = prune_all(l, before_ns, now_ns, ret_runs, ret_rows, e);
-	if (!r)
-		r = lineage_commit(l, e);
-	if (r)
-		lineage_rollback(l);
-	return r;
+	db_bind_int(s, 2, part);
+	r = db_step(s, e);
+	struct seal seal = { .kind = "prune", .run = run, .part = part, .rows = r == DB_ROW ? db_int(s, 0) : 0, .sealed_ns = now_ns };
+	snprintf(seal.digest, sizeof seal.digest, "%s", r == DB_ROW && db_text(s, 1) ? db_text(s, 1) : "");
+	db_reset(s);
+	return r < 0 ? r : append_seal(l, &seal, e);
 }

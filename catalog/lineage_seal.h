@@ -33,7 +33,19 @@ int lineage_seal_head(struct lineage *l, struct lineage_head *ret, struct err *e
 int lineage_verify(struct lineage *l, const struct lineage_head *kept, void (*found)(void *arg, const char *what), void *arg,
 		   int64_t *ret_seals, struct err *e);
 
-/* Deletes the reads of runs that ended before `before_ns`; runs, their inputs by version, outputs and seals stay. */
-int lineage_prune(struct lineage *l, int64_t before_ns, int64_t now_ns, int64_t *ret_runs, int64_t *ret_rows, struct err *e);
+/*
+ * Deletes the reads of runs that ended before `before_ns`, and of other runs the sealed days that were over by then; runs, their inputs by version, outputs and
+ * seals stay.  In a transaction of its own.
+ */
+struct lineage_prune {
+	int64_t before_ns, now_ns;
+	int64_t rows_max; /* stops after about so many, with `more`; 0: no limit */
+	bool dry_run;     /* counts only */
+	int64_t runs, rows; /* that were deleted; set by the call */
+	bool more;
+};
+int lineage_prune(struct lineage *l, struct lineage_prune *how, struct err *e);
+/* Says in the chain that a part's reads were deleted, with the digest that they had.  Between lineage_begin and lineage_commit. */
+int lineage_seal_pruned(struct lineage *l, const char *run, int64_t part, int64_t now_ns, struct err *e);
 
 #endif

@@ -18,6 +18,7 @@
 #define CACHE_LIMIT_MIN ((uint64_t)1 << 20)
 #define REFRESH_DEFAULT_MS 5000
 #define REFRESH_MIN_MS 50
+#define LINEAGE_KEEP_MIN_MS ((int64_t)24 * 3600 * 1000)
 #define REFRESH_MAX_MS ((int64_t)24 * 3600 * 1000)
 #define TIMEOUT_DEFAULT_MS 30000
 #define TIMEOUT_MIN_MS 1000
@@ -266,14 +267,24 @@ static int read_cache(struct reader *r, const struct doc_node *n)
 	return 0;
 }
 
+static int read_keep(struct reader *r, const struct doc_node *n)
+{
+	const char *text = doc_text(n);
+	if (!text || text_parse_duration_ms(text, &r->m->lineage_keep_ms) || r->m->lineage_keep_ms < LINEAGE_KEEP_MIN_MS)
+		return doc_err(r->doc, n, r->e, "'keep' wants a time of at least 1d, such as 400d");
+	return 0;
+}
+
 static int read_lineage(struct reader *r, const struct doc_node *n)
 {
-	static const char *const known[] = { "db", "on_full" };
-	const struct doc_node *db = doc_get(n, "db"), *full = doc_get(n, "on_full");
+	static const char *const known[] = { "db", "on_full", "keep" };
+	const struct doc_node *db = doc_get(n, "db"), *full = doc_get(n, "on_full"), *keep = doc_get(n, "keep");
 	const char *text = NULL;
 	int code = need_map(r, n, "lineage");
 	if (!code)
-		code = doc_check_keys(r->doc, n, known, 2, r->e);
+		code = doc_check_keys(r->doc, n, known, 3, r->e);
+	if (!code && keep)
+		code = read_keep(r, keep);
 	if (!code && db)
 		code = need_text(r, db, "db", &text);
 	if (!code && db)

@@ -46,6 +46,7 @@ struct mesh_config {
 	uint64_t cache_limit_bytes;
 	char *lineage_db; /* absolute */
 	enum lineage_on_full lineage_on_full;
+	int64_t lineage_keep_ms; /* reads are pruned when they are older; 0: never by themselves */
 	int64_t refresh_ms;
 	int64_t timeout_ms; /* how long a read waits for a store */
 	struct mesh_key *keys;

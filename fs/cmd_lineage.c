@@ -28,7 +28,7 @@ static const struct verb {
 	{ "summary", "summary RUN|VERSION", "what it was made from, by source: rights, team, files, bytes", lineage_verb_summary, false },
 	{ "export", "export --format F [--to URL|FILE] [ADDRESS]", "OpenLineage events, DOT, SVG, JSON", lineage_verb_export, false },
 	{ "verify", "verify [--head FILE]", "was anything changed since it was sealed?", lineage_verb_verify, false },
-	{ "prune", "prune --before DATE", "delete the reads of old runs; their seals stay", lineage_verb_prune, false },
+	{ "prune", "prune [--before DATE]", "delete old reads; their seals stay", lineage_verb_prune, false },
 };
 
 #define VERBS (sizeof verbs / sizeof *verbs)

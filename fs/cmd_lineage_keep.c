@@ -115,29 +115,80 @@ int lineage_verb_verify(const struct invocation *inv, int argc, char **argv, int
 	return r;
 }
 
+/* -- prune ------------------------------------------------------------------------------------- */
+
+/* What is to be deleted; reads that the mesh keeps are not. */
+static int prune_before(const struct mesh_config *mesh, const char *before, int64_t now_ns, int64_t *ret_ns, struct err *e)
+{
+	const int64_t kept_ns = now_ns - mesh->lineage_keep_ms * 1000000;
+	char text[CLOCK_TEXT_MAX];
+	*ret_ns = kept_ns;
+	if (!before && !mesh->lineage_keep_ms)
+		return options_wrong(e, "lineage prune", "lineage prune: wants --before DATE, such as 2026-01-31, or lineage.keep in %s", mesh->path);
+	if (!before)
+		return 0;
+	if (clock_parse(before, ret_ns))
+		return options_wrong(e, "lineage prune", "--before %s: it is no date; one is 2026-01-31, or 2026-01-31T12:00:00Z", before);
+	if (!mesh->lineage_keep_ms || *ret_ns <= kept_ns)
+		return 0;
+	clock_format_local(kept_ns, text);
+	return err_set_kind(e, ERR_REFUSED, -EPERM, "lineage.keep in %s keeps reads since %s: --before cannot be later", mesh->path, text);
+}
+
+static void print_pruned(const struct lineage_prune *p, bool json)
+{
+	struct buf b = BUF_INIT;
+	struct json j;
+	char before[CLOCK_TEXT_MAX];
+	if (json) {
+		json_start(&j, &b);
+		json_open(&j, '{');
+		json_field_time(&j, "before", p->before_ns);
+		json_field_int(&j, "runs", p->runs);
+		json_field_int(&j, "reads", p->rows);
+		json_key(&j, "dry_run");
+		json_bool(&j, p->dry_run);
+		json_close(&j, '}');
+		printf("%s\n", buf_text(&b));
+	} else {
+		clock_format_local(p->before_ns, before);
+		printf(p->dry_run ? "%lld runs have reads from before %s: %lld in all; nothing was deleted\n" : "%lld runs pruned of what is from before %s: %lld reads deleted\n",
+		       (long long)p->runs, before, (long long)p->rows);
+	}
+	buf_free(&b);
+}
+
 int lineage_verb_prune(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
 {
 	const char *before = NULL;
-	const struct option_spec specs[] = { { "--before", 0, OPTION_TEXT, "DATE", "runs that ended before this (2026-11-22, or with a time)", &before } };
+	struct lineage_prune p = { .now_ns = clock_now_ns() };
+	bool json = false;
+	const struct option_spec specs[] = {
+		{ "--before", 0, OPTION_TEXT, "DATE", "what is older than this (2026-11-22, or with a time); default: what is older than lineage.keep", &before },
+		{ "--dry-run", 0, OPTION_FLAG, NULL, "only say how much that is", &p.dry_run },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object: before runs reads dry_run", &json },
+	};
 	int words;
-	int64_t before_ns = 0, runs, rows;
 	(void)ret_status;
-	int r = options_parse("lineage prune --before DATE",
-			      "Deletes the reads of runs that ended before DATE.  What each run read by version, what it made, and its seals stay.", specs, 1, false,
-			      argc, argv, &words, e);
+	int r = options_parse("lineage prune [--before DATE] [--dry-run]",
+			      "Deletes the reads of runs that ended before DATE, and the days before it of runs that go on.\n"
+			      "What each run read by version, what it made, and its seals stay.",
+			      specs, 3, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
-	if (words || !before || clock_parse(before, &before_ns))
-		return options_wrong(e, "lineage prune", "lineage prune: wants --before DATE, such as 2026-01-31");
+	if (words)
+		return options_wrong(e, "lineage prune", "%s: one word too many", argv[0]);
 	struct mesh_config *mesh = NULL;
 	struct lineage *l = NULL;
 	r = mesh_open(inv->mesh_path, &mesh, e);
 	if (!r)
+		r = prune_before(mesh, before, p.now_ns, &p.before_ns, e);
+	if (!r)
 		r = drain_open(mesh, &l, e);
 	if (!r)
-		r = lineage_prune(l, before_ns, clock_now_ns(), &runs, &rows, e);
-	if (!r && !inv->quiet)
-		printf("%lld runs pruned, %lld reads deleted\n", (long long)runs, (long long)rows);
+		r = lineage_prune(l, &p, e);
+	if (!r && (!inv->quiet || json || p.dry_run))
+		print_pruned(&p, json);
 	lineage_close(l);
 	mesh_config_free(mesh);
 	return r;

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PRUNE_BATCH 200000 /* reads of a transaction: a second or two */
+
 /* The records of one batch that become one row: the same context and the same name. */
 struct group {
 	uint32_t context, name, process;
@@ -368,6 +370,22 @@ static int drain_files(struct lineage *l, const char *folder, struct err *e)
 	return r;
 }
 
+static int reap_and_seal(struct lineage *l, const char *folder, struct err *e)
+{
+	int r = lineage_begin(l, e);
+	if (!r)
+		r = lineage_runs_reap(l, owner_alive, NULL, e);
+	if (!r)
+		r = lineage_seal_due(l, clock_now_ns(), e);
+	if (!r)
+		r = lineage_journals_tidy(l, journal_exists, (void *)(uintptr_t)folder, e);
+	if (!r)
+		r = lineage_commit(l, e);
+	if (r)
+		lineage_rollback(l);
+	return r;
+}
+
 int drain_folder(struct lineage *l, struct err *e)
 {
 	char *folder = drain_folder_path(lineage_path(l));
@@ -375,17 +393,22 @@ int drain_folder(struct lineage *l, struct err *e)
 		return err_set(e, -ENOMEM, "no memory for a path");
 	int r = drain_files(l, folder, e);
 	if (!r)
-		r = lineage_begin(l, e);
-	if (!r)
-		r = lineage_runs_reap(l, owner_alive, NULL, e);
-	if (!r)
-		r = lineage_seal_due(l, clock_now_ns(), e);
-	if (!r)
-		r = lineage_journals_tidy(l, journal_exists, folder, e);
-	if (!r)
-		r = lineage_commit(l, e);
-	if (r)
-		lineage_rollback(l);
+		r = reap_and_seal(l, folder, e);
+	free(folder);
+	return r;
+}
+
+int drain_tidy(struct lineage *l, int64_t keep_ms, bool *ret_more, struct err *e)
+{
+	const int64_t now = clock_now_ns();
+	struct lineage_prune p = { .before_ns = now - keep_ms * 1000000, .now_ns = now, .rows_max = PRUNE_BATCH };
+	char *folder = drain_folder_path(lineage_path(l));
+	int r = folder ? reap_and_seal(l, folder, e) : err_set(e, -ENOMEM, "no memory for a path");
+	if (!r && keep_ms)
+		r = lineage_prune(l, &p, e);
+	*ret_more = !r && p.more;
+	if (!r && p.rows)
+		log_info("lineage: %lld reads of %lld runs were older than lineage.keep, and are pruned", (long long)p.rows, (long long)p.runs);
 	free(folder);
 	return r;
 }

@@ -28,6 +28,10 @@ int drain_batch(struct lineage *l, struct journal *j, uint32_t max, uint32_t *re
  * process is gone end.  A journal that cannot be read is left and logged. */
 int drain_folder(struct lineage *l, struct err *e);
 
+/* Ends runs whose process is gone, seals what is due, and prunes reads that are older than `keep_ms` (0: none), as many as take a moment: the journal fills
+ * meanwhile.  *ret_more: there are others. */
+int drain_tidy(struct lineage *l, int64_t keep_ms, bool *ret_more, struct err *e);
+
 /* What a command that asks the database starts with: opens the mesh's database with everything served so far in it. */
 int drain_open(const struct mesh_config *mesh, struct lineage **ret, struct err *e);
 

@@ -26,6 +26,8 @@
 #define SEGMENTS_LIMIT 64u
 #define FULL_WAIT_MS 10000
 #define DRAIN_WAIT_MS 60000
+#define TIDY_MS 3600000
+#define MORE_MS 1000 /* until more old reads are pruned */
 #define GATHER_MS 100       /* the writer lets records gather this long */
 #define RETRY_MS 500        /* and waits this long after a failure */
 #define CONTEXT_MAX (8u << 10)
@@ -71,6 +73,7 @@ struct recorder {
 	struct journal *spare;
 	struct caller callers[CALLERS];
 	uint64_t appended, drained; /* records, of all segments so far */
+	uint64_t tidy_ns;           /* when to tidy up next; the writer's */
 	uint64_t recorded, refused, unrecorded;
 	bool idle;    /* the writer sleeps until there is something */
 	bool hurry;   /* somebody waits for the writer */
@@ -452,14 +455,30 @@ static void note_result(struct recorder *r, int code, const struct err *e)
 		log_info("lineage: %s is written again", r->db_path);
 }
 
-/* Sleeps until there is something to write, then a little longer for more to gather.  False: stop. */
+/* Now and then; whoever asks the database does the same, but a mount may serve for months without being asked. */
+static int tidy(struct recorder *r, struct err *e)
+{
+	uint64_t now = (uint64_t)clock_mono_ns();
+	if (now < r->tidy_ns)
+		return 0;
+	r->tidy_ns = now + (uint64_t)r->config.tidy_ms * 1000000;
+	bool more = false;
+	int code = drain_tidy(r->db, r->config.keep_ms, &more, e);
+	if (more)
+		r->tidy_ns = now + MORE_MS * 1000000ull;
+	return code;
+}
+
+/* Sleeps until there is something to write or it is time to tidy up, then a little longer for more to gather.  False: stop. */
 static bool writer_wait(struct recorder *r, int failed)
 {
 	struct timespec until;
 	pthread_mutex_lock(&r->lock);
 	r->idle = true;
+	deadline_in(r->config.tidy_ms, &until);
 	while (!r->stop && !r->hurry && r->appended == r->drained && !r->error.code)
-		pthread_cond_wait(&r->wake, &r->lock);
+		if (pthread_cond_timedwait(&r->wake, &r->lock, &until) == ETIMEDOUT)
+			break;
 	r->idle = false;
 	deadline_in(failed ? RETRY_MS : GATHER_MS, &until);
 	while (!r->stop && (failed || !r->hurry) && (failed || r->appended - r->drained < DRAIN_BATCH / 2))
@@ -478,6 +497,8 @@ static void *writer(void *arg)
 	while (writer_wait(r, code)) {
 		struct err e = ERR_INIT;
 		code = write_all(r, &e);
+		if (!code)
+			code = tidy(r, &e);
 		note_result(r, code, &e);
 	}
 	return NULL;
@@ -493,6 +514,7 @@ static void set_defaults(struct recorder_config *c)
 	c->segments_max = c->segments_max > SEGMENTS_LIMIT ? SEGMENTS_LIMIT : c->segments_max;
 	c->full_wait_ms = c->full_wait_ms ? c->full_wait_ms : FULL_WAIT_MS;
 	c->drain_wait_ms = c->drain_wait_ms ? c->drain_wait_ms : DRAIN_WAIT_MS;
+	c->tidy_ms = c->tidy_ms ? c->tidy_ms : TIDY_MS;
 }
 
 static void recorder_free(struct recorder *r)
@@ -549,6 +571,7 @@ static int open_all(struct recorder *r, struct err *e)
 	if (code)
 		return code;
 	push_locked(r, first); /* no other thread yet */
+	r->tidy_ns = (uint64_t)clock_mono_ns() + (r->config.keep_ms ? 0 : (uint64_t)r->config.tidy_ms * 1000000); /* it was sealed just now */
 	return 0;
 }
 
@@ -576,7 +599,7 @@ int recorder_start_with(const struct recorder_config *config, struct recorder **
 
 int recorder_start(const struct mesh_config *mesh, struct recorder **ret, struct err *e)
 {
-	struct recorder_config config = { .db_path = mesh->lineage_db, .on_full = mesh->lineage_on_full };
+	struct recorder_config config = { .db_path = mesh->lineage_db, .on_full = mesh->lineage_on_full, .keep_ms = mesh->lineage_keep_ms };
 	return recorder_start_with(&config, ret, e);
 }
 

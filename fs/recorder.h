@@ -27,6 +27,8 @@ struct recorder_config {
 	uint32_t segments_max;      /* 0: a default (4) */
 	int64_t full_wait_ms;       /* how long an open waits for room; 0: a default (10 s) */
 	int64_t drain_wait_ms;      /* how long recorder_drain waits; 0: a default (60 s) */
+	int64_t keep_ms;            /* reads that are older are pruned; 0: none */
+	int64_t tidy_ms;            /* how often days that are over are sealed and old reads pruned; 0: a default (1 h) */
 };
 int recorder_start_with(const struct recorder_config *config, struct recorder **ret, struct err *e);
 

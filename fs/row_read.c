@@ -3,9 +3,9 @@
 #include "catalog/base/buf.h"
 #include "catalog/base/progress.h"
 #include "catalog/base/text.h"
+#include "catalog/csv_scan.h"
 #include "catalog/records.h"
 #include "catalog/unpack.h"
-#include "catalog/csv_scan.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -217,6 +217,43 @@ def test_prune_keeps_the_seals_and_the_graph(orders):
     orders.run("lineage", "prune", status=2)
 
 
+def test_retention(orders):
+    """lineage.keep: what is older goes by itself, what is younger cannot be pruned, and the chain tells pruned from removed."""
+    def read(run):
+        with orders.mount(run=run) as m:
+            (m.path / "sales/orders/1.0.0" / FILES[0]).read_text()
+
+    read("old")
+    read("new")
+    with sqlite3.connect(orders.folder / "home/state/meshfs/lineage/acme.db") as db:
+        for (run,) in db.execute("SELECT id FROM runs WHERE name = 'old'").fetchall():  # 500 days ago, before anything was sealed
+            db.execute("DELETE FROM seals")
+            db.execute("UPDATE runs SET sealed_parts = 0, unsealed = 1")
+            for table, columns in (("runs", ("started_ns", "ended_ns")), ("reads", ("first_ns", "last_ns")), ("inputs", ("first_ns", "last_ns"))):
+                for column in columns:
+                    db.execute(f"UPDATE {table} SET {column} = {column} - 500 * 86400 * 1000000000 WHERE {'id' if table == 'runs' else 'run'} = ?", (run,))
+    assert {r["run"] for r in orders.json("lineage reads")} == {"old", "new"}
+    orders.run("lineage", "verify")
+    told = orders.json("lineage prune", "--before", "2026-01-01", "--dry-run")
+    assert told[0]["dry_run"] is True and (told[0]["runs"], told[0]["reads"]) == (1, 1)
+    assert {r["run"] for r in orders.json("lineage reads")} == {"old", "new"}
+    orders.run("lineage", "prune", "--before", "yesterday", status=2)
+    orders.file.write_text(orders.file.read_text() + "lineage: { keep: 600d }\n")
+    assert (orders.json("lineage prune")[0]["runs"], len(orders.json("lineage reads"))) == (0, 2)
+    done = orders.run("lineage", "prune", "--before", "2200-01-01", status=3)
+    assert "lineage.keep" in done.stderr and len(orders.json("lineage reads")) == 2
+    orders.file.write_text(orders.file.read_text().replace("keep: 600d", "keep: 400d"))
+    read("newest")  # its mount prunes
+    assert {r["run"] for r in orders.json("lineage reads")} == {"new", "newest"}
+    assert {r["name"]: r["reads"] for r in orders.json("lineage runs")} == {"old": 1, "new": 1, "newest": 1}
+    assert {n.get("name") for n in orders.json("lineage down", "sales/orders/1.0.0")} >= {"old", "new", "newest"}
+    orders.run("lineage", "verify")
+    with sqlite3.connect(orders.folder / "home/state/meshfs/lineage/acme.db") as db:
+        assert [k for (k,) in db.execute("SELECT kind FROM mesh_seals WHERE kind = 'prune'")] == ["prune"]
+        db.execute("DELETE FROM reads WHERE run = (SELECT id FROM runs WHERE name = 'new')")
+    assert "1 rows were sealed, 0 are there" in orders.run("lineage", "verify", status=5).stdout
+
+
 @pytest.fixture
 def five_runs(orders, tmp_path):
     """Over three domains: orders and zips → joined → features (two runs read them) → a model, and a report of orders alone."""

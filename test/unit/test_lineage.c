@@ -208,25 +208,79 @@ TEST(late_reads_and_long_runs_are_sealed_by_parts)
 	clean();
 }
 
+static struct lineage_prune prune(int64_t before_ns, int64_t rows_max, bool dry_run)
+{
+	struct lineage_prune p = { .before_ns = before_ns, .now_ns = START + 4 * DAY, .rows_max = rows_max, .dry_run = dry_run };
+	must(lineage_prune(l, &p, &e));
+	return p;
+}
+
 TEST(pruning_leaves_the_seals)
 {
-	int64_t runs, rows;
 	fresh();
 	three_runs();
 	add_run("d", NULL);
 	add_read("d", "sales/orders/2.0.0", "x", LINEAGE_SERVED, START + 2 * DAY);
 	end_and_seal("d", START + 3 * DAY);
-	CHECK_OK(lineage_prune(l, START + DAY, START + 4 * DAY, &runs, &rows, &e), &e);
-	CHECK_INT(runs, 3);
-	CHECK_INT(rows, 15);
+	struct lineage_prune p = prune(START + DAY, 0, true);
+	CHECK_INT(p.runs, 3);
+	CHECK_INT(p.rows, 15);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 16);
+	p = prune(START + DAY, 0, false);
+	CHECK_INT(p.runs, 3);
+	CHECK_INT(p.rows, 15);
 	CHECK_INT(ask("SELECT count(*) FROM reads"), 1);
 	CHECK_INT(ask("SELECT count(*) FROM files"), 1);
 	CHECK_INT(ask("SELECT count(*) FROM inputs"), 4);
 	CHECK_INT(verify(NULL), 0);
-	CHECK_OK(lineage_prune(l, START + DAY, START + 4 * DAY, &runs, &rows, &e), &e);
-	CHECK_INT(runs, 0);
+	CHECK_INT(prune(START + DAY, 0, false).runs, 0);
 	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE kind = 'prune' AND seq = (SELECT max(seq) FROM seals)", &e), &e);
 	CHECK(verify(NULL) > 0);
+	clean();
+}
+
+TEST(pruning_goes_on_where_it_stopped)
+{
+	fresh();
+	three_runs();
+	struct lineage_prune p = prune(START + DAY, 1, false);
+	int64_t rows = p.rows;
+	CHECK(p.more && p.runs == 1 && rows < 15);
+	CHECK_INT(verify(NULL), 0);
+	for (int i = 0; p.more && i < 5; i++) {
+		p = prune(START + DAY, 1, false);
+		rows += p.rows;
+	}
+	CHECK_INT(rows, 15);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 0);
+	CHECK_INT(verify(NULL), 0);
+	clean();
+}
+
+TEST(old_days_of_a_run_under_way_are_pruned)
+{
+	fresh();
+	add_run("a", NULL);
+	for (int day = 0; day < 4; day++)
+		add_read("a", "s/p/1.0.0", day == 3 ? "g" : "f", LINEAGE_SERVED, START + day * DAY + 5);
+	struct lineage_prune p = prune(START + 2 * DAY + 10, 0, false);
+	CHECK_INT(p.runs, 1);
+	CHECK_INT(p.rows, 2);
+	CHECK_INT(ask("SELECT min(part) FROM reads"), 2);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 2);
+	CHECK_INT(ask("SELECT opens FROM inputs"), 4);
+	CHECK_INT(ask("SELECT count(*) FROM processes"), 1);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'prune'"), 2);
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(prune(START + 2 * DAY + 10, 0, false).rows, 0);
+	end_and_seal("a", START + 4 * DAY);
+	CHECK_INT(prune(START + 3 * DAY + 10, 0, false).rows, 1); /* it ended later, but that day was over */
+	CHECK_INT(verify(NULL), 0);
+	p = prune(START + 9 * DAY, 0, false); /* pruned before, but not wholly */
+	CHECK_INT(p.rows, 1);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 0);
+	CHECK_INT(ask("SELECT count(*) FROM processes"), 0);
+	CHECK_INT(verify(NULL), 0);
 	clean();
 }
 

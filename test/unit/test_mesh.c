@@ -29,7 +29,7 @@ TEST(every_key)
 				      "  local:   { store: ./data }\n"
 				      "policy: rules\n"
 				      "cache:   { dir: ~/c, limit: 2GiB }\n"
-				      "lineage: { db: lineage.db, on_full: serve }\n"
+				      "lineage: { db: lineage.db, on_full: serve, keep: 400d }\n"
 				      "refresh: 250ms\n"
 				      "timeout: 3s\n"
 				      "keys:    { train-1: keys/train-1.key, other: /k }\n"
@@ -52,6 +52,7 @@ TEST(every_key)
 	CHECK(m->cache_limit_bytes == (uint64_t)2 << 30);
 	CHECK_STR(m->lineage_db, "/srv/acme/lineage.db");
 	CHECK_INT(m->lineage_on_full, LINEAGE_FULL_SERVE);
+	CHECK_INT(m->lineage_keep_ms, 400LL * 86400 * 1000);
 	CHECK_INT(m->refresh_ms, 250);
 	CHECK_INT(m->timeout_ms, 3000);
 	CHECK_STR(mesh_key_find(m, "train-1")->path, "/srv/acme/keys/train-1.key");
@@ -125,6 +126,8 @@ TEST(what_is_wrong_is_told_with_its_place)
 		{ "mesh: a\nrefresh: soon\n", ":2:10: 'refresh'" },
 		{ "mesh: a\nrefresh: 1ms\n", "50ms" },
 		{ "mesh: a\nlineage: { on_full: drop }\n", "on_full" },
+		{ "mesh: a\nlineage: { keep: 1h }\n", "keep" },
+		{ "mesh: a\nlineage: { keep: long }\n", "keep" },
 		{ "mesh: a\nkeys: { ../x: y }\n", "cannot name a key" },
 		{ "mesh: a\nkeys: { k: }\n", "wants a text" },
 		{ "mesh: a\nviews: { group: ds }\n", "wants a list" },

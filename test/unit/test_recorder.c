@@ -458,6 +458,49 @@ TEST(runs_are_joined_and_ended_by_their_owner)
 	clean();
 }
 
+/* A run that began days ago, as the record has it: its old days are sealed by the mount that goes on serving, and pruned as lineage.keep has it. */
+static void days_pass(int64_t keep_ms, int64_t seals, int64_t pruned, int64_t reads)
+{
+	struct err e = ERR_INIT;
+	struct recorder *r;
+	char id[RUN_ID_SIZE] = "", sql[256];
+	const int64_t day = LINEAGE_PART_NS;
+	fresh();
+	struct recorder_config config = { .db_path = db_path, .keep_ms = keep_ms, .tidy_ms = 20 };
+	struct run_facts facts = run_facts("long");
+	CHECK_OK(recorder_start_with(&config, &r, &e), &e);
+	CHECK_OK(recorder_begin_run(r, &facts, id, &e), &e);
+	struct read_facts read = read_facts(id, "a");
+	uint64_t record;
+	CHECK_INT(recorder_open_record(r, &read, &record), 0);
+	recorder_close_record(r, record, 1);
+	CHECK_OK(recorder_drain(r, &e), &e);
+	struct lineage *l;
+	CHECK_OK(lineage_open(db_path, &l, &e), &e);
+	snprintf(sql, sizeof sql, "UPDATE runs SET started_ns = started_ns - %lld; UPDATE reads SET first_ns = first_ns - %lld, last_ns = last_ns - %lld",
+		 (long long)(5 * day), (long long)(5 * day), (long long)(5 * day));
+	CHECK_OK(db_exec(lineage_db(l), sql, &e), &e);
+	lineage_close(l);
+	read = read_facts(id, "b");
+	CHECK_INT(recorder_open_record(r, &read, &record), 0);
+	recorder_close_record(r, record, 1);
+	for (int i = 0; i < 200 && ask("SELECT count(*) FROM seals") < seals + pruned; i++)
+		usleep(50000);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'reads'"), seals);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'prune'"), pruned);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), reads);
+	CHECK_OK(recorder_end_run(r, id, 0, &e), &e);
+	CHECK_OK(recorder_stop(r, &e), &e);
+	clean();
+}
+
+TEST(a_mount_seals_days_and_prunes_old_ones)
+{
+	days_pass(0, 1, 0, 2);
+	days_pass(6 * 86400 * 1000LL, 1, 0, 2);
+	days_pass(2 * 86400 * 1000LL, 1, 1, 1);
+}
+
 TEST(network_file_systems_are_refused)
 {
 	struct err e = ERR_INIT;
