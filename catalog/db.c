@@ -248,7 +248,7 @@ static int check_schema(struct db *db, const char *schema, struct err *e)
 	return r;
 }
 
-static int open_untrusted(const char *path, const char *name, struct db **ret, struct err *e)
+int db_open_checked(const char *path, const char *name, struct db **ret, struct err *e)
 {
 	struct buf uri = BUF_INIT;
 	struct db *db = NULL;
@@ -274,7 +274,7 @@ static int open_untrusted(const char *path, const char *name, struct db **ret, s
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e)
 {
 	struct db *db;
-	int r = open_untrusted(path, name, &db, e);
+	int r = db_open_checked(path, name, &db, e);
 	if (r)
 		return r;
 	r = check_schema(db, schema, e);
@@ -553,78 +553,4 @@ void db_rollback(struct db *db)
 void db_interrupt(struct db *db)
 {
 	sqlite3_interrupt(db->handle);
-}
-
-/* -- pools --------------------------------------------------------------------------------- */
-
-struct db_pool {
-	char *path, *name;
-	unsigned max_idle;
-	pthread_mutex_t lock; /* guards the rest */
-	struct db **idle;
-	unsigned idle_count;
-};
-
-int db_pool_open(const char *path, const char *name, const char *schema, unsigned max_idle, struct db_pool **ret, struct err *e)
-{
-	struct db *first;
-	int r = db_open_untrusted(path, name, schema, &first, e);
-	if (r)
-		return r;
-	struct db_pool *p = calloc(1, sizeof *p);
-	if (p) {
-		pthread_mutex_init(&p->lock, NULL);
-		p->max_idle = max_idle ? max_idle : 1;
-		p->path = strdup(path);
-		p->name = strdup(name);
-		p->idle = calloc(p->max_idle, sizeof(struct db *));
-	}
-	if (!p || !p->path || !p->name || !p->idle) {
-		db_close(first);
-		db_pool_close(p);
-		return err_set(e, -ENOMEM, "%s: out of memory", name);
-	}
-	p->idle[p->idle_count++] = first;
-	*ret = p;
-	return 0;
-}
-
-void db_pool_close(struct db_pool *p)
-{
-	if (!p)
-		return;
-	for (unsigned i = 0; i < p->idle_count; i++)
-		db_close(p->idle[i]);
-	pthread_mutex_destroy(&p->lock);
-	free(p->idle);
-	free(p->path);
-	free(p->name);
-	free(p);
-}
-
-/* The schema was checked with the first connection, and the file does not change. */
-int db_pool_take(struct db_pool *p, struct db **ret, struct err *e)
-{
-	struct db *db = NULL;
-	pthread_mutex_lock(&p->lock);
-	if (p->idle_count)
-		db = p->idle[--p->idle_count];
-	pthread_mutex_unlock(&p->lock);
-	if (!db)
-		return open_untrusted(p->path, p->name, ret, e);
-	*ret = db;
-	return 0;
-}
-
-void db_pool_give(struct db_pool *p, struct db *db)
-{
-	if (!db)
-		return;
-	pthread_mutex_lock(&p->lock);
-	bool kept = p->idle_count < p->max_idle;
-	if (kept)
-		p->idle[p->idle_count++] = db;
-	pthread_mutex_unlock(&p->lock);
-	if (!kept)
-		db_close(db);
 }

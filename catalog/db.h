@@ -42,6 +42,8 @@ int db_open_memory(struct db **ret, struct err *e);
  * a file whose tables, indexes, views or triggers are not exactly those is refused (-EBADMSG).  `name` stands in errors.
  */
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e);
+/* The same for a file whose schema was checked before and that does not change. */
+int db_open_checked(const char *path, const char *name, struct db **ret, struct err *e);
 /* Reads the header of an untrusted file: -EBADMSG when it is no database with this application id, -EPROTONOSUPPORT when its
  * format (PRAGMA user_version) is newer than `newest`: so that a newer file is told from a broken one before its tables are looked at. */
 int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t oldest, uint32_t newest, uint32_t *ret_found, struct err *e);

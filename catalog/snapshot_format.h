@@ -29,6 +29,17 @@
 /* What format 2 has besides. */
 #define SNAPSHOT_DESCRIPTIONS "CREATE TABLE description(id TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 
+/* A snapshot that is being opened: how messages call it, whose it must be; and what it says of itself, filled in by the check. */
+struct snapshot_claims {
+	const char *label, *domain;
+	bool descriptions; /* by its format it has that table */
+	uint64_t generation;
+	int64_t created_ns;
+};
+
+/* Reads all of it.  -EBADMSG with the first thing that is not as it must be. */
+int snapshot_check(struct db *db, struct snapshot_claims *claims, struct err *e);
+
 bool snapshot_has_descriptions(const struct snapshot *s);
 
 /* The reader's connections (for the parts of it that stand in other files). */
