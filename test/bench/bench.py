@@ -119,7 +119,7 @@ def measure(place, samples, plan):
     group("micro", (others.micro, samples), (others.journal, place, samples))
     if plan.has("lineage-big"):
         big = questions.Questions(place, samples)
-        group("lineage-big", (big.make,), (big.ask, plan.rounds), (big.scan,))
+        group("lineage-big", (big.make,), (big.ask, plan.rounds), (big.scan,), (big.prune,))
     if plan.million:
         group("million", (cases.million, place, samples, mesh, plan.million))
 

@@ -1,10 +1,13 @@
 """What is asked of a lineage database of 10,000,000 folded reads and 100,000 runs: the questions that need no data but the database."""
+import datetime
+import json
 import subprocess
 import time
 
 from kit import BIN, Failed, run, say
 
 RUNS, READS = 100000, 10000000
+FIRST = 1760000000  # when the first run began
 # As lineage_big.c makes them, whose READS are of READS / 10 files in 1,000 versions: at least 1,000 runs and 10,000 reads.
 PER_VERSION = READS // 10000
 
@@ -23,7 +26,8 @@ DENIED = _version(RUNS // 200 * 100 * 104729 % (PER_VERSION * 1000) // PER_VERSI
 QUESTIONS = {
     "runs": ("runs",), "runs --run": ("runs", "--run", RUN), "reads --run": ("reads", "--run", RUN), "reads VERSION": ("reads", VERSION),
     "reads FILE": ("reads", FILE), "reads --run ADDRESS": ("reads", "--run", RUN, READ), "denials": ("denials",), "denials ADDRESS": ("denials", DENIED),
-    "up": ("up", VERSION), "up OUTPUT": ("up", "/models/77.pt"), "down": ("down", POPULAR), "summary": ("summary", RUN),
+    "up": ("up", VERSION), "up OUTPUT": ("up", "/models/77.pt"), "down": ("down", POPULAR),
+    "down FILE": ("down", FILE), "summary": ("summary", RUN),
     "export openlineage": ("export", "--format", "openlineage", "--run", RUN), "export json": ("export", "--format", "json", "--run", RUN),
 }
 
@@ -73,6 +77,15 @@ class Questions:
             if name == "all reads":
                 self.samples.add("lineage all reads rss", "meshfs", peak)
 
+    def prune(self):
+        """Deletes the reads of the older half of the runs, which began a second apart; the seals must hold."""
+        middle = datetime.datetime.fromtimestamp(FIRST + RUNS // 2, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        start = time.monotonic()
+        told = run([self.place.program, "-m", self.mesh, "lineage", "prune", "--before", middle, "--json"], env=self.place.environment(), timeout=1800)
+        self.samples.add("lineage prune", "meshfs", time.monotonic() - start)
+        if not READS * 0.4 < json.loads(told)["reads"] < READS * 0.6:
+            raise Failed(f"lineage prune: {told}")
+
 
 def _peak(pid):
     try:
@@ -91,8 +104,9 @@ def rows(samples, figure):
         took = samples.median("lineage " + name, "meshfs")
         if took is not None:
             figure(f"lineage {name}" + (" (the slowest)" if (took, name) == slowest else ""), f"{took:.3f} s", "< 1 s", took < 1)
-    for name, label in (("all reads", "lineage reads, all of them"), ("verify", "lineage verify")):
+    for name, label in (("all reads", "lineage reads, all of them"), ("verify", "lineage verify"), ("prune", "lineage prune of half of them")):
         took = samples.median("lineage " + name, "meshfs")
-        figure(label, took and f"{took:.0f} s", "the speed of the scan")
+        if took is not None:
+            figure(label, f"{took:.0f} s", "the speed of the scan")
     rss = samples.median("lineage all reads rss", "meshfs")
     figure("memory of listing all of them", rss and f"{rss:.1f} MiB", "bounded", rss and rss < 64)
