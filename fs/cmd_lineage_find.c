@@ -1,197 +1,21 @@
 /* meshfs lineage find: which product, version, file and row each record of a file came from. */
-#include "catalog/base/io.h"
-#include "catalog/base/json.h"
-#include "catalog/base/map.h"
 #include "catalog/base/progress.h"
 #include "catalog/base/text.h"
 #include "catalog/db.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_query.h"
-#include "fs/cmd_lineage.h"
-#include "fs/row_lookup.h"
+#include "fs/find.h"
 #include "fs/row_read.h"
 #include "fs/scan.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define RECORDS_MAX (1u << 28)
-#define NONE UINT32_MAX
-
-struct place { /* a file of a version */
-	char *address, *product, *version, *file; /* address: with the file */
-	struct scan_version *scanned;
-	bool withdrawn;
-};
-
-struct job { /* equal content under an equal view: looked at once */
-	struct scan_version *version;
-	char *path, *view; /* view "": the file itself */
-	uint64_t bytes;
-	struct place *places;
-	size_t place_count;
-};
-
-struct match {
-	uint32_t record, job;
-	uint64_t row;
-};
-
-struct find {
-	struct lineage_question q;
-	const char *run;
-	struct option_list columns;
-	/* the records asked about */
-	struct row_print *prints;
-	uint32_t *next, *buckets; /* chains of equal low bits */
-	uint32_t count, room, bucket_count;
-	struct map *names; /* the columns that count */
-	struct map *others; /* its columns that do not */
-	/* where to look */
-	struct map *by_key;
-	struct job **jobs;
-	size_t job_count;
-	uint64_t skipped; /* Parquet files, without an engine */
-	struct db_stmt *views_of;
-	struct map *texts;
-	struct row_lookup *lookup;
-	struct progress *progress;
-	/* what was found */
-	struct match *matches;
-	size_t match_count, match_room;
-	/* of the job under way */
-	uint32_t job;
-	uint64_t fed, skipped_rows; /* records read, and passed over before them */
-	struct err *e;
-};
-
-static int no_memory(struct find *f)
+int find_no_memory(struct find *f)
 {
 	return err_set(f->e, -ENOMEM, "out of memory");
-}
-
-/* -- the records asked about ----------------------------------------------------------------------- */
-
-static int on_asked(void *arg, uint64_t row, const struct row_print *print, bool broken)
-{
-	struct find *f = arg;
-	(void)row;
-	if (f->count == f->room) {
-		uint32_t room = f->room ? 2 * f->room : 1024;
-		struct row_print *more = room > RECORDS_MAX ? NULL : realloc(f->prints, room * sizeof *more);
-		if (!more)
-			return -ENOMEM;
-		f->prints = more;
-		f->room = room;
-	}
-	f->prints[f->count++] = broken ? (struct row_print){ 0, 0 } : *print;
-	return 0;
-}
-
-static bool is_asked(void *arg, const char *name)
-{
-	struct find *f = arg;
-	for (size_t i = 0; i < f->columns.count; i++)
-		if (!strcmp(f->columns.items[i], name))
-			return true;
-	return !f->columns.count;
-}
-
-static int on_asked_column(void *arg, const char *name)
-{
-	struct find *f = arg;
-	return map_sets(is_asked(f, name) ? f->names : f->others, name, f);
-}
-
-static int read_local(void *arg, uint64_t offset, void *bytes, size_t len, struct err *e)
-{
-	int r = io_pread_full(*(int *)arg, bytes, len, offset);
-	return r ? err_set(e, r, "it cannot be read: %s", r == -ENODATA ? "it became shorter" : strerror(-r)) : 0;
-}
-
-static int read_asked(struct find *f, const char *path)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st)) {
-		int code = errno;
-		if (fd >= 0)
-			close(fd);
-		return err_set(f->e, -code, "%s: %s", path, code == ENOENT ? "no such file" : strerror(code));
-	}
-	const struct row_read read = { .source = { read_local, &fd, (uint64_t)st.st_size, path },
-				       .column = is_asked, .each = on_asked, .seen = on_asked_column, .arg = f };
-	int r = S_ISREG(st.st_mode) ? row_read(&read, f->e) : err_set(f->e, -EINVAL, "it is no regular file");
-	close(fd);
-	return r ? err_prefix(f->e, r, "%s", path) : 0;
-}
-
-static int add_name(const struct map *m, const char ***list, size_t *count)
-{
-	const void *key;
-	size_t len, i = 0;
-	void *value;
-	while (map_next(m, &i, &key, &len, &value)) {
-		const char **more = realloc(*list, (*count + 1) * sizeof *more);
-		char *name = more ? strndup(key, len) : NULL;
-		if (more)
-			*list = more;
-		if (!name)
-			return -ENOMEM;
-		(*list)[(*count)++] = name;
-	}
-	return 0;
-}
-
-static int no_such_column(struct find *f, const char *name)
-{
-	const char **list = NULL;
-	size_t count = 0;
-	const char *near = add_name(f->names, &list, &count) || add_name(f->others, &list, &count) ? NULL : text_nearest(name, list, count);
-	int r = near ? err_set(f->e, -ENOENT, "--column: the file has no column %s (did you mean '%s'?)", name, near)
-		     : err_set(f->e, -ENOENT, "--column: the file has no column %s", name);
-	while (count)
-		free((char *)(uintptr_t)list[--count]);
-	free(list);
-	return r;
-}
-
-static int index_records(struct find *f)
-{
-	f->bucket_count = 1024;
-	while (f->bucket_count < f->count)
-		f->bucket_count *= 2;
-	f->buckets = malloc(f->bucket_count * sizeof *f->buckets);
-	f->next = malloc(((size_t)f->count + 1) * sizeof *f->next);
-	if (!f->buckets || !f->next)
-		return no_memory(f);
-	memset(f->buckets, 0xff, f->bucket_count * sizeof *f->buckets);
-	for (uint32_t i = f->count; i--;) {
-		uint32_t *bucket = &f->buckets[f->prints[i].low & (f->bucket_count - 1)];
-		f->next[i] = *bucket;
-		*bucket = i;
-	}
-	for (size_t i = 0; i < f->columns.count; i++)
-		if (!map_gets(f->names, f->columns.items[i]))
-			return no_such_column(f, f->columns.items[i]);
-	return 0;
-}
-
-static int ask_about(struct find *f, const char *path)
-{
-	int r = 0;
-	if (!access(path, R_OK) && !row_readable(path))
-		r = err_set(f->e, -EOPNOTSUPP, text_ends(path, ".parquet") ? "%s: Parquet is read by an engine, and there is none here (libduckdb.so, or MESHFS_DUCKDB)"
-									   : "%s: only CSV, TSV, PSV and JSONL files (.gz and .zst too) and Parquet are read",
-			    path);
-	if (!r)
-		r = read_asked(f, path);
-	return r ? r : index_records(f);
 }
 
 /* -- where to look ------------------------------------------------------------------------------------ */
@@ -201,12 +25,12 @@ static int add_place(struct find *f, struct job *job, struct scan_version *v, co
 	const struct version_facts *facts = &v->loaded.facts;
 	struct place *more = realloc(job->places, (job->place_count + 1) * sizeof *more);
 	if (!more)
-		return no_memory(f);
+		return find_no_memory(f);
 	job->places = more;
 	struct place *p = &more[job->place_count++];
 	*p = (struct place){ text_format("%s/%s", v->address, path), text_format("%s/%s", facts->domain, facts->product), strdup(facts->version), strdup(path),
 			     v, v->loaded.info.status == VERSION_WITHDRAWN };
-	return p->address && p->product && p->version && p->file ? 0 : no_memory(f);
+	return p->address && p->product && p->version && p->file ? 0 : find_no_memory(f);
 }
 
 static int add_job(struct find *f, struct scan_version *v, const struct manifest_entry *entry, const char *path, const char *view)
@@ -230,7 +54,7 @@ static int add_job(struct find *f, struct scan_version *v, const struct manifest
 		}
 	}
 	free(key);
-	return job ? add_place(f, job, v, path) : no_memory(f);
+	return job ? add_place(f, job, v, path) : find_no_memory(f);
 }
 
 /* The file itself (without --run), and each view through which a run was served it. */
@@ -288,7 +112,7 @@ static int load_texts(struct find *f)
 	int r = db_prepare(lineage_db(f->q.l), "SELECT view, text FROM transforms", &s, f->e);
 	while (!r && (r = db_step(s, f->e)) == DB_ROW) {
 		char *text = strdup(db_text(s, 1));
-		r = text && !map_sets(f->texts, db_text(s, 0), text) ? 0 : no_memory(f);
+		r = text && !map_sets(f->texts, db_text(s, 0), text) ? 0 : find_no_memory(f);
 		if (r)
 			free(text);
 	}
@@ -465,96 +289,7 @@ static int look(struct find *f, bool quiet)
 		}
 	}
 	progress_end(f->progress);
-	return r ? no_memory(f) : 0;
-}
-
-/* -- the answer ------------------------------------------------------------------------------------------- */
-
-struct source {
-	uint32_t record;
-	uint64_t row;
-	const struct place *place;
-	const char *view;
-};
-
-static int order(const void *a, const void *b)
-{
-	const struct source *x = a, *y = b;
-	if (x->record != y->record)
-		return x->record < y->record ? -1 : 1;
-	int c = strcmp(x->place->address, y->place->address);
-	if (c || x->row != y->row)
-		return c ? c : x->row < y->row ? -1 : 1;
-	return strcmp(x->view, y->view);
-}
-
-static void print_source(const struct source *s, uint32_t record, bool json)
-{
-	struct buf b = BUF_INIT;
-	struct json j;
-	if (json) {
-		json_start(&j, &b);
-		json_open(&j, '{');
-		json_field_int(&j, "record", record + 1);
-		json_field_text(&j, "address", s ? s->place->address : NULL);
-		json_field_text(&j, "product", s ? s->place->product : NULL);
-		json_field_text(&j, "version", s ? s->place->version : NULL);
-		json_field_text(&j, "file", s ? s->place->file : NULL);
-		json_key(&j, "row");
-		s ? json_int(&j, (int64_t)s->row) : json_null(&j);
-		json_field_text(&j, "view", s ? s->view : NULL);
-		json_field_text(&j, "status", !s ? NULL : s->place->withdrawn ? "withdrawn" : "active");
-		json_close(&j, '}');
-	} else if (s) {
-		buf_addf(&b, "record %lu: ", (unsigned long)record + 1);
-		browse_add_safe(&b, s->place->address);
-		buf_addf(&b, " row %llu", (unsigned long long)s->row);
-		if (s->view[0])
-			buf_addf(&b, ", through view %.12s", s->view);
-		if (s->place->withdrawn)
-			buf_adds(&b, " (withdrawn)");
-	} else {
-		buf_addf(&b, "record %lu: not found", (unsigned long)record + 1);
-	}
-	buf_addc(&b, '\n');
-	browse_print(&b);
-	buf_free(&b);
-}
-
-static int answer(struct find *f, bool json, bool quiet)
-{
-	size_t total = 0, n = 0, at = 0;
-	uint32_t found = 0;
-	for (size_t i = 0; i < f->match_count; i++)
-		total += f->jobs[f->matches[i].job]->place_count;
-	struct source *list = calloc(total + 1, sizeof *list);
-	if (!list)
-		return no_memory(f);
-	for (size_t i = 0; i < f->match_count; i++) {
-		const struct job *job = f->jobs[f->matches[i].job];
-		for (size_t p = 0; p < job->place_count; p++)
-			list[n++] = (struct source){ f->matches[i].record, f->matches[i].row, &job->places[p], job->view };
-	}
-	qsort(list, n, sizeof *list, order);
-	for (uint32_t record = 0; record < f->count; record++) {
-		const struct source *last = NULL;
-		for (; at < n && list[at].record == record; at++) {
-			/* A row that is the same in the file and through its views is told once. */
-			if (!last || strcmp(last->place->address, list[at].place->address) != 0 || last->row != list[at].row)
-				print_source(&list[at], record, json);
-			last = &list[at];
-		}
-		if (!last)
-			print_source(NULL, record, json);
-		found += last != NULL;
-	}
-	free(list);
-	if (!quiet && f->skipped)
-		fprintf(stderr, "meshfs: %llu Parquet file%s not looked into: there is no engine for it here (libduckdb.so, or MESHFS_DUCKDB)\n",
-			(unsigned long long)f->skipped, f->skipped == 1 ? " was" : "s were");
-	if (!json)
-		printf("%lu of %lu records found\n", (unsigned long)found, (unsigned long)f->count);
-	return 0;
+	return r ? find_no_memory(f) : 0;
 }
 
 static void find_fini(struct find *f)
@@ -596,14 +331,15 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 		{ "--in", 0, OPTION_TEXT, "ADDRESS", "look only there: a domain, product, version, folder or file", &within },
 		{ "--run", 0, OPTION_TEXT, "R", "look only at what this run was served, as it was served", &f.run },
 		{ "--column", 0, OPTION_LIST, "NAME", "compare only this column (may be repeated); default: all that the file has", &f.columns },
-		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object a line: a record and one of its sources", &json },
+		{ "--summary", 0, OPTION_FLAG, NULL, "only how many records came from which version", &f.summary },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object a line: a record and one of its sources, or a version", &json },
 	};
 	int words;
 	(void)ret_status;
-	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME]",
+	int r = options_parse("lineage find FILE [--in ADDRESS] [--run R] [--column NAME] [--summary]",
 			      "Which product, version, file and row each record of a file of records (CSV, JSONL, Parquet …) came from.\n"
 			      "Records are compared by their values, with the masks of the views through which files were served.",
-			      specs, 4, false, argc, argv, &words, e);
+			      specs, 5, false, argc, argv, &words, e);
 	if (r)
 		return r == OPTIONS_HELP ? 0 : r;
 	if (words != 1)
@@ -612,7 +348,7 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	f.names = map_new();
 	f.others = map_new();
 	f.texts = map_new();
-	r = f.by_key && f.names && f.others && f.texts ? ask_about(&f, argv[0]) : no_memory(&f);
+	r = f.by_key && f.names && f.others && f.texts ? find_ask_about(&f, argv[0]) : find_no_memory(&f);
 	if (!r)
 		r = lineage_question_open(inv, within, false, &f.q, e);
 	if (!r)
@@ -620,11 +356,11 @@ int lineage_verb_find(const struct invocation *inv, int argc, char **argv, int *
 	if (!r)
 		r = collect(&f);
 	if (!r && !(f.lookup = row_lookup_new(f.prints, f.count, counts, &f)))
-		r = no_memory(&f);
+		r = find_no_memory(&f);
 	if (!r)
 		r = look(&f, inv->quiet);
 	if (!r)
-		r = answer(&f, json, inv->quiet);
+		r = find_answer(&f, json, inv->quiet);
 	find_fini(&f);
 	return r;
 }

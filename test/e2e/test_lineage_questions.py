@@ -316,6 +316,12 @@ def test_find_equals_pandas(shop):
     mine = matches(asked, {"sales/orders/1.0.0/a.csv": a})
     seen = {r: s if r <= 40 and asked.country.iloc[r - 1] != "US" else set() for r, s in mine.items()}
     assert found(shop, shop.tmp / "asked.csv", "--run", "report") == seen and len(home) < len(a)
+    totals = collections.Counter(v for s in expected.values() for v in {address.rsplit("/", 1)[0] for address, _ in s})
+    told = shop.json("lineage find", shop.tmp / "asked.csv", "--summary")
+    assert {t["address"]: t["records"] for t in told} == {**totals, None: 1}
+    assert [t["records"] for t in told[:-1]] == sorted(totals.values(), reverse=True)
+    assert {t["address"]: t["files"] for t in told if t["address"]} == {v: len({a for s in expected.values() for a, _ in s if a.startswith(v + "/")}) for v in totals}
+    assert "40 of 41 records found" in shop.run("lineage", "find", shop.tmp / "asked.csv", "--summary").stdout
     words = shop.run("lineage", "find", shop.tmp / "asked.csv").stdout
     assert words.endswith("40 of 41 records found\n") and "record 41: not found" in words
 
