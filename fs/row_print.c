@@ -12,6 +12,8 @@ struct column {
 	uint64_t record; /* the last one that had a value of it */
 	uint32_t times;  /* in that record: items of a list are told apart by their place */
 	bool asked, counts, used;
+	const char *name; /* the records' */
+	size_t name_len;
 };
 
 struct row_prints {
@@ -38,7 +40,9 @@ static struct column *column_of(struct row_prints *p, uint32_t i)
 	struct column *c = &p->columns[i];
 	if (!c->asked) {
 		c->asked = true;
-		c->counts = !p->config.column || p->config.column(p->config.arg, records_column_name(p->records, i));
+		c->name = records_column_name(p->records, i);
+		c->name_len = strlen(c->name) + 1;
+		c->counts = !p->config.column || p->config.column(p->config.arg, c->name);
 	}
 	return c;
 }
@@ -67,8 +71,7 @@ static int on_value(void *arg, uint32_t column, enum value_kind kind, const char
 	if (!c->counts || !len || kind == VALUE_NULL || kind == VALUE_OBJECT || kind == VALUE_ARRAY)
 		return 0;
 	buf_clear(&p->text);
-	buf_adds(&p->text, records_column_name(p->records, column));
-	buf_addc(&p->text, '\0');
+	buf_add(&p->text, c->name, c->name_len); /* with its NUL */
 	buf_add(&p->text, &place, sizeof place);
 	row_canonical(text, len, &p->text);
 	if (buf_check(&p->text))
