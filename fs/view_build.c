@@ -10,6 +10,9 @@
 
 #define AHEAD_BYTES_MAX (32u << 20) /* source bytes that may be worked on at once */
 #define PIECE_BYTES (1u << 20)      /* a whole view is kept in pieces of this size */
+/* Derived chunks are small where few rows are shown.  Written one by one they would lie in the page cache as single pages, and every read of the
+ * finished view would look each of them up: half as fast as a file that was written in large aligned blocks. */
+#define WRITE_BYTES (1u << 20)
 
 static int read_source(void *arg, uint64_t offset, void *bytes, size_t len, struct err *e)
 {
@@ -105,6 +108,8 @@ struct build {
 	unsigned working;
 	bool flushing;
 	int fd; /* the blob to be, or -1 */
+	unsigned char *block; /* what is not written yet: the last `block_len` bytes of `size`, from a multiple of WRITE_BYTES on; who flushes has it */
+	size_t block_len;
 	uint64_t size;
 	struct xxh128_state *hash;
 	int code;
@@ -120,6 +125,7 @@ static void build_unref(struct build *b)
 	free(b->derived);
 	if (b->fd >= 0)
 		close(b->fd);
+	free(b->block);
 	xxh128_free(b->hash);
 	view_index_free(b->index);
 	pthread_mutex_destroy(&b->lock);
@@ -167,26 +173,48 @@ static int derive(struct content *c, const struct view_plan *plan, uint32_t inde
 	return r;
 }
 
+/* No room: the index alone will do. */
+static void give_up_blob(struct build *b)
+{
+	close(b->fd);
+	b->fd = -1;
+}
+
+static void write_block(struct build *b)
+{
+	size_t done = 0;
+	while (b->fd >= 0 && done < b->block_len) {
+		ssize_t n = pwrite(b->fd, b->block + done, b->block_len - done, (off_t)(b->size - b->block_len + done));
+		if (n > 0)
+			done += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			give_up_blob(b);
+	}
+	b->block_len = 0;
+}
+
+static void write_derived(struct build *b, const char *bytes, size_t len)
+{
+	if (b->fd >= 0 && !b->block && !(b->block = malloc(WRITE_BYTES)))
+		give_up_blob(b);
+	while (b->fd >= 0 && len) {
+		size_t room = WRITE_BYTES - b->block_len, n = len < room ? len : room;
+		memcpy(b->block + b->block_len, bytes, n);
+		b->block_len += n;
+		b->size += n;
+		bytes += n;
+		len -= n;
+		if (b->block_len == WRITE_BYTES)
+			write_block(b);
+	}
+	b->size += len;
+}
+
 static void store_derived(struct build *b, struct derived *d, uint32_t index)
 {
 	struct view_index *x = b->index;
 	xxh128_update(b->hash, buf_text(&d->bytes), d->bytes.len);
-	if (b->fd >= 0 && d->bytes.len) {
-		size_t done = 0;
-		while (done < d->bytes.len) {
-			ssize_t n = pwrite(b->fd, d->bytes.data + done, d->bytes.len - done, (off_t)(b->size + done));
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0)
-				break;
-			done += (size_t)n;
-		}
-		if (done < d->bytes.len) { /* no room: the index alone will do */
-			close(b->fd);
-			b->fd = -1;
-		}
-	}
-	b->size += d->bytes.len;
+	write_derived(b, buf_text(&d->bytes), d->bytes.len);
 	x->ends[index] = b->size;
 	x->rows[index] = d->stats.rows_out;
 	x->hashes[index] = d->hash;
@@ -317,6 +345,7 @@ static int build_chunks(struct content *c, struct view_plan *plan, struct view_i
 	else if (!complete)
 		r = err_set(e, -EIO, "%s: stopped", c->path);
 	if (!r) {
+		write_block(b);
 		b->index->size = b->size;
 		xxh128_final(b->hash, &b->index->hash);
 		adopt(c, b->index, b->fd);
