@@ -264,7 +264,7 @@ const char *view_content_denied(const struct content *c)
 
 int view_content_hash(const struct content *c, struct xxh128 *ret)
 {
-	if (!view_is_known(c) || !c->view->index || atomic_load(&c->view->claimed))
+	if (!view_is_known(c) || !c->view->index || atomic_load(&c->view->claimed) || atomic_load(&c->view->unhashed))
 		return -ENODATA;
 	*ret = c->view->index->hash;
 	return 0;

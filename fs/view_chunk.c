@@ -7,12 +7,18 @@
  */
 #include "fs/view_state.h"
 
+#include "catalog/base/clock.h"
+#include "catalog/base/io.h"
 #include "catalog/base/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#define SMALL_CHUNK (128u << 10)
+#define BLOCK_BYTES (1u << 20)
+#define WHOLE_WAIT_MS 500
 #define PROVE_CLOSED_MAX 64 /* chunks that are proven though the file was closed */
 #define FETCH_CHUNKS_MAX 64 /* derived chunks that one read or read-ahead sets to work */
 
@@ -114,7 +120,7 @@ static int make_chunk(struct content *c, struct span *s, struct err *e)
 	return r;
 }
 
-/* Every chunk came out as the index says: it is as good as one that was computed here. */
+/* It is as good as one that was computed here. */
 static void proven(struct content *c)
 {
 	if (!atomic_load(&c->view->claimed))
@@ -122,6 +128,79 @@ static void proven(struct content *c)
 	c->view->index->claimed = false;
 	view_index_save(c, c->view->index);
 	atomic_store(&c->view->claimed, false);
+}
+
+/* Goes once through the bytes that were proven chunk by chunk.  Those are often small, and lie in the page cache as they were written: a copy in
+ * large blocks (`to`, or -1) takes the place of the blob, as view_build.c would have written it. */
+static int hash_blob(struct blob *b, const struct view_index *x, int to, struct xxh128 *ret, bool *ret_copied)
+{
+	struct xxh128_state *h = xxh128_new();
+	unsigned char *block = malloc(BLOCK_BYTES);
+	int r = h && block ? 0 : -ENOMEM;
+	*ret_copied = to >= 0;
+	for (uint64_t at = 0; !r && at < x->size;) {
+		size_t n = x->size - at < BLOCK_BYTES ? (size_t)(x->size - at) : BLOCK_BYTES;
+		r = blob_read(b, block, n, at);
+		if (!r)
+			xxh128_update(h, block, n);
+		*ret_copied = !r && *ret_copied && !io_pwrite_full(to, block, n, at);
+		at += n;
+	}
+	if (!r)
+		xxh128_final(h, ret);
+	xxh128_free(h);
+	free(block);
+	return r;
+}
+
+/* The last chunks may be on their way to it. */
+static struct blob *await_whole(struct content *c)
+{
+	int64_t until = clock_mono_ms() + WHOLE_WAIT_MS;
+	struct blob *b = c->reader->cache && cache_writable(c->reader->cache) ? image_blob(c->image) : NULL;
+	while (b && !blob_whole(b) && clock_mono_ms() < until && !atomic_load(&c->reader->stopping))
+		usleep(2000);
+	if (b && blob_whole(b))
+		return b;
+	blob_close(b);
+	return NULL;
+}
+
+/* Does the whole have the hash that the index says?  -EAGAIN: it is not all in the cache; -EBADMSG: no. */
+static int hold_whole(struct content *c, struct err *e)
+{
+	const struct view_index *x = c->view->index;
+	struct blob *b = await_whole(c);
+	struct xxh128 hash;
+	bool copied = false;
+	int to = -1, r = b ? 0 : -EAGAIN;
+	if (!r && x->size / x->count < SMALL_CHUNK && blob_temp(c->reader->cache, c->domain->cache_name, &to))
+		to = -1;
+	if (!r && (r = hash_blob(b, x, to, &hash, &copied)))
+		r = -EAGAIN;
+	if (!r && memcmp(hash.bytes, x->hash.bytes, XXH128_SIZE) != 0)
+		r = err_set(e, -EBADMSG, "%s: its view has another hash than its index says", c->path);
+	if (!r && copied && !blob_adopt(c->reader->cache, c->domain->cache_name, BLOB_VIEW, &c->image->name, to, x->size, x->count, x->ends, x->hashes))
+		images_forget_evicted(c->image);
+	if (to >= 0)
+		close(to);
+	blob_close(b);
+	return r;
+}
+
+/* Every chunk came out as the index says.  Is the whole not at hand to be hashed, then nobody is told a hash of it, and the next process begins anew. */
+static void all_proven(struct content *c)
+{
+	struct err e = ERR_INIT;
+	int r = hold_whole(c, &e);
+	if (!r) {
+		proven(c);
+	} else if (r == -EBADMSG) {
+		view_distrust(c, &e);
+	} else {
+		atomic_store(&c->view->unhashed, true);
+		atomic_store(&c->view->claimed, false);
+	}
 }
 
 static bool same_pieces(const struct view_index *a, const struct view_index *b)
@@ -292,7 +371,7 @@ static void prove_job(void *arg)
 	struct view_state *v = c->view;
 	int r = atomic_load(&c->reader->stopping) || atomic_load(&v->broken) ? -EIO : prove_chunk(c, v->proven);
 	if (!r && ++v->proven == v->index->count)
-		proven(c);
+		all_proven(c);
 	/* Nobody but us holds it: a long rest is proven when it is read again. */
 	bool wanted = atomic_load(&c->refs) > 1 || v->index->count - v->proven <= PROVE_CLOSED_MAX;
 	bool more = !r && atomic_load(&v->claimed) && wanted;

@@ -35,6 +35,7 @@ struct view_state {
 	size_t segment_count;
 	bool own;              /* what the store says was found wrong: computed here */
 	_Atomic bool claimed;  /* the index comes from a store and not every chunk was derived yet */
+	_Atomic bool unhashed; /* every chunk was derived, but the hash of the whole is still a store's word */
 	_Atomic bool proving;  /* a job goes through the chunks; it alone uses `proven` */
 	uint32_t proven;       /* chunks of a claimed index that hold, from the first */
 	_Atomic bool broken;   /* the index was found wrong: nothing is served any more, a content of its own takes over */

@@ -241,6 +241,7 @@ LIES = {
     "a kind that none has": lambda x: struct.pack_into("<I", x, 12, 1),
     "no rows at all": lambda x: set_lengths(x, [0] * len(lengths(x))),
     "another hash": lambda x: x.__setitem__(slice(HEADER + 16, HEADER + 20), b"\0\1\2\3"),
+    "another hash of the whole": lambda x: x.__setitem__(slice(64, 68), b"\0\1\2\3"),
 }
 
 
@@ -269,7 +270,7 @@ def test_a_lie_is_found_and_replaced(mesh, lie):
             except OSError as error:
                 assert error.errno == 116, error
             # Whoever asks again gets what the file gives, once it was found out.
-            wait_for(lambda: read(path) == want and os.stat(path).st_size == len(want), what="the truth")
+            wait_for(lambda: read(path) == want and os.stat(path).st_size == len(want) and hashed(path) == xxh128(want).hex(), what="the truth")
         if lie != "no rows at all":  # which is computed whatever a store says
             assert ("is not sound" if "none has" in lie else "thrown away") in m.log(), m.log()
     with mesh.mount(purpose="training") as m:  # and it stays found out
