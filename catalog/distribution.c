@@ -54,6 +54,11 @@ struct distribution *distribution_new(enum logical_type type, bool values)
 	return NULL;
 }
 
+bool distribution_orders(const struct distribution *d)
+{
+	return has_order(d->type);
+}
+
 static void common_free(struct distribution *d)
 {
 	for (size_t i = 0; d->common && i < SLOTS; i++)
@@ -161,7 +166,7 @@ static void order_value(struct distribution *d, double v)
 	}
 }
 
-void distribution_add(struct distribution *d, uint64_t hash, struct value *v)
+void distribution_add(struct distribution *d, uint64_t hash, struct cell *v)
 {
 	double number;
 	int64_t ns;
@@ -170,9 +175,9 @@ void distribution_add(struct distribution *d, uint64_t hash, struct value *v)
 	if (!d->sample)
 		return;
 	if (d->type == TYPE_DATE || d->type == TYPE_TIMESTAMP) {
-		if (value_moment(v, &ns))
+		if (cell_moment(v, &ns))
 			order_value(d, (double)ns / NS_PER_S);
-	} else if (value_number(v, &number)) {
+	} else if (cell_number(v, &number)) {
 		order_value(d, number);
 	}
 }

@@ -15,7 +15,7 @@
 
 #include "catalog/base/json.h"
 #include "catalog/contract.h"
-#include "catalog/value.h"
+#include "catalog/cell.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +34,9 @@ struct distribution;
 /* `values`: may values be kept (bounds, quantiles, texts)?  NULL without memory. */
 struct distribution *distribution_new(enum logical_type type, bool values);
 void distribution_free(struct distribution *d); /* NULL is legal */
+bool distribution_orders(const struct distribution *d); /* are its values told as numbers or moments? */
 /* A value that is there (not null, not missing), and its hash: 64 bits, always of the same kind. */
-void distribution_add(struct distribution *d, uint64_t hash, struct value *v);
+void distribution_add(struct distribution *d, uint64_t hash, struct cell *v);
 
 /* What came of it, in numbers.  distinct 0: not known.  `ordered`: low, high and quantiles (NAN: not known) are there; dates and times in seconds
  * since 1970. */

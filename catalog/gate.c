@@ -77,7 +77,7 @@ const struct quality_report *gate_report(const struct gate *g)
 
 bool gate_wants_engine(const struct gate *g)
 {
-	return g->quality && !g->idle && quality_wants_engine(g->quality);
+	return g->quality && !g->idle && quality_has_queries(g->quality);
 }
 
 /* -- the promise of the version's number ------------------------------------------------- */
@@ -127,7 +127,7 @@ out:
 	return r;
 }
 
-int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, struct err *e)
+int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, const struct quality_engine *engine, struct err *e)
 {
 	struct predecessor last;
 	memset(&last, 0, sizeof last);
@@ -139,7 +139,7 @@ int gate_open(struct gate *g, struct publication *p, struct domain *d, const cha
 		snapshot_versions(s, product, on_version, &last);
 	g->idle = last.published;
 	if (!g->idle)
-		r = quality_new(publish_contract(p), &g->quality, e);
+		r = quality_new(publish_contract(p), engine, &g->quality, e);
 	if (s && !r && !g->idle)
 		r = compare_with(s, &last, p, product, e);
 	snapshot_unref(s);
@@ -165,15 +165,14 @@ static int verdict(struct gate *g, const char *failures, struct buf *problems, s
 	return 0;
 }
 
-int gate_close(struct gate *g, struct publication *p, const struct quality_engine *engine, const char *failures, struct buf *problems,
-	       struct err *e)
+int gate_close(struct gate *g, struct publication *p, const char *failures, struct buf *problems, struct err *e)
 {
 	struct buf json = BUF_INIT;
 	int r = publish_flush(p, e);
 	if (g->idle)
 		return r;
 	if (!r)
-		r = quality_finish(g->quality, engine, &g->report, e);
+		r = quality_finish(g->quality, &g->report, e);
 	if (r)
 		return r;
 	if (publish_contract(p)) { /* without a contract nothing was promised, so no result is kept */

@@ -1,53 +1,16 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "catalog/pattern.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pcre2.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define STEPS_MAX 100000u /* of one match */
 
 struct pattern {
 	pcre2_code *code;
 	pcre2_match_context *context;
-	char *portable; /* NULL: only PCRE2 reads it so */
 };
-
-/* After a backslash: signs stand for themselves, of the letters these mean the same. */
-static bool same_escape(char c)
-{
-	return ispunct((unsigned char)c) || (c && strchr("dDwWsSnrtf", c));
-}
-
-static bool same_in_re2(const char *text)
-{
-	bool in_class = false;
-	for (const char *p = text; *p; p++) {
-		if (*p == '\\') {
-			if (!same_escape(*++p))
-				return false;
-		} else if (in_class) {
-			if (*p == '[') /* [:alpha:], or a bracket that one of them may read otherwise */
-				return false;
-			in_class = *p != ']';
-		} else if (*p == '[') {
-			in_class = true;
-			p += p[1] == '^';
-			if (p[1] == ']')
-				return false;
-		} else if (*p == '(' && p[1] == '?' && p[2] != ':') {
-			return false;
-		} else if (*p == '(' && p[1] == '*') {
-			return false;
-		} else if (strchr("*+?}", *p) && p[1] == '+') { /* gives nothing back */
-			return false;
-		}
-	}
-	return true;
-}
 
 int pattern_new(const char *text, struct pattern **ret, struct err *e)
 {
@@ -70,10 +33,6 @@ int pattern_new(const char *text, struct pattern **ret, struct err *e)
 		pattern_free(p);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
-	if (same_in_re2(text) && !(p->portable = strdup(text))) {
-		pattern_free(p);
-		return err_set(e, -ENOMEM, "out of memory");
-	}
 	pcre2_set_match_limit(p->context, STEPS_MAX);
 	pcre2_set_depth_limit(p->context, 1000);
 	pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* slower without, not wrong */
@@ -87,13 +46,7 @@ void pattern_free(struct pattern *p)
 		return;
 	pcre2_code_free(p->code);
 	pcre2_match_context_free(p->context);
-	free(p->portable);
 	free(p);
-}
-
-const char *pattern_for_engine(const struct pattern *p)
-{
-	return p->portable;
 }
 
 int pattern_match(const struct pattern *p, const char *text, size_t len)

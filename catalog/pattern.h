@@ -13,8 +13,4 @@ void pattern_free(struct pattern *p);
 /* 1: the whole value matches; 0: it does not; -E2BIG: given up (too much backtracking), -ENOMEM. */
 int pattern_match(const struct pattern *p, const char *text, size_t len);
 
-/* The pattern's text when RE2 (the engines') means the same by it, else NULL: no references, looking around, atomic or conditional parts, named
- * classes or letters that only one of them knows.  Borrowed. */
-const char *pattern_for_engine(const struct pattern *p);
-
 #endif

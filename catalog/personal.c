@@ -150,7 +150,7 @@ int personal_file_begin(struct personal *p, const char *path, const struct contr
 	for (size_t i = 0; object && i < object->column_count && !r; i++)
 		r = personal_column(f, (uint32_t)i, object->columns[i].name, strlen(object->columns[i].name));
 	if (r) {
-		personal_file_end(f);
+		personal_file_drop(f);
 		return r;
 	}
 	*ret = f;
@@ -186,6 +186,23 @@ bool personal_looks(const struct personal_file *f, uint32_t column)
 	return column < f->count && !f->columns[column].declared;
 }
 
+static bool is_sampled(uint64_t n)
+{
+	return n < SAMPLE_FIRST || n % SAMPLE_STEP == 0;
+}
+
+bool personal_next(struct personal_file *f, uint32_t column)
+{
+	if (!personal_looks(f, column))
+		return false;
+	struct column *c = &f->columns[column];
+	c->present = true;
+	if (is_sampled(c->values))
+		return true;
+	c->values++;
+	return false;
+}
+
 static void on_entity(void *arg, unsigned entity, size_t start, size_t len)
 {
 	unsigned *found = arg;
@@ -202,8 +219,7 @@ void personal_value(struct personal_file *f, uint32_t column, uint64_t row, cons
 	c->present = true;
 	if (len < 7)
 		return; /* nothing that is looked for is shorter than 7 bytes */
-	uint64_t n = c->values++;
-	if (n >= SAMPLE_FIRST && n % SAMPLE_STEP)
+	if (!is_sampled(c->values++))
 		return;
 	c->examined++;
 	unsigned found = 0;
@@ -282,19 +298,24 @@ static int judge(struct personal_file *f, const struct column *c)
 	return keep(f, c, c->by_name, 0, 0);
 }
 
-int personal_file_end(struct personal_file *f)
+void personal_file_drop(struct personal_file *f)
 {
 	if (!f)
-		return 0;
-	int r = 0;
-	for (size_t i = 0; i < f->count; i++) {
-		if (!r && f->columns[i].name && !f->columns[i].declared && f->columns[i].present)
-			r = judge(f, &f->columns[i]);
+		return;
+	for (size_t i = 0; i < f->count; i++)
 		free(f->columns[i].name);
-	}
 	free(f->columns);
 	free(f->path);
 	free(f);
+}
+
+int personal_file_end(struct personal_file *f)
+{
+	int r = 0;
+	for (size_t i = 0; f && i < f->count && !r; i++)
+		if (f->columns[i].name && !f->columns[i].declared && f->columns[i].present)
+			r = judge(f, &f->columns[i]);
+	personal_file_drop(f);
 	return r;
 }
 

@@ -29,8 +29,11 @@ int personal_file_begin(struct personal *p, const char *path, const struct contr
 int personal_column(struct personal_file *f, uint32_t column, const char *name, size_t len);
 /* Is the column looked into at all?  One that the contract declares is not. */
 bool personal_looks(const struct personal_file *f, uint32_t column);
+/* Is the column's next value one that is looked at?  If not, that is all there is to say of it; else personal_value follows. */
+bool personal_next(struct personal_file *f, uint32_t column);
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
-int personal_file_end(struct personal_file *f); /* frees it; NULL is legal */
+int personal_file_end(struct personal_file *f); /* keeps what was found, and frees it; NULL is legal */
+void personal_file_drop(struct personal_file *f); /* forgets what was found; NULL is legal */
 
 /* Does the contract say that the column holds personal data (or data as sensitive)? */
 bool personal_declared(const struct contract_column *c);

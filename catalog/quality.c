@@ -132,7 +132,7 @@ static int build_index(struct quality *q)
 	return 0;
 }
 
-int quality_new(struct contract *contract, struct quality **ret, struct err *e)
+int quality_new(struct contract *contract, const struct quality_engine *engine, struct quality **ret, struct err *e)
 {
 	struct quality *q = calloc(1, sizeof *q);
 	if (!q)
@@ -140,6 +140,7 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_mutex_init(&q->looks, NULL);
 	q->contract = contract_ref(contract);
+	q->engine = engine;
 	q->bare.header = true;
 	q->personal = personal_new();
 	int r = !q->personal ? err_set(e, -ENOMEM, "out of memory") : contract ? quality_compile(contract, &q->list, e) : 0;
@@ -153,13 +154,8 @@ int quality_new(struct contract *contract, struct quality **ret, struct err *e)
 	return 0;
 }
 
-bool quality_wants_engine(const struct quality *q)
+bool quality_has_queries(const struct quality *q)
 {
-	const struct contract_object *objects;
-	size_t count = q->contract ? contract_objects(q->contract, &objects) : 0;
-	for (size_t i = 0; i < count; i++)
-		if (objects[i].files && text_ends(objects[i].files, ".parquet"))
-			return true;
 	for (size_t i = 0; i < q->list.count; i++)
 		if (q->list.items[i]->kind == CHECK_SQL)
 			return true;
@@ -171,12 +167,14 @@ static void column_free(struct column_checks *c)
 	free(c->checks);
 	distribution_free(c->distribution);
 	free(c->memo);
+	free(c->unread);
 }
 
 void quality_free(struct quality *q)
 {
 	if (!q)
 		return;
+	scanner_free(q);
 	for (size_t i = 0; i < q->list.count; i++)
 		check_free(q->list.items[i]);
 	free(q->list.items);
@@ -189,6 +187,7 @@ void quality_free(struct quality *q)
 		for (size_t k = 0; k < q->objects[i].file_count; k++)
 			free(q->objects[i].files[k]);
 		free(q->objects[i].files);
+		free(q->objects[i].unread);
 	}
 	free(q->objects);
 	for (size_t i = 0; i < q->file_count; i++)
@@ -221,21 +220,28 @@ uint64_t quality_rows(struct quality *q, size_t object)
 	return atomic_load(&q->objects[object].rows);
 }
 
-size_t quality_object_files(struct quality *q, size_t object, char *const **ret, size_t *ret_parquet)
+size_t quality_object_files(struct quality *q, size_t object, char *const **ret)
 {
 	*ret = q->objects[object].files;
-	*ret_parquet = q->objects[object].parquet_count;
 	return q->objects[object].file_count;
 }
 
-void quality_set_rows(struct quality *q, size_t object, uint64_t rows)
+const struct quality_engine *quality_engine_of(const struct quality *q)
 {
-	atomic_store(&q->objects[object].rows, rows);
+	return q->engine;
 }
 
-struct distribution_summary *quality_summary(struct quality *q, size_t object, size_t column)
+const char *quality_unread(struct quality *q, const struct check *c)
 {
-	return &q->objects[object].columns[column].asked;
+	const struct object_checks *o = &q->objects[c->object];
+	return o->unread || c->column < 0 ? o->unread : o->columns[c->column].unread;
+}
+
+bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only)
+{
+	const struct object_checks *o = &q->objects[object];
+	*ret_only = o->parquet_count == o->file_count;
+	return o->parquet_count != 0;
 }
 
 bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret_nulls, struct distribution_summary *ret,
@@ -243,16 +249,18 @@ bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret
 {
 	const struct object_checks *o = &q->objects[object];
 	const struct column_checks *c = &o->columns[column];
-	uint64_t rows = quality_rows(q, object), there = o->parquet_count ? c->asked.values : c->records;
-	if (!c->distribution || !rows)
+	uint64_t rows = quality_rows(q, object);
+	if (!c->distribution || !rows || o->unread || c->unread)
 		return false;
-	*ret_texts = o->parquet_count ? NULL : c->distribution;
-	*ret_nulls = rows > there ? rows - there : 0;
-	if (o->parquet_count)
-		*ret = c->asked;
-	else
-		distribution_summarize(c->distribution, ret);
+	*ret_texts = c->distribution;
+	*ret_nulls = rows > c->records ? rows - c->records : 0;
+	distribution_summarize(c->distribution, ret);
 	return true;
+}
+
+void quality_settle(struct quality *q)
+{
+	scanner_wait(q);
 }
 
 size_t quality_object_count(struct quality *q)

@@ -32,30 +32,34 @@ struct quality;
 struct quality_file;
 struct quality_report;
 
-/* Compiles the checks.  `contract` NULL: none; personal data is looked for all the same, and only warned of.  -EINVAL with a position: a check that cannot be understood. */
-int quality_new(struct contract *contract, struct quality **ret, struct err *e);
+struct quality_table;
+
+/* What an engine does: reads Parquet files, and answers the queries of sql checks.  One call at a time, from one thread or another. */
+struct quality_engine {
+	/* Reads a Parquet file (a path within the version) through the calls of quality_table.h.  -EOPNOTSUPP: there is no engine after all. */
+	int (*scan)(void *arg, const char *path, struct quality_table *t, struct err *e);
+	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query. */
+	int (*table)(void *arg, const char *name, const char *const *paths, size_t count, struct err *e);
+	int (*number)(void *arg, const char *query, double *ret, struct err *e); /* one number for a query, or -errno and why */
+	void *arg;
+};
+
+/* Compiles the checks.  `contract` NULL: none; personal data is looked for all the same, and only warned of.  `engine` is borrowed; NULL: there is
+ * none, and what needs it fails.  -EINVAL with a position: a check that cannot be understood. */
+int quality_new(struct contract *contract, const struct quality_engine *engine, struct quality **ret, struct err *e);
 void quality_free(struct quality *q);
 
-/* Will an engine be asked: by sql checks, or about objects in Parquet files? */
-bool quality_wants_engine(const struct quality *q);
+/* Will the engine be asked queries? */
+bool quality_has_queries(const struct quality *q);
 
-/* One file of the version, fed in order.  Files that no check concerns cost nothing.  `ret` is freed by _end. */
+/* One file of the version, fed in order.  A Parquet file is given to the engine instead, which reads it beside what else is done, and *ret is NULL, as
+ * it is for files that no check concerns.  `ret` is freed by _end. */
 int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret);
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len);
 int quality_file_end(struct quality_file *f);
 
-/* How sql checks (and checks of Parquet) reach an engine: one number for a query, or -errno and why. */
-struct quality_engine {
-	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query. */
-	int (*table)(void *arg, const char *name, const char *const *paths, size_t count, struct err *e);
-	int (*number)(void *arg, const char *query, double *ret, struct err *e);
-	/* The first `count` columns of a query's only row; NAN for a null.  May be NULL: then one query a number. */
-	int (*numbers)(void *arg, const char *query, double *ret, size_t count, struct err *e);
-	void *arg;
-};
-
-/* The results.  `engine` NULL: there is none, and what needs it fails. */
-int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e);
+/* The results. */
+int quality_finish(struct quality *q, struct quality_report **ret, struct err *e);
 void quality_report_free(struct quality_report *r);
 
 struct quality_result {

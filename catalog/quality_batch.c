@@ -13,35 +13,31 @@
 
 /* -- gathering --------------------------------------------------------------------------------- */
 
-static bool more_room(struct pass_column *c)
+int pass_column_grow(struct pass_column *c)
 {
 	size_t capacity = c->capacity ? c->capacity * 2 : 256;
 	struct pass_value *more = realloc(c->values, capacity * sizeof *more);
 	if (!more)
-		return false;
+		return -ENOMEM;
 	c->values = more;
 	c->capacity = capacity;
-	return true;
+	return 0;
 }
 
 static inline int add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
-	struct pass_column *c = &f->columns[column];
 	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
-	const bool inside = len && at >= piece && at - piece < f->piece_len;
-	const size_t offset = inside ? at - piece : f->copies.len;
-	if (c->count == c->capacity && !more_room(c))
-		return -ENOMEM;
-	if (len > PASS_BYTES_MAX || offset > PASS_BYTES_MAX)
+	const bool inside = !len || (at >= piece && at - piece < f->piece_len);
+	struct pass_value v = { .len = (uint32_t)len, .kind = (uint8_t)kind, .form = inside ? PASS_TEXT : PASS_COPIED };
+	if (inside)
+		v.text = len ? text : "";
+	else
+		v.offset = f->copies.len;
+	if (len > PASS_BYTES_MAX)
 		return -EFBIG;
-	c->values[c->count++] = (struct pass_value){
-		.at = (uint32_t)offset, .len = (uint32_t)len, .record = (uint32_t)(f->row - f->first_row), .kind = (uint16_t)kind, .copied = !inside
-	};
-	f->value_count++;
-	if (inside || !len)
-		return 0;
-	buf_add(&f->copies, text, len);
-	return buf_check(&f->copies);
+	if (!inside)
+		buf_add(&f->copies, text, len);
+	return buf_check(&f->copies) ? -ENOMEM : batch_place(f, column, v);
 }
 
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)

@@ -9,7 +9,7 @@
 #include "catalog/pattern.h"
 #include "catalog/personal.h"
 #include "catalog/quality.h"
-#include "catalog/value.h"
+#include "catalog/cell.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -80,9 +80,6 @@ struct check {
 	bool percent;
 	enum comparison comparison;
 	double wanted, wanted_high;
-	/* results, of an engine */
-	bool asked; /* `answer` holds */
-	double answer;
 	/* results, from all files */
 	atomic_ullong examined, wrong;
 	struct distinct *distinct;
@@ -100,7 +97,7 @@ struct check {
 };
 
 /* Is a non-null, non-missing value right under a check of single values? */
-bool check_value(const struct check *c, struct value *v);
+bool check_value(const struct check *c, struct cell *v);
 /* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */
 value_judge *check_format(const char *name);
 /* Does the measure satisfy the comparison? */
@@ -128,26 +125,20 @@ struct contract *quality_contract(struct quality *q);
 struct check_list *quality_checks(struct quality *q);
 struct personal *quality_personal(struct quality *q);
 size_t quality_object_count(struct quality *q);
-/* The files that an object claims, and how many of them are Parquet. */
-size_t quality_object_files(struct quality *q, size_t object, char *const **ret, size_t *ret_parquet);
+void quality_settle(struct quality *q); /* waits for what the engine still reads */
+#define QUALITY_NO_ENGINE "not checked in Parquet files: no SQL engine (DuckDB) was found"
+size_t quality_object_files(struct quality *q, size_t object, char *const **ret); /* that the object claims */
+bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only); /* are some of its files, all of them? */
+const char *quality_unread(struct quality *q, const struct check *c); /* why the engine did not read what it looks at, or NULL */
+const struct quality_engine *quality_engine_of(const struct quality *q);
 /* Is the column one of those that the check of a key compares? */
 bool check_key_holds(const struct check *c, const struct contract_column *col);
-/* A check as an SQL expression over the object's table that counts what is wrong.  -EOPNOTSUPP: it has no such form. */
-int check_expression(const struct check *c, const struct contract_object *o, struct buf *out);
-void sql_column(struct buf *out, const char *name); /* nested ones by their path: "address"."zip" */
 uint64_t quality_rows(struct quality *q, size_t object);
-void quality_set_rows(struct quality *q, size_t object, uint64_t rows);
 /* May values of the column be kept in the catalog? */
 bool quality_may_tell(const struct contract_column *c);
-/* What a column looks like, after the pass.  False: nothing is known.  `ret_texts` is borrowed, NULL when an engine counted. */
+/* What a column looks like, after the pass.  False: nothing is known.  `ret_texts` is borrowed. */
 bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret_nulls, struct distribution_summary *ret,
 		  const struct distribution **ret_texts);
-struct distribution_summary *quality_summary(struct quality *q, size_t object, size_t column); /* for an engine to fill */
-/* quality_engine.c: has the engine make tables and count what lies in Parquet.  *ret_usable false: it cannot. */
-int quality_ask(struct quality *q, const struct quality_engine *engine, bool *ret_usable);
-/* A check of an object that lies in Parquet.  `engine` may be NULL. */
-int quality_ask_check(struct quality *q, const struct check *c, const struct quality_engine *engine, double *ret, struct err *why);
-bool quality_in_parquet(struct quality *q, size_t object); /* some of its files at least */
 const char *quality_unreadable(struct quality *q); /* files that could not be read as records, in words; or NULL */
 const char *quality_unclaimed(struct quality *q);  /* tabular files that no object claims; or NULL */
 const char *quality_place(struct quality *q, uint64_t where, uint64_t *ret_row); /* the file of a place in a struct distinct */

@@ -6,6 +6,10 @@
  */
 #include "catalog/quality_pass.h"
 
+#include "catalog/base/clock.h"
+
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +20,7 @@
 #define BITS 64u
 
 struct verdict {
-	struct value value;
+	struct cell value;
 	uint64_t hash;	/* for the distribution */
 	uint64_t wrong; /* bit k: check k of the column says so */
 };
@@ -54,7 +58,7 @@ static void ends_of(const char *text, size_t len, uint64_t *head, uint64_t *tail
 }
 
 /* The place of a value; *ret_known: what stands there is of it.  NULL: it is not one to remember. */
-static struct memo_slot *memo_find(struct column_memo *m, const struct value *v, bool *ret_known)
+static struct memo_slot *memo_find(struct column_memo *m, const struct cell *v, bool *ret_known)
 {
 	uint64_t head, tail;
 	if (v->len > MEMO_BYTES)
@@ -94,7 +98,7 @@ static void memo_judge(struct column_checks *cc)
 
 /* -- one value ------------------------------------------------------------------------------------- */
 
-static bool is_wrong(const struct check *c, struct value *v)
+static bool is_wrong(const struct check *c, struct cell *v)
 {
 	return c->kind != CHECK_DISTINCT && check_value(c, v) == (c->kind == CHECK_FRESH); /* that one counts what is right */
 }
@@ -118,7 +122,7 @@ static void tell(struct quality_file *f, const struct column_checks *cc, uint64_
 }
 
 /* A column with more checks than bits. */
-static void judge_rest(struct quality_file *f, const struct column_checks *cc, struct value *v, uint64_t row)
+static void judge_rest(struct quality_file *f, const struct column_checks *cc, struct cell *v, uint64_t row)
 {
 	for (size_t k = BITS; k < cc->count; k++) {
 		const size_t at = cc->checks[k];
@@ -173,60 +177,158 @@ static void count_records(const struct quality_file *f, struct column_checks *cc
 		cc->records += !rejected[i] && c->there[i] == 1;
 }
 
+/* What a value is wanted for beside its checks. */
+struct wanted {
+	bool distinct, keyed, personal, text;
+};
+
+static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
+{
+	const struct column_checks *cc = &f->object->columns[column];
+	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column) };
+	w.keyed = w.distinct || f->columns[column].in_key;
+	w.text = w.keyed || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
+	for (size_t k = 0; k < cc->count; k++) {
+		const enum check_kind kind = f->q->list.items[cc->checks[k]]->kind;
+		w.text |= kind == CHECK_LENGTH || kind == CHECK_PATTERN || kind == CHECK_FORMAT || kind == CHECK_VALUES;
+	}
+	return w;
+}
+
+/* Writes a number before `end`; returns where it starts. */
+static const char *digits_of(int64_t n, char *end)
+{
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	do
+		*--end = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--end = '-';
+	return end;
+}
+
+/* The text of a typed value, where it is wanted, in `room`. */
+static void text_of(const struct pass_value *p, char room[CLOCK_TEXT_MAX], struct cell *v)
+{
+	v->text = room;
+	if (p->form == PASS_INTEGER) {
+		v->text = digits_of(p->integer, room + CLOCK_TEXT_MAX);
+		v->len = (size_t)(room + CLOCK_TEXT_MAX - v->text);
+		return;
+	}
+	if (p->form == PASS_NUMBER && (snprintf(room, CLOCK_TEXT_MAX, "%.15g", p->number), strtod(room, NULL) != p->number))
+		snprintf(room, CLOCK_TEXT_MAX, "%.17g", p->number);
+	else if (p->form == PASS_MOMENT)
+		clock_format_ns(p->integer, room);
+	v->len = strlen(room);
+}
+
+static void typed_value(const struct pass_value *p, bool text, char room[CLOCK_TEXT_MAX], struct cell *v)
+{
+	v->text = "";
+	v->len = 0;
+	if (p->form == PASS_BOOL) {
+		v->text = p->integer ? "true" : "false";
+		v->len = strlen(v->text);
+		return;
+	}
+	v->number_known = v->moment_known = true;
+	v->is_number = v->is_integer = v->has_number = v->has_moment = false;
+	if (p->form == PASS_INTEGER || p->form == PASS_NUMBER) {
+		v->number = p->form == PASS_INTEGER ? (double)p->integer : p->number;
+		v->is_number = true;
+		v->has_number = isfinite(v->number);
+		v->is_integer = v->has_number && floor(v->number) == v->number;
+	} else {
+		v->moment_ns = p->integer;
+		v->has_moment = true;
+	}
+	if (text)
+		text_of(p, room, v);
+}
+
+/* What values are told apart by. */
+static const void *essence(const struct pass_value *p, const struct cell *v, bool text, size_t *ret_len)
+{
+	const bool by_text = p->form == PASS_TEXT || p->form == PASS_COPIED || p->form == PASS_BOOL || text;
+	*ret_len = by_text ? v->len : sizeof p->integer;
+	return by_text ? (const void *)v->text : &p->integer;
+}
+
+static bool counts_as_missing(const struct column_checks *cc, const struct cell *v)
+{
+	return cc->missing && v->kind != VALUE_OBJECT && v->kind != VALUE_ARRAY && word_set_has(&cc->missing->words, v->text, v->len);
+}
+
+/* A value that is there. */
+static int judge_value(struct quality_file *f, uint32_t column, const struct pass_value *p, struct verdict *own, const struct wanted *w, struct gathered *g)
+{
+	struct column_checks *cc = &f->object->columns[column];
+	const uint64_t row = f->first_row + p->record;
+	struct verdict *x = own;
+	bool known = false;
+	struct memo_slot *slot = cc->memo && p->form <= PASS_COPIED ? memo_find(cc->memo, &own->value, &known) : NULL;
+	if (slot) {
+		if (!known)
+			slot->verdict = *own;
+		x = &slot->verdict;
+		x->value.text = own->value.text;
+	}
+	size_t len;
+	const void *bytes = essence(p, &x->value, w->text, &len);
+	if (!known)
+		judge(f, cc, x);
+	if (cc->distribution && !known)
+		x->hash = xxh64_of(bytes, len);
+	if (cc->distribution)
+		distribution_add(cc->distribution, x->hash, &x->value);
+	if (x->wrong)
+		tell(f, cc, x->wrong, row);
+	if (cc->count > BITS)
+		judge_rest(f, cc, &x->value, row);
+	if (!w->keyed)
+		return 0;
+	struct distinct_item item = { .place = pass_place(f, row) };
+	xxh128_of(bytes, len, &item.hash);
+	if (f->columns[column].in_key)
+		f->columns[column].hashes[p->record] = item.hash;
+	if (w->distinct)
+		g->items[g->count++] = item;
+	return g->count == DISTINCT_AT_ONCE ? give(f, cc, g) : 0;
+}
+
 int pass_column_judge(struct quality_file *f, uint32_t column)
 {
 	struct pass_column *c = &f->columns[column];
 	struct column_checks *cc = &f->object->columns[column];
-	const bool distinct = has_distinct(f, cc), keyed = distinct || c->in_key, personal = personal_looks(f->personal, column);
+	const struct wanted w = wanted_of(f, column);
+	char room[CLOCK_TEXT_MAX];
 	struct gathered g;
 	uint64_t values = 0;
 	int r = 0;
 	g.count = 0;
-	memo_start(cc, c, distinct);
+	memo_start(cc, c, w.distinct);
 	for (size_t i = 0; i < c->count && !r; i++) {
 		const struct pass_value *p = &c->values[i];
-		struct verdict own, *x = &own;
+		struct verdict own;
 		own.value.kind = p->kind;
-		own.value.text = pass_text(f, p);
-		own.value.len = p->len;
 		own.value.number_known = own.value.moment_known = false; /* what is known by them is set with them */
-		const uint64_t row = f->first_row + p->record;
-		struct memo_slot *slot = NULL;
-		struct xxh128 hash;
-		bool known = false;
-		if (personal && (p->kind == VALUE_TEXT || p->kind == VALUE_NUMBER))
-			personal_value(f->personal, column, row, own.value.text, p->len);
-		if (cc->missing && p->kind != VALUE_OBJECT && p->kind != VALUE_ARRAY && word_set_has(&cc->missing->words, own.value.text, p->len)) {
-			c->there[p->record] = 2;
+		if (p->form <= PASS_COPIED) {
+			own.value.text = p->form == PASS_TEXT ? p->text : f->copies.data + p->offset;
+			own.value.len = p->len;
+		} else {
+			const bool looked_at = w.personal && p->form != PASS_BOOL && personal_next(f->personal, column);
+			typed_value(p, w.text || looked_at, room, &own.value);
+			if (looked_at)
+				personal_value(f->personal, column, f->first_row + p->record, own.value.text, own.value.len);
+		}
+		if (w.personal && p->form <= PASS_COPIED && (p->kind == VALUE_TEXT || p->kind == VALUE_NUMBER || p->kind == VALUE_MOMENT))
+			personal_value(f->personal, column, f->first_row + p->record, own.value.text, own.value.len);
+		c->there[p->record] = counts_as_missing(cc, &own.value) ? 2 : 1;
+		if (c->there[p->record] == 2)
 			continue;
-		}
-		c->there[p->record] = 1;
 		values++;
-		if (cc->memo && (slot = memo_find(cc->memo, &own.value, &known))) {
-			if (!known)
-				slot->verdict = own;
-			x = &slot->verdict;
-			x->value.text = own.value.text;
-		}
-		if (!known)
-			judge(f, cc, x);
-		if (keyed)
-			xxh128_of(x->value.text, p->len, &hash);
-		if (c->in_key)
-			c->hashes[p->record] = hash;
-		if (cc->distribution && !known)
-			x->hash = xxh64_of(x->value.text, p->len);
-		if (cc->distribution)
-			distribution_add(cc->distribution, x->hash, &x->value);
-		if (x->wrong)
-			tell(f, cc, x->wrong, row);
-		if (cc->count > BITS)
-			judge_rest(f, cc, &x->value, row);
-		if (distinct) {
-			g.items[g.count++] = (struct distinct_item){ hash, pass_place(f, row) };
-			if (g.count == DISTINCT_AT_ONCE)
-				r = give(f, cc, &g);
-		}
+		r = judge_value(f, column, p, &own, &w, &g);
 	}
 	if (!r)
 		r = give(f, cc, &g);

@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int on_column(void *arg, uint32_t column, const char *name, size_t len)
+int quality_file_column(struct quality_file *f, uint32_t column, const char *name, size_t len)
 {
-	struct quality_file *f = arg;
 	int r = personal_column(f->personal, column, name, len);
 	if (r)
 		return r;
@@ -23,6 +22,11 @@ static int on_column(void *arg, uint32_t column, const char *name, size_t len)
 		check_name(f->q->list.items[at], name, len);
 	}
 	return 0;
+}
+
+static int on_column(void *arg, uint32_t column, const char *name, size_t len)
+{
+	return quality_file_column(arg, column, name, len);
 }
 
 static int on_value(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
@@ -88,13 +92,16 @@ static void note(struct quality *q, struct buf *list, const char *path)
 	free(safe);
 }
 
-static void file_free(struct quality_file *f)
+void quality_file_drop(struct quality_file *f)
 {
-	personal_file_end(f->personal);
+	if (!f)
+		return;
+	personal_file_drop(f->personal);
 	records_free(f->records);
 	unpack_free(f->unpack);
 	batch_free(f);
 	free(f->tallies);
+	free(f->present);
 	free(f->path);
 	free(f);
 }
@@ -130,7 +137,7 @@ static struct object_checks *checks_for(struct quality *q, const char *path, con
 	return &q->objects[o - objects];
 }
 
-static int file_setup(struct quality_file *f, const char *path, enum record_format format, char separator)
+static int file_setup(struct quality_file *f, const char *path)
 {
 	size_t columns = f->object->column_count ? f->object->column_count : 1, checks = f->q->list.count ? f->q->list.count : 1;
 	f->row = 1;
@@ -145,11 +152,35 @@ static int file_setup(struct quality_file *f, const char *path, enum record_form
 		for (size_t k = 0; k < f->object->column_count && c->kind == CHECK_DISTINCT; k++)
 			f->columns[k].in_key |= check_key_holds(c, &f->contract_object->columns[k]);
 	}
-	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields };
 	int r = file_number(f->q, path, &f->file_number);
-	if (!r)
-		r = personal_file_begin(f->q->personal, path, f->contract_object, &f->personal);
-	return r ? r : records_new(format, separator, f->object->header, f->contract_object, &call, &f->records);
+	return r ? r : personal_file_begin(f->q->personal, path, f->contract_object, &f->personal);
+}
+
+int quality_file_new(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path, struct quality_file **ret)
+{
+	struct quality_file *f = calloc(1, sizeof *f);
+	if (!f)
+		return -ENOMEM;
+	f->q = q;
+	f->object = object;
+	f->contract_object = claims;
+	int r = file_setup(f, path);
+	if (r)
+		quality_file_drop(f);
+	else
+		*ret = f;
+	return r;
+}
+
+/* A file whose bytes are read here: by which format?  -EOPNOTSUPP: by none. */
+static int format_of(const char *path, size_t stem, enum record_format *ret, char *ret_separator)
+{
+	char *inner = stem ? strndup(path, stem) : NULL;
+	if (stem && !inner)
+		return -ENOMEM;
+	int r = records_format(inner ? inner : path, ret, ret_separator);
+	free(inner);
+	return r;
 }
 
 int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret)
@@ -157,34 +188,30 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	enum record_format format;
 	char separator;
 	const struct contract_object *claims;
+	struct quality_file *f = NULL;
 	*ret = NULL;
 	struct object_checks *object = checks_for(q, path, &claims);
 	if (!object)
 		return 0;
 	if (claims && claim(q, object, path))
 		return -ENOMEM;
-	size_t stem = unpack_stem(path);
-	char *inner = stem ? strndup(path, stem) : NULL;
-	if (stem && !inner)
-		return -ENOMEM;
-	int unreadable = records_format(inner ? inner : path, &format, &separator);
-	free(inner);
-	if (unreadable) {
-		if (claims && !text_ends(path, ".parquet")) /* Parquet is asked through an engine, at the end */
-			note(q, &q->unreadable, path);
-		return 0;
-	}
-	struct quality_file *f = calloc(1, sizeof *f);
-	if (!f)
-		return -ENOMEM;
-	f->q = q;
-	f->object = object;
-	f->contract_object = claims;
-	int r = file_setup(f, path, format, separator);
+	if (text_ends(path, ".parquet"))
+		return scanner_add(q, object, claims, path);
+	const size_t stem = unpack_stem(path);
+	int r = format_of(path, stem, &format, &separator);
+	if (r == -EOPNOTSUPP && claims)
+		note(q, &q->unreadable, path);
+	if (r)
+		return r == -EOPNOTSUPP ? 0 : r;
+	r = quality_file_new(q, object, claims, path, &f);
+	if (r)
+		return r;
+	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields };
+	r = records_new(format, separator, object->header, claims, &call, &f->records);
 	if (!r && stem)
 		r = unpack_new(path, &f->unpack);
 	if (r)
-		file_free(f);
+		quality_file_drop(f);
 	else
 		*ret = f;
 	return r;
@@ -229,7 +256,7 @@ static void absent_columns(struct quality_file *f, size_t at)
 {
 	for (uint32_t k = 0; k < f->object->column_count; k++) {
 		const char *name = f->contract_object->columns[k].name;
-		if (records_has_column(f->records, k) || strchr(name, '.'))
+		if ((f->records ? records_has_column(f->records, k) : f->present[k]) || strchr(name, '.'))
 			continue;
 		pass_wrong(f, at, 0);
 		check_name(f->q->list.items[at], name, strlen(name));
@@ -243,7 +270,7 @@ int quality_file_end(struct quality_file *f)
 	if (f->unpack && !f->broken && !unpack_complete(f->unpack)) /* it ends too early */
 		note(f->q, &f->q->unreadable, f->path);
 	pthread_mutex_lock(&f->q->looks);
-	int r = records_end(f->records);
+	int r = f->records ? records_end(f->records) : 0;
 	if (!r)
 		r = batch_settle(f);
 	pthread_mutex_unlock(&f->q->looks);
@@ -258,7 +285,7 @@ int quality_file_end(struct quality_file *f)
 	}
 	int findings = personal_file_end(f->personal);
 	f->personal = NULL;
-	file_free(f);
+	quality_file_drop(f);
 	return r ? r : findings;
 }
 

@@ -10,6 +10,8 @@
 #include "catalog/quality_check.h"
 #include "catalog/unpack.h"
 
+#include <errno.h>
+
 struct pool;
 
 #define PLACE_ROW_BITS 40 /* a place is (file number << 40) + row */
@@ -21,7 +23,7 @@ struct column_checks {
 	const struct check *missing; /* what its words are counts as a missing value */
 	struct distribution *distribution; /* quality.looks; NULL: beyond QUALITY_COLUMNS_TOLD */
 	uint64_t records;                  /* quality.looks: that have a value here */
-	struct distribution_summary asked; /* of an engine: Parquet */
+	char *unread;			   /* quality.lock: why the engine did not read it somewhere; NULL: it did */
 	struct column_memo *memo;	   /* quality.looks; of values seen before; owned, NULL: none */
 	bool memo_off;			   /* it did not pay */
 };
@@ -39,11 +41,14 @@ struct object_checks {
 	bool header;
 	char **files; /* quality.lock: the paths that the object claims */
 	size_t file_count, parquet_count;
+	char *unread; /* quality.lock: why a file was not read; NULL: all were */
 	atomic_ullong rows;
 };
 
 struct quality {
 	struct contract *contract;
+	const struct quality_engine *engine; /* borrowed, or NULL */
+	struct scanner *scanner;	     /* quality_table.c; NULL: no file for the engine yet */
 	struct check_list list;
 	struct object_checks *objects;
 	size_t object_count;
@@ -58,12 +63,20 @@ struct quality {
 	struct buf unreadable, unclaimed;
 };
 
-#define PASS_BYTES_MAX (1u << 30) /* of a piece, and of copies: chunks and records are far smaller */
+/* How a value came: as text, or as what a typed column holds. */
+enum pass_form { PASS_TEXT, PASS_COPIED, PASS_BOOL, PASS_INTEGER, PASS_NUMBER, PASS_MOMENT };
+
+#define PASS_BYTES_MAX (1u << 30) /* of a text: records are far smaller */
 struct pass_value {
-	uint32_t at, len; /* in the piece, or in `copies` */
-	uint32_t record;  /* from the batch's first */
-	uint16_t kind;	  /* enum value_kind */
-	bool copied;
+	union {
+		const char *text; /* PASS_TEXT: lies where it is until the batch is settled */
+		size_t offset;	  /* PASS_COPIED: in `copies` */
+		int64_t integer;  /* PASS_INTEGER, PASS_BOOL; PASS_MOMENT: nanoseconds since 1970 */
+		double number;
+	};
+	uint32_t len;	 /* of a text */
+	uint32_t record; /* from the batch's first */
+	uint8_t kind, form;
 };
 
 /* A column's values in the records of a batch. */
@@ -82,7 +95,8 @@ struct quality_file {
 	const struct contract_object *contract_object;
 	char *path;
 	uint64_t file_number;
-	struct records *records;
+	struct records *records; /* NULL: an engine reads it */
+	bool *present;		 /* by column of the object: an engine finds it in the file; NULL with records */
 	struct unpack *unpack; /* of a .gz or .zst file */
 	bool broken;           /* it cannot be unpacked: noted, and the rest of it is not looked at */
 	struct personal_file *personal;
@@ -102,6 +116,18 @@ struct quality_file {
 
 /* A value of one of the object's columns, of the record under way. */
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len);
+/* The same for a value that says of itself what it is. */
+int pass_column_grow(struct pass_column *c);
+static inline int batch_place(struct quality_file *f, uint32_t column, struct pass_value v)
+{
+	struct pass_column *c = &f->columns[column];
+	if (c->count == c->capacity && pass_column_grow(c))
+		return -ENOMEM;
+	v.record = (uint32_t)(f->row - f->first_row);
+	c->values[c->count++] = v;
+	f->value_count++;
+	return 0;
+}
 /* The fields of the record under way; those that the contract does not name are looked at for personal data alone. */
 int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count);
 /* Ends the record under way. */
@@ -110,13 +136,20 @@ int batch_record(struct quality_file *f, bool rejected);
 int batch_settle(struct quality_file *f);
 void batch_free(struct quality_file *f);
 
+/* quality_file.c: which checks a file meets, and a file under way without a reader of its bytes (`ret` is freed by quality_file_end).  The column
+ * of a name, at first sight one of its own. */
+int quality_file_new(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path, struct quality_file **ret);
+void quality_file_drop(struct quality_file *f); /* nothing of it counts; NULL is legal */
+int quality_file_column(struct quality_file *f, uint32_t column, const char *name, size_t len);
+
+/* quality_table.c: has the engine read a Parquet file, beside what else is done. */
+int scanner_add(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path);
+/* Waits until all are read; scanner_free stops it. */
+void scanner_wait(struct quality *q);
+void scanner_free(struct quality *q);
+
 /* quality_column.c: judges a column's values in the batch.  0, or -errno of the memory or the temporary file for keys. */
 int pass_column_judge(struct quality_file *f, uint32_t column);
-
-static inline const char *pass_text(const struct quality_file *f, const struct pass_value *v)
-{
-	return !v->len ? "" : v->copied ? f->copies.data + v->at : f->piece + v->at;
-}
 
 static inline uint64_t pass_place(const struct quality_file *f, uint64_t row)
 {

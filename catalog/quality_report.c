@@ -6,6 +6,7 @@
 #include "catalog/quality_check.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,21 +71,34 @@ static int count_distinct(struct check *c)
 	return r;
 }
 
-/* What the check counted, into *ret; not zero: it could not run, `why` says the reason. */
-static int measure(struct quality *q, struct check *c, const struct quality_engine *engine, struct quality_result *r, double *ret,
-		   struct err *why)
+/* Why a check of records cannot be answered, or NULL. */
+static const char *unanswered(struct quality *q, const struct check *c, char room[ERR_TEXT_MAX])
 {
+	bool only;
+	if (quality_unread(q, c))
+		return quality_unread(q, c);
+	if (quality_in_parquet(q, c->object, &only) && !only && c->kind == CHECK_DISTINCT)
+		return "not checked: Parquet files write values in another way than the files beside them";
+	if (!quality_unreadable(q) || c->kind == CHECK_ABSENT || c->kind == CHECK_UNKNOWN)
+		return NULL;
+	snprintf(room, ERR_TEXT_MAX, "not checked in %s", quality_unreadable(q));
+	return room;
+}
+
+/* What the check counted, into *ret; not zero: it could not run, `why` says the reason. */
+static int measure(struct quality *q, struct check *c, const struct err *tables, struct quality_result *r, double *ret, struct err *why)
+{
+	const struct quality_engine *engine = quality_engine_of(q);
+	char room[ERR_TEXT_MAX];
 	if (c->kind == CHECK_NEVER)
 		return err_set(why, -EOPNOTSUPP, "%s", c->detail);
-	if (c->kind == CHECK_SQL) {
-		if (!engine)
-			return err_set(why, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
-		return engine->number(engine->arg, c->query, ret, why);
-	}
-	if (quality_in_parquet(q, c->object))
-		return quality_ask_check(q, c, engine, ret, why);
-	if (quality_unreadable(q) && c->kind != CHECK_ABSENT && c->kind != CHECK_UNKNOWN)
-		return err_set(why, -EOPNOTSUPP, "not checked in %s", quality_unreadable(q));
+	if (c->kind == CHECK_SQL && !engine)
+		return err_set(why, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
+	if (c->kind == CHECK_SQL)
+		return tables->code ? err_move(why, tables) : engine->number(engine->arg, c->query, ret, why);
+	const char *reason = unanswered(q, c, room);
+	if (reason)
+		return err_set(why, -EOPNOTSUPP, "%s", reason);
 	struct check *counter = c->same_as ? c->same_as : c;
 	double count = (double)atomic_load(&c->wrong), examined = (double)atomic_load(&counter->examined);
 	if (c->kind == CHECK_ROWS)
@@ -105,19 +119,25 @@ static int measure(struct quality *q, struct check *c, const struct quality_engi
 	return 0;
 }
 
-static int judge(struct quality *q, struct check *c, const struct quality_engine *engine, struct quality_report *report)
+/* Without an engine a Parquet file still says its own types: what only follows from the schema then warns, what the contract lists under
+ * `quality` fails. */
+static bool only_warns(struct quality *q, const struct check *c)
+{
+	const char *why = quality_unread(q, c);
+	return !c->listed && c->kind != CHECK_NEVER && c->kind != CHECK_SQL && why && !strcmp(why, QUALITY_NO_ENGINE);
+}
+
+static int judge(struct quality *q, struct check *c, const struct err *tables, struct quality_report *report)
 {
 	struct quality_result *r;
 	if (result_add(report, &r))
 		return -ENOMEM;
 	describe(q, c, r);
 	struct err why = ERR_INIT;
-	int code = measure(q, c, engine, r, &r->measured, &why);
+	int code = measure(q, c, tables, r, &r->measured, &why);
 	if (code == -ENOMEM)
 		return code;
-	/* Without an engine a Parquet file still says its own types: what only follows from the schema then warns, what the contract lists
-	 * under `quality` fails. */
-	if (code == -EOPNOTSUPP && !engine && !c->listed && c->kind != CHECK_NEVER && quality_in_parquet(q, c->object))
+	if (code && only_warns(q, c))
 		r->error = false;
 	r->passed = !code && check_compare(c, r->measured);
 	if (code)
@@ -229,18 +249,32 @@ static void looks(struct quality *q, struct quality_report *r)
 	json_close(&j, ']');
 }
 
-int quality_finish(struct quality *q, const struct quality_engine *engine, struct quality_report **ret, struct err *e)
+/* What sql checks ask about: a table for each object that has files. */
+static void make_tables(struct quality *q, struct err *e)
+{
+	const struct quality_engine *engine = quality_engine_of(q);
+	const struct contract_object *objects;
+	if (!engine || !quality_has_queries(q))
+		return;
+	contract_objects(quality_contract(q), &objects);
+	for (size_t i = 0; i < quality_object_count(q) && !e->code; i++) {
+		char *const *files;
+		const size_t count = quality_object_files(q, i, &files);
+		if (count)
+			engine->table(engine->arg, objects[i].name, (const char *const *)files, count, e);
+	}
+}
+
+int quality_finish(struct quality *q, struct quality_report **ret, struct err *e)
 {
 	struct quality_report *report = calloc(1, sizeof *report);
 	int r = report ? 0 : -ENOMEM;
 	struct check_list *list = quality_checks(q);
-	bool usable = true;
-	if (!r && engine)
-		r = quality_ask(q, engine, &usable);
-	if (!usable)
-		engine = NULL; /* what needs it fails, and says that there is none */
+	struct err tables = ERR_INIT;
+	quality_settle(q);
+	make_tables(q, &tables);
 	for (size_t i = 0; i < list->count && !r; i++)
-		r = judge(q, list->items[i], engine, report);
+		r = judge(q, list->items[i], &tables, report);
 	for (size_t i = 0; i < quality_object_count(q) && !r; i++)
 		report->rows += quality_rows(q, i);
 	if (!r)

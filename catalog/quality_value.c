@@ -50,7 +50,7 @@ static bool matches_date_format(const char *format, const char *t, size_t n)
 	return i == n;
 }
 
-static bool has_type(const struct check *c, struct value *v)
+static bool has_type(const struct check *c, struct cell *v)
 {
 	const char *t = v->text;
 	const size_t n = v->len;
@@ -62,17 +62,17 @@ static bool has_type(const struct check *c, struct value *v)
 	case TYPE_STRING:
 		return v->kind == VALUE_TEXT;
 	case TYPE_INTEGER:
-		return value_is_integer(v) || (v->kind == VALUE_NUMBER && value_number(v, &number) && number == floor(number));
+		return cell_is_integer(v) || (v->kind == VALUE_NUMBER && cell_number(v, &number) && number == floor(number));
 	case TYPE_NUMBER:
-		return value_is_number(v) && v->kind != VALUE_BOOL;
+		return cell_is_number(v) && v->kind != VALUE_BOOL;
 	case TYPE_BOOLEAN:
 		return v->kind == VALUE_BOOL || (v->kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
 	case TYPE_DATE:
-		return c->format ? matches_date_format(c->format, t, n) : n == 10 && value_moment(v, &ns);
+		return v->kind == VALUE_MOMENT ? cell_moment(v, &ns) : c->format ? matches_date_format(c->format, t, n) : n == 10 && cell_moment(v, &ns);
 	case TYPE_TIMESTAMP:
-		return c->format ? matches_date_format(c->format, t, n) : value_moment(v, &ns);
+		return v->kind != VALUE_MOMENT && c->format ? matches_date_format(c->format, t, n) : cell_moment(v, &ns);
 	case TYPE_TIME:
-		return c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
+		return v->kind != VALUE_MOMENT && c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
 	case TYPE_OBJECT:
 		return v->kind == VALUE_OBJECT;
 	case TYPE_ARRAY:
@@ -163,17 +163,17 @@ value_judge *check_format(const char *name)
 	return NULL;
 }
 
-static bool in_range(const struct check *c, struct value *v)
+static bool in_range(const struct check *c, struct cell *v)
 {
 	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP) {
 		int64_t ns;
-		if (!value_moment(v, &ns))
+		if (!cell_moment(v, &ns))
 			return false;
 		return (!c->has_low || (c->low_exclusive ? ns > c->low_ns : ns >= c->low_ns)) &&
 		       (!c->has_high || (c->high_exclusive ? ns < c->high_ns : ns <= c->high_ns));
 	}
 	double n;
-	if (!value_number(v, &n))
+	if (!cell_number(v, &n))
 		return false;
 	return (!c->has_low || (c->low_exclusive ? n > c->low : n >= c->low)) &&
 	       (!c->has_high || (c->high_exclusive ? n < c->high : n <= c->high));
@@ -223,7 +223,7 @@ bool word_set_has(const struct word_set *s, const char *text, size_t len)
 	return false;
 }
 
-bool check_value(const struct check *c, struct value *v)
+bool check_value(const struct check *c, struct cell *v)
 {
 	double number;
 	if (c->kind == CHECK_TYPE)
@@ -241,7 +241,7 @@ bool check_value(const struct check *c, struct value *v)
 	case CHECK_FRESH:
 		return in_range(c, v);
 	case CHECK_MULTIPLE: {
-		if (!value_number(v, &number))
+		if (!cell_number(v, &number))
 			return false;
 		double ratio = number / c->low;
 		return fabs(ratio - round(ratio)) < 1e-9 * fmax(1, fabs(ratio));

@@ -21,7 +21,8 @@
 #define RECORD_BYTES_MAX (64u << 20)
 #define RECORD_COLUMNS_MAX 20000u
 
-enum value_kind { VALUE_NULL, VALUE_TEXT, VALUE_NUMBER, VALUE_BOOL, VALUE_OBJECT, VALUE_ARRAY };
+/* VALUE_MOMENT: a date, a time or both, of a column that has such a type; in line formats they are texts. */
+enum value_kind { VALUE_NULL, VALUE_TEXT, VALUE_NUMBER, VALUE_BOOL, VALUE_OBJECT, VALUE_ARRAY, VALUE_MOMENT };
 
 enum record_format { RECORDS_CSV, RECORDS_JSONL };
 

@@ -94,18 +94,17 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	o->observer = row_maker_observer(rows);
 	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
 	r = publish_begin(d, o, &p, e);
+	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
 	if (!r)
-		r = gate_open(gate, p, d, o->product, e);
+		r = gate_open(gate, p, d, o->product, sql ? sql_engine_quality(sql) : NULL, e);
 	if (!r && !w->dry_run)
 		r = row_maker_open(rows, p, d, e);
-	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
 	if (!r && sql && gate_wants_engine(gate))
 		sql_engine_start(sql);
 	if (!r)
 		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
 	if (!r)
-		r = gate_close(gate, p, sql ? sql_engine_quality(sql) : NULL, w->failures, &problems, e);
-	sql_engine_free(sql);
+		r = gate_close(gate, p, w->failures, &problems, e);
 	if (!r)
 		r = row_maker_close(rows, p, e);
 	if (!r)
@@ -116,7 +115,8 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	if (problems.len && !(quiet && !r))
 		fputs(problems.data, stderr);
 	buf_free(&problems);
-	gate_free(gate);
+	gate_free(gate); /* before the engine that it may still use */
+	sql_engine_free(sql);
 	return r;
 }
 

@@ -122,7 +122,7 @@ static int feed_begin(struct draft *d, struct err *e)
 						 .interrupted = &d->stop };
 	int r = publish_begin(d->domain->domain, &options, &f->publication, e);
 	if (!r)
-		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, e);
+		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, NULL, e);
 	return r ? r : row_maker_open(f->rows, f->publication, d->domain->domain, e);
 }
 
@@ -364,7 +364,7 @@ static int check_again(struct draft *d, struct err *e)
 	gate_free(f->again);
 	f->again = gate_new();
 	f->rows_again = f->again ? row_maker_new(gate_observer(f->again)) : NULL;
-	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, e) : err_set(e, -ENOMEM, "no memory");
+	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, NULL, e) : err_set(e, -ENOMEM, "no memory");
 	if (!r)
 		r = row_maker_open(f->rows_again, f->publication, d->domain->domain, e);
 	while (!r && map_next(f->files, &i, &key, &len, &value)) {
@@ -382,7 +382,7 @@ static int check(struct draft *d, struct err *e)
 	struct feed *f = d->feed;
 	int r = f->dirty ? check_again(d, e) : 0;
 	if (!r)
-		r = gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, NULL, &f->problems, e);
+		r = gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, &f->problems, e);
 	return r ? r : row_maker_close(f->dirty ? f->rows_again : f->rows, f->publication, e);
 }
 

@@ -115,11 +115,15 @@ static int number(void *arg, const char *query, double *ret, struct err *e)
 	return r ? r : duckdb_session_number(s->session, query, ret, e);
 }
 
-static int numbers(void *arg, const char *query, double *ret, size_t count, struct err *e)
+static int scan(void *arg, const char *path, struct quality_table *t, struct err *e)
 {
 	struct sql_engine *s = arg;
-	int r = ready(s, e);
-	return r ? r : duckdb_session_numbers(s->session, query, ret, count, e);
+	char *local = local_path(s, path);
+	int r = local ? ready(s, e) : err_set(e, -ENOENT, "%s: it was not found", path);
+	if (!r && (r = duckdb_session_scan(s->session, local, t, e)))
+		r = err_prefix(e, r, "%s", path);
+	free(local);
+	return r;
 }
 
 struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
@@ -127,7 +131,7 @@ struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
 	struct sql_engine *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	s->engine = (struct quality_engine){ make_table, number, numbers, s };
+	s->engine = (struct quality_engine){ scan, make_table, number, s };
 	s->sources = sources;
 	s->count = count;
 	return s;

@@ -1,7 +1,4 @@
 /*
- * The engine is loaded once, when a view first needs it: $MESHFS_DUCKDB, or libduckdb.so where the loader finds it.  Its C API is declared
- * here after the documented ABI, as far as it is used.
- *
  * Filters and masks are functions that the engine calls back: the same code that CSV and JSON lines go through, so that the same rules
  * give the same rows and values in every format.  What the engine says of an error may quote values, so it is not passed on.
  */
@@ -11,10 +8,10 @@
 #include "catalog/base/log.h"
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
+#include "policy/duckdb_api.h"
 #include "policy/expr.h"
 #include "policy/parquet_mask.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -27,169 +24,6 @@
 
 #define PIECE (1u << 20)
 #define FILTER_COLUMNS_MAX 64
-
-typedef void *handle;
-typedef uint64_t idx;
-
-enum { DUCKDB_TYPE_BOOLEAN = 1, DUCKDB_TYPE_VARCHAR = 17 };
-
-/* duckdb_result: six words of it are documented; room for more costs nothing. */
-union result {
-	void *words[6];
-	char room[256];
-};
-
-/* duckdb_string_t: texts of up to 12 bytes stand in it. */
-union string {
-	struct {
-		uint32_t len;
-		char prefix[4];
-		const char *text;
-	} pointer;
-	struct {
-		uint32_t len;
-		char text[12];
-	} inlined;
-};
-
-static struct {
-	void *library;
-	int (*open)(const char *path, handle *ret);
-	void (*close)(handle *database);
-	int (*connect)(handle database, handle *ret);
-	void (*disconnect)(handle *connection);
-	int (*query)(handle connection, const char *sql, union result *ret);
-	void (*destroy_result)(union result *r);
-	handle (*create_logical_type)(int type);
-	void (*destroy_logical_type)(handle *type);
-	handle (*create_scalar_function)(void);
-	void (*destroy_scalar_function)(handle *function);
-	void (*scalar_function_set_name)(handle function, const char *name);
-	void (*scalar_function_add_parameter)(handle function, handle type);
-	void (*scalar_function_set_return_type)(handle function, handle type);
-	void (*scalar_function_set_special_handling)(handle function);
-	void (*scalar_function_set_extra_info)(handle function, void *info, void (*free)(void *));
-	void *(*scalar_function_get_extra_info)(handle info);
-	void (*scalar_function_set_function)(handle function, void (*call)(handle info, handle chunk, handle output));
-	int (*register_scalar_function)(handle connection, handle function);
-	idx (*data_chunk_get_size)(handle chunk);
-	handle (*data_chunk_get_vector)(handle chunk, idx column);
-	void *(*vector_get_data)(handle vector);
-	uint64_t *(*vector_get_validity)(handle vector);
-	void (*vector_ensure_validity_writable)(handle vector);
-	void (*vector_assign_string_element_len)(handle vector, idx row, const char *text, idx len);
-	const char *(*library_version)(void);
-	idx (*row_count)(union result *r);
-	idx (*column_count)(union result *r);
-	double (*value_double)(union result *r, idx column, idx row);
-	bool (*value_is_null)(union result *r, idx column, idx row);
-} api; /* set once, under api_once */
-static pthread_once_t api_once = PTHREAD_ONCE_INIT;
-
-static void api_load(void)
-{
-	static const struct {
-		const char *name;
-		size_t offset;
-	} symbols[] = {
-#define SYMBOL(id) { "duckdb_" #id, offsetof(__typeof__(api), id) }
-		SYMBOL(open), SYMBOL(close), SYMBOL(connect), SYMBOL(disconnect), SYMBOL(query), SYMBOL(destroy_result), SYMBOL(create_logical_type),
-		SYMBOL(destroy_logical_type), SYMBOL(create_scalar_function), SYMBOL(destroy_scalar_function), SYMBOL(scalar_function_set_name),
-		SYMBOL(scalar_function_add_parameter), SYMBOL(scalar_function_set_return_type), SYMBOL(scalar_function_set_special_handling),
-		SYMBOL(scalar_function_set_extra_info), SYMBOL(scalar_function_get_extra_info), SYMBOL(scalar_function_set_function),
-		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
-		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version), SYMBOL(row_count),
-		SYMBOL(column_count), SYMBOL(value_double), SYMBOL(value_is_null),
-#undef SYMBOL
-	};
-	const char *given = getenv("MESHFS_DUCKDB");
-	void *library = dlopen(given && *given ? given : "libduckdb.so", RTLD_NOW | RTLD_LOCAL);
-	if (!library && !(given && *given))
-		library = dlopen("/usr/local/lib/libduckdb.so", RTLD_NOW | RTLD_LOCAL);
-	for (size_t i = 0; library && i < sizeof symbols / sizeof *symbols; i++) {
-		void *address = dlsym(library, symbols[i].name);
-		if (!address) {
-			dlclose(library);
-			return;
-		}
-		memcpy((char *)&api + symbols[i].offset, &address, sizeof address);
-	}
-	api.library = library;
-}
-
-const char *duckdb_engine_version(void)
-{
-	pthread_once(&api_once, api_load);
-	return api.library ? api.library_version() : "none";
-}
-
-/* -- queries ----------------------------------------------------------------------------------- */
-
-struct duckdb_session {
-	handle database, connection;
-};
-
-int duckdb_session_new(struct duckdb_session **ret, struct err *e)
-{
-	pthread_once(&api_once, api_load);
-	if (!api.library)
-		return err_set(e, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
-	struct duckdb_session *s = calloc(1, sizeof *s);
-	if (!s)
-		return err_set(e, -ENOMEM, "out of memory");
-	if (api.open(NULL, &s->database) || api.connect(s->database, &s->connection)) {
-		duckdb_session_free(s);
-		return err_set(e, -EIO, "the SQL engine (DuckDB) does not start");
-	}
-	*ret = s;
-	return duckdb_session_run(s, "SET memory_limit='1GB'", NULL);
-}
-
-void duckdb_session_free(struct duckdb_session *s)
-{
-	if (!s)
-		return;
-	if (s->connection)
-		api.disconnect(&s->connection);
-	if (s->database)
-		api.close(&s->database);
-	free(s);
-}
-
-int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e)
-{
-	union result result;
-	memset(&result, 0, sizeof result);
-	int failed = api.query(s->connection, sql, &result);
-	api.destroy_result(&result);
-	return failed ? err_set(e, -EINVAL, "the SQL engine refuses the statement") : 0;
-}
-
-int duckdb_session_numbers(struct duckdb_session *s, const char *query, double *ret, size_t count, struct err *e)
-{
-	union result result;
-	memset(&result, 0, sizeof result);
-	int r = 0;
-	if (api.query(s->connection, query, &result))
-		r = err_set(e, -EINVAL, "the SQL engine refuses the query");
-	else if (api.row_count(&result) != 1 || api.column_count(&result) < count)
-		r = err_set(e, -EINVAL, "the query gives no single number");
-	for (size_t i = 0; i < count && !r; i++)
-		ret[i] = api.value_is_null(&result, i, 0) ? NAN : api.value_double(&result, i, 0);
-	api.destroy_result(&result);
-	return r;
-}
-
-int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
-{
-	double v;
-	int r = duckdb_session_numbers(s, query, &v, 1, e);
-	if (!r && isnan(v))
-		return err_set(e, -EINVAL, "the query gives no single number");
-	if (!r)
-		*ret = v;
-	return r;
-}
 
 /* -- the plan --------------------------------------------------------------------------------- */
 
@@ -376,32 +210,33 @@ struct column {
 
 static struct column column_of(handle chunk, idx i)
 {
-	handle vector = api.data_chunk_get_vector(chunk, i);
-	return (struct column){ api.vector_get_data(vector), api.vector_get_validity(vector) };
+	const struct duckdb_api *api = duckdb_api();
+	handle vector = api->data_chunk_get_vector(chunk, i);
+	return (struct column){ api->vector_get_data(vector), api->vector_get_validity(vector) };
 }
 
 static const char *text_at(const struct column *c, idx row, size_t *ret_len)
 {
 	if (c->validity && !(c->validity[row / 64] >> (row % 64) & 1))
 		return NULL;
-	*ret_len = c->strings[row].inlined.len;
-	return *ret_len <= 12 ? c->strings[row].inlined.text : c->strings[row].pointer.text;
+	return duckdb_string(&c->strings[row], ret_len);
 }
 
 static void call_mask(handle info, handle chunk, handle output)
 {
-	const struct mask_run *m = api.scalar_function_get_extra_info(info);
+	const struct duckdb_api *api = duckdb_api();
+	const struct mask_run *m = api->scalar_function_get_extra_info(info);
 	struct column c = column_of(chunk, 0);
 	struct buf out = BUF_INIT;
-	idx rows = api.data_chunk_get_size(chunk);
-	api.vector_ensure_validity_writable(output);
-	uint64_t *validity = api.vector_get_validity(output);
+	idx rows = api->data_chunk_get_size(chunk);
+	api->vector_ensure_validity_writable(output);
+	uint64_t *validity = api->vector_get_validity(output);
 	for (idx i = 0; i < rows; i++) {
 		size_t len = 0;
 		const char *text = text_at(&c, i, &len);
 		buf_clear(&out);
 		if (text && mask_value(m, text, len, &out) && !out.failed)
-			api.vector_assign_string_element_len(output, i, buf_text(&out), out.len);
+			api->vector_assign_string_element_len(output, i, buf_text(&out), out.len);
 		else
 			validity[i / 64] &= ~((uint64_t)1 << (i % 64));
 	}
@@ -410,11 +245,12 @@ static void call_mask(handle info, handle chunk, handle output)
 
 static void call_filter(handle info, handle chunk, handle output)
 {
-	const struct filter *f = api.scalar_function_get_extra_info(info);
+	const struct duckdb_api *api = duckdb_api();
+	const struct filter *f = api->scalar_function_get_extra_info(info);
 	struct column columns[FILTER_COLUMNS_MAX];
 	struct row_value values[FILTER_COLUMNS_MAX];
-	bool *shown = api.vector_get_data(output);
-	idx rows = api.data_chunk_get_size(chunk);
+	bool *shown = api->vector_get_data(output);
+	idx rows = api->data_chunk_get_size(chunk);
 	for (size_t c = 0; c < f->count; c++)
 		columns[c] = column_of(chunk, c);
 	for (idx i = 0; i < rows; i++) {
@@ -431,21 +267,22 @@ static void call_filter(handle info, handle chunk, handle output)
 
 static int add_function(handle connection, const char *name, size_t parameters, int type, void *info, void (*call)(handle, handle, handle))
 {
-	handle function = api.create_scalar_function(), text = api.create_logical_type(DUCKDB_TYPE_VARCHAR), ret = api.create_logical_type(type);
+	const struct duckdb_api *api = duckdb_api();
+	handle function = api->create_scalar_function(), text = api->create_logical_type(DUCKDB_TYPE_VARCHAR), ret = api->create_logical_type(type);
 	int r = -ENOMEM;
 	if (function && text && ret) {
-		api.scalar_function_set_name(function, name);
+		api->scalar_function_set_name(function, name);
 		for (size_t i = 0; i < parameters; i++)
-			api.scalar_function_add_parameter(function, text);
-		api.scalar_function_set_return_type(function, ret);
-		api.scalar_function_set_special_handling(function); /* nulls are ours to judge */
-		api.scalar_function_set_extra_info(function, info, NULL);
-		api.scalar_function_set_function(function, call);
-		r = api.register_scalar_function(connection, function) ? -EIO : 0;
+			api->scalar_function_add_parameter(function, text);
+		api->scalar_function_set_return_type(function, ret);
+		api->scalar_function_set_special_handling(function); /* nulls are ours to judge */
+		api->scalar_function_set_extra_info(function, info, NULL);
+		api->scalar_function_set_function(function, call);
+		r = api->register_scalar_function(connection, function) ? -EIO : 0;
 	}
-	api.destroy_logical_type(&text);
-	api.destroy_logical_type(&ret);
-	api.destroy_scalar_function(&function);
+	api->destroy_logical_type(&text);
+	api->destroy_logical_type(&ret);
+	api->destroy_scalar_function(&function);
 	return r;
 }
 
@@ -455,10 +292,11 @@ enum engine_output { OUTPUT_PARQUET, OUTPUT_LINES };
 
 static int query(handle connection, const char *sql)
 {
+	const struct duckdb_api *api = duckdb_api();
 	union result result;
 	memset(&result, 0, sizeof result);
-	int r = api.query(connection, sql, &result) ? -EIO : 0;
-	api.destroy_result(&result);
+	int r = api->query(connection, sql, &result) ? -EIO : 0;
+	api->destroy_result(&result);
 	return r;
 }
 
@@ -494,16 +332,17 @@ static void add_statement(const struct duckdb_plan *p, enum engine_output kind, 
 
 static int run_engine(const struct duckdb_plan *p, enum engine_output kind, int in, int out, struct err *e)
 {
+	const struct duckdb_api *api = duckdb_api();
 	handle database = NULL, connection = NULL;
 	struct buf sql = BUF_INIT;
 	add_statement(p, kind, in, out, &sql);
 	int r = buf_check(&sql);
 	if (!r)
-		r = api.open(NULL, &database) || api.connect(database, &connection) ? -EIO : run(p, connection, buf_text(&sql));
+		r = api->open(NULL, &database) || api->connect(database, &connection) ? -EIO : run(p, connection, buf_text(&sql));
 	if (connection)
-		api.disconnect(&connection);
+		api->disconnect(&connection);
 	if (database)
-		api.close(&database);
+		api->close(&database);
 	buf_free(&sql);
 	return r ? err_set(e, -EACCES, "the engine cannot read this Parquet file or make the view of it") : 0;
 }
@@ -586,8 +425,7 @@ int duckdb_plan_new(struct transform *t, const struct view_source *source, const
 		    struct view_plan **ret, struct err *e)
 {
 	(void)source;
-	pthread_once(&api_once, api_load);
-	if (!api.library)
+	if (!duckdb_api())
 		return err_set(e, -EACCES, "rules ask for rows or values inside a Parquet file, and there is no engine for that here (libduckdb.so, or "
 			       "MESHFS_DUCKDB)");
 	struct duckdb_plan *p = calloc(1, sizeof *p);

@@ -25,7 +25,9 @@ int duckdb_session_new(struct duckdb_session **ret, struct err *e); /* -EOPNOTSU
 void duckdb_session_free(struct duckdb_session *s);		     /* NULL is legal */
 int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e);
 int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e); /* one row, its first column */
-int duckdb_session_numbers(struct duckdb_session *s, const char *query, double *ret, size_t count, struct err *e); /* NAN for a null */
+struct quality_table;
+/* Reads a Parquet file into the checks of a contract.  What quality_table.h's calls returned; else -EINVAL or -EIO: the engine cannot read it. */
+int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quality_table *t, struct err *e);
 
 /* The engine's version ("v1.5.6"), or "none".  Its views' bytes depend on it. */
 const char *duckdb_engine_version(void);

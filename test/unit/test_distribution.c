@@ -8,7 +8,7 @@
 
 static void add(struct distribution *d, const char *text)
 {
-	struct value v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
+	struct cell v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
 	distribution_add(d, xxh64_of(text, strlen(text)), &v);
 }
 

@@ -1,14 +1,14 @@
 /*
- * A value of a column as text, and what that text says as a number or a moment: parsed when first asked for, then known.
+ * A cell of a table: a value as text, and what that text says as a number or a moment: parsed when first asked for, then known.
  *
  * Numbers are written as CSV and JSON write them, moments as ISO 8601 does.  A value belongs to one thread.
  */
-#ifndef MESHFS_CATALOG_VALUE_H
-#define MESHFS_CATALOG_VALUE_H
+#ifndef MESHFS_CATALOG_CELL_H
+#define MESHFS_CATALOG_CELL_H
 
 #include "catalog/records.h"
 
-struct value {
+struct cell {
 	enum value_kind kind;
 	const char *text; /* not NUL-terminated; borrowed */
 	size_t len;
@@ -21,10 +21,10 @@ struct value {
 };
 
 /* Has it the digits of a number: [+-]digits[.digits][e[+-]digits], of an integer: [+-]digits? */
-bool value_is_number(struct value *v);
-bool value_is_integer(struct value *v);
+bool cell_is_number(struct cell *v);
+bool cell_is_integer(struct cell *v);
 /* The finite number; the moment in nanoseconds since 1970.  False: it is none. */
-bool value_number(struct value *v, double *ret);
-bool value_moment(struct value *v, int64_t *ret_ns);
+bool cell_number(struct cell *v, double *ret);
+bool cell_moment(struct cell *v, int64_t *ret_ns);
 
 #endif

@@ -1,4 +1,4 @@
-#include "catalog/value.h"
+#include "catalog/cell.h"
 
 #include "catalog/base/clock.h"
 
@@ -41,7 +41,7 @@ static bool number_shape(const char *t, size_t n, bool *ret_integer)
 }
 
 /* A decimal of up to 15 digits and 10^22 is exact in a double, and so is their quotient as the nearest one: most numbers need no strtod. */
-static bool short_number(struct value *v)
+static bool short_number(struct cell *v)
 {
 	static const double powers[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
 	const char *t = v->text;
@@ -64,7 +64,7 @@ static bool short_number(struct value *v)
 	return true;
 }
 
-static void know_number(struct value *v)
+static void know_number(struct cell *v)
 {
 	char copy[NUMBER_BYTES_MAX];
 	v->number_known = true;
@@ -80,21 +80,21 @@ static void know_number(struct value *v)
 	v->has_number = isfinite(v->number);
 }
 
-bool value_is_number(struct value *v)
+bool cell_is_number(struct cell *v)
 {
 	if (!v->number_known)
 		know_number(v);
 	return v->is_number;
 }
 
-bool value_is_integer(struct value *v)
+bool cell_is_integer(struct cell *v)
 {
 	if (!v->number_known)
 		know_number(v);
 	return v->is_integer;
 }
 
-bool value_number(struct value *v, double *ret)
+bool cell_number(struct cell *v, double *ret)
 {
 	if (!v->number_known)
 		know_number(v);
@@ -102,7 +102,7 @@ bool value_number(struct value *v, double *ret)
 	return v->has_number;
 }
 
-bool value_moment(struct value *v, int64_t *ret_ns)
+bool cell_moment(struct cell *v, int64_t *ret_ns)
 {
 	if (!v->moment_known) {
 		v->moment_known = true;

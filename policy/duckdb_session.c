@@ -1,0 +1,349 @@
+/* Queries over local files, and reading Parquet files row by row. */
+#include "policy/duckdb.h"
+
+#include "catalog/base/buf.h"
+#include "catalog/base/text.h"
+#include "catalog/quality_table.h"
+#include "policy/duckdb_api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct duckdb_session {
+	const struct duckdb_api *api;
+	handle database, connection;
+	unsigned scans; /* so far; names their functions */
+};
+
+int duckdb_session_new(struct duckdb_session **ret, struct err *e)
+{
+	const struct duckdb_api *api = duckdb_api();
+	if (!api)
+		return err_set(e, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
+	struct duckdb_session *s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(e, -ENOMEM, "out of memory");
+	s->api = api;
+	if (api->open(NULL, &s->database) || api->connect(s->database, &s->connection)) {
+		duckdb_session_free(s);
+		return err_set(e, -EIO, "the SQL engine (DuckDB) does not start");
+	}
+	*ret = s;
+	return duckdb_session_run(s, "SET memory_limit='1GB'", NULL);
+}
+
+void duckdb_session_free(struct duckdb_session *s)
+{
+	if (!s)
+		return;
+	if (s->connection)
+		s->api->disconnect(&s->connection);
+	if (s->database)
+		s->api->close(&s->database);
+	free(s);
+}
+
+int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int failed = s->api->query(s->connection, sql, &result);
+	s->api->destroy_result(&result);
+	return failed ? err_set(e, -EINVAL, "the SQL engine refuses the statement") : 0;
+}
+
+int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int r = 0;
+	if (s->api->query(s->connection, query, &result))
+		r = err_set(e, -EINVAL, "the SQL engine refuses the query");
+	else if (s->api->row_count(&result) != 1 || !s->api->column_count(&result) || s->api->value_is_null(&result, 0, 0))
+		r = err_set(e, -EINVAL, "the query gives no single number");
+	else
+		*ret = s->api->value_double(&result, 0, 0);
+	s->api->destroy_result(&result);
+	return r;
+}
+
+/* -- reading a Parquet file ------------------------------------------------------------------------ */
+
+/* What the engine hands over of a column. */
+enum handed { HANDED_BOOL, HANDED_INTEGER, HANDED_DOUBLE, HANDED_TEXT, HANDED_MICROSECONDS, HANDED_THERE };
+
+struct column {
+	uint32_t number; /* quality_table.h */
+	enum handed handed;
+	enum value_kind kind;
+};
+
+struct scan {
+	const struct duckdb_api *api;
+	struct quality_table *table;
+	struct column *columns;
+	size_t count;
+	struct buf arguments; /* SQL */
+	uint64_t row;	      /* of the file: the next */
+	int failed;
+};
+
+/* How values of a type are handed over: an expression around the column, and what comes of it. */
+struct reading {
+	const char *before, *after;
+	enum handed handed;
+	enum value_kind kind;
+};
+
+static struct reading reading_of(int type)
+{
+	switch (type) {
+	case DUCKDB_TYPE_BOOLEAN:
+		return (struct reading){ "", "", HANDED_BOOL, VALUE_BOOL };
+	case DUCKDB_TYPE_TINYINT:
+	case DUCKDB_TYPE_SMALLINT:
+	case DUCKDB_TYPE_INTEGER:
+	case DUCKDB_TYPE_BIGINT:
+	case DUCKDB_TYPE_UTINYINT:
+	case DUCKDB_TYPE_USMALLINT:
+	case DUCKDB_TYPE_UINTEGER:
+		return (struct reading){ "cast(", " as bigint)", HANDED_INTEGER, VALUE_NUMBER };
+	case DUCKDB_TYPE_FLOAT:
+	case DUCKDB_TYPE_DOUBLE:
+		return (struct reading){ "cast(", " as double)", HANDED_DOUBLE, VALUE_NUMBER };
+	case DUCKDB_TYPE_UBIGINT:
+	case DUCKDB_TYPE_HUGEINT:
+	case DUCKDB_TYPE_UHUGEINT:
+	case DUCKDB_TYPE_DECIMAL:
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_NUMBER };
+	case DUCKDB_TYPE_VARCHAR:
+	case DUCKDB_TYPE_ENUM:
+	case DUCKDB_TYPE_UUID:
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_TEXT };
+	case DUCKDB_TYPE_DATE:
+	case DUCKDB_TYPE_TIMESTAMP:
+	case DUCKDB_TYPE_TIMESTAMP_S:
+	case DUCKDB_TYPE_TIMESTAMP_MS:
+	case DUCKDB_TYPE_TIMESTAMP_NS:
+	case DUCKDB_TYPE_TIMESTAMP_TZ:
+		return (struct reading){ "epoch_us(", ")", HANDED_MICROSECONDS, VALUE_MOMENT };
+	case DUCKDB_TYPE_TIME:
+	case DUCKDB_TYPE_TIME_TZ:
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_MOMENT };
+	case DUCKDB_TYPE_LIST:
+	case DUCKDB_TYPE_ARRAY:
+	case DUCKDB_TYPE_MAP:
+		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_ARRAY };
+	default:
+		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_OBJECT };
+	}
+}
+
+static int engine_type(enum handed handed)
+{
+	switch (handed) {
+	case HANDED_BOOL:
+	case HANDED_THERE:
+		return DUCKDB_TYPE_BOOLEAN;
+	case HANDED_DOUBLE:
+		return DUCKDB_TYPE_DOUBLE;
+	case HANDED_TEXT:
+		return DUCKDB_TYPE_VARCHAR;
+	default:
+		return DUCKDB_TYPE_BIGINT;
+	}
+}
+
+static int scan_add(struct scan *x, const char *name, const char *sql, int type)
+{
+	const struct reading reading = reading_of(type);
+	struct column *more = realloc(x->columns, (x->count + 1) * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	x->columns = more;
+	more[x->count] = (struct column){ .handed = reading.handed, .kind = reading.kind };
+	buf_addf(&x->arguments, "%s%s%s%s", x->count ? ", " : "", reading.before, sql, reading.after);
+	return quality_table_column(x->table, name, strlen(name), &more[x->count++].number);
+}
+
+/* The columns of a query, without its rows.  -EINVAL: the engine refuses it. */
+static int describe(struct duckdb_session *s, const char *columns, const char *from, union result *ret)
+{
+	char *sql = text_format("select %s from %s limit 0", columns, from);
+	memset(ret, 0, sizeof *ret);
+	int r = !sql ? -ENOMEM : s->api->query(s->connection, sql, ret) ? -EINVAL : 0;
+	free(sql);
+	return r;
+}
+
+static int add_whole_columns(struct duckdb_session *s, struct scan *x, const char *from, struct err *e)
+{
+	union result head;
+	int r = describe(s, "*", from, &head);
+	if (r == -EINVAL)
+		err_set(e, r, "the SQL engine (DuckDB) cannot read it: it is damaged, encrypted, or of a kind that it does not know");
+	for (idx i = 0; !r && i < s->api->column_count(&head); i++) {
+		struct buf sql = BUF_INIT;
+		const char *name = s->api->column_name(&head, i);
+		buf_add_sql(&sql, name, '"');
+		r = buf_check(&sql) ? -ENOMEM : scan_add(x, name, buf_text(&sql), s->api->column_type(&head, i));
+		buf_free(&sql);
+	}
+	s->api->destroy_result(&head);
+	return r;
+}
+
+/* Columns of the contract that lie inside another.  What lies in a list cannot be reached so. */
+static int add_nested(struct duckdb_session *s, struct scan *x, const char *from, const char *path)
+{
+	struct buf sql = BUF_INIT;
+	union result head;
+	for (const char *p = path;; p++) {
+		const size_t n = strcspn(p, ".");
+		char *part = strndup(p, n);
+		if (part)
+			buf_add_sql(&sql, part, '"');
+		free(part);
+		p += n;
+		if (!*p)
+			break;
+		buf_addc(&sql, '.');
+	}
+	int r = buf_check(&sql) ? -ENOMEM : describe(s, buf_text(&sql), from, &head);
+	if (!r)
+		r = scan_add(x, path, buf_text(&sql), s->api->column_type(&head, 0));
+	else if (r == -EINVAL)
+		r = quality_table_unreachable(x->table, path);
+	s->api->destroy_result(&head);
+	buf_free(&sql);
+	return r;
+}
+
+static bool is_there(const uint64_t *validity, idx i)
+{
+	return !validity || (validity[i / 64] >> (i % 64) & 1);
+}
+
+static int give_texts(const struct scan *x, const struct column *c, const union string *texts, const uint64_t *validity, idx rows)
+{
+	int r = 0;
+	for (idx i = 0; i < rows && !r; i++) {
+		if (!is_there(validity, i))
+			continue;
+		size_t len;
+		const char *text = duckdb_string(&texts[i], &len);
+		r = quality_table_text(x->table, c->number, (uint32_t)i, c->kind, text, len);
+	}
+	return r;
+}
+
+static int give_value(const struct scan *x, const struct column *c, uint32_t i, const void *data)
+{
+	const int64_t *integers = data;
+	switch (c->handed) {
+	case HANDED_BOOL:
+		return quality_table_bool(x->table, c->number, i, ((const bool *)data)[i]);
+	case HANDED_INTEGER:
+		return quality_table_integer(x->table, c->number, i, integers[i]);
+	case HANDED_DOUBLE:
+		return quality_table_number(x->table, c->number, i, ((const double *)data)[i]);
+	case HANDED_MICROSECONDS:
+		return quality_table_moment(x->table, c->number, i, integers[i]);
+	default: /* that it is there */
+		return ((const bool *)data)[i] ? quality_table_text(x->table, c->number, i, c->kind, NULL, 0) : 0;
+	}
+}
+
+static int give_column(const struct scan *x, size_t k, handle vector, idx rows)
+{
+	const struct column *c = &x->columns[k];
+	const void *data = x->api->vector_get_data(vector);
+	const uint64_t *validity = x->api->vector_get_validity(vector);
+	int r = 0;
+	if (c->handed == HANDED_TEXT)
+		return give_texts(x, c, data, validity, rows);
+	for (idx i = 0; i < rows && !r; i++)
+		if (is_there(validity, i))
+			r = give_value(x, c, (uint32_t)i, data);
+	return r;
+}
+
+/* The function that the engine calls with some rows. */
+static void on_rows(handle info, handle chunk, handle output)
+{
+	const struct duckdb_api *api = duckdb_api();
+	struct scan *x = api->scalar_function_get_extra_info(info);
+	const idx rows = api->data_chunk_get_size(chunk);
+	memset(api->vector_get_data(output), 0, rows * sizeof(bool));
+	quality_table_at(x->table, x->row);
+	for (size_t k = 0; k < x->count && !x->failed; k++)
+		x->failed = give_column(x, k, api->data_chunk_get_vector(chunk, k), rows);
+	if (!x->failed)
+		x->failed = quality_table_rows(x->table, (uint32_t)rows);
+	x->row += rows;
+	if (x->failed)
+		api->scalar_function_set_error(info, "stopped");
+}
+
+static int register_function(struct duckdb_session *s, struct scan *x, const char *name)
+{
+	const struct duckdb_api *api = s->api;
+	handle function = api->create_scalar_function(), ret = api->create_logical_type(DUCKDB_TYPE_BOOLEAN);
+	if (function) {
+		api->scalar_function_set_name(function, name);
+		for (size_t k = 0; k < x->count; k++) {
+			handle type = api->create_logical_type(engine_type(x->columns[k].handed));
+			api->scalar_function_add_parameter(function, type);
+			api->destroy_logical_type(&type);
+		}
+		api->scalar_function_set_return_type(function, ret);
+		api->scalar_function_set_special_handling(function); /* nulls are ours to judge */
+		api->scalar_function_set_extra_info(function, x, NULL);
+		api->scalar_function_set_function(function, on_rows);
+	}
+	int r = function && !api->register_scalar_function(s->connection, function) ? 0 : -EIO;
+	api->destroy_logical_type(&ret);
+	api->destroy_scalar_function(&function);
+	return r;
+}
+
+static int read_rows(struct duckdb_session *s, struct scan *x, const char *from, struct err *e)
+{
+	char name[32];
+	struct buf sql = BUF_INIT;
+	snprintf(name, sizeof name, "meshfs_rows_%u", s->scans++);
+	buf_addf(&sql, "select count(%s(%s)) from %s", name, buf_text(&x->arguments), from);
+	int r = buf_check(&sql) || buf_check(&x->arguments) ? -ENOMEM : register_function(s, x, name);
+	if (!r)
+		r = duckdb_session_run(s, buf_text(&sql), NULL);
+	buf_free(&sql);
+	if (x->failed)
+		return x->failed;
+	return r ? err_set(e, r, "the SQL engine (DuckDB) could not read all of it: it is damaged") : 0;
+}
+
+int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quality_table *t, struct err *e)
+{
+	struct scan x = { .api = s->api, .table = t, .row = 1 };
+	struct buf from = BUF_INIT;
+	buf_adds(&from, "read_parquet(");
+	buf_add_sql(&from, path, '\'');
+	buf_addc(&from, ')');
+	/* One thread reads, so that rows come in their order. */
+	int r = buf_check(&from) ? -ENOMEM : duckdb_session_run(s, "set threads = 1", e);
+	if (!r)
+		r = add_whole_columns(s, &x, buf_text(&from), e);
+	const char *wanted;
+	for (size_t i = 0; !r && (wanted = quality_table_wanted(t, i)); i++)
+		if (strchr(wanted, '.') && !quality_table_has(t, wanted))
+			r = add_nested(s, &x, buf_text(&from), wanted);
+	if (!r)
+		r = read_rows(s, &x, buf_text(&from), e);
+	duckdb_session_run(s, "reset threads", NULL);
+	free(x.columns);
+	buf_free(&x.arguments);
+	buf_free(&from);
+	return r;
+}

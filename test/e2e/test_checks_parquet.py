@@ -1,0 +1,185 @@
+"""The checks of a contract over Parquet: the same judgements as over lines, by the same code; the engine only reads."""
+import datetime
+import decimal
+import json
+import os
+import random
+
+import pytest
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+pytestmark = pytest.mark.skipif(not os.environ.get("MESHFS_DUCKDB"), reason="MESHFS_DUCKDB names no engine")
+
+HEAD = """apiVersion: v3.1.0
+kind: DataContract
+id: t
+name: t
+version: 1.0.0
+status: active
+schema:
+- name: t
+  physicalName: "*.{kind}"
+  properties:
+"""
+COLUMNS = """  - {name: id, logicalType: integer, required: true, unique: true, classification: public}
+  - {name: part, logicalType: string, primaryKey: true, primaryKeyPosition: 1, classification: public, logicalTypeOptions: {maxLength: 3}}
+  - {name: number, logicalType: integer, primaryKey: true, primaryKeyPosition: 2, classification: public, logicalTypeOptions: {minimum: 0, maximum: 90, multipleOf: 2}}
+  - {name: amount, logicalType: number, classification: public, logicalTypeOptions: {exclusiveMinimum: 0}}
+  - {name: day, logicalType: date, classification: public, logicalTypeOptions: {minimum: 2020-06-01}}
+  - {name: seen, logicalType: timestamp, classification: public}
+  - {name: open, logicalType: boolean, classification: public}
+  - {name: mail, logicalType: string, classification: restricted, tags: [pii], logicalTypeOptions: {format: email}}
+  - name: code
+    logicalType: string
+    classification: public
+    logicalTypeOptions: {pattern: "^[A-Z]{2}$"}
+    quality:
+    - {metric: missingValues, arguments: {missingValues: [NA]}, mustBeLessThan: 1, unit: percent}
+    - {metric: invalidValues, arguments: {validValues: [AB, CD, ab]}, mustBe: 0}
+  quality:
+  - {metric: rowCount, mustBe: 1}
+  - {metric: duplicateValues, arguments: {properties: [part, code]}, mustBe: 0}
+"""
+
+
+def rows(count, seed):
+    r = random.Random(seed)
+    start = datetime.date(2020, 1, 1)
+    for i in range(count):
+        yield {
+            "id": None if r.random() < 0.01 else r.choice([i, i // 2]),
+            "part": r.choice(["a", "bb", "ccc", "dddd", "ü", None]),
+            "number": r.choice([None, r.randrange(-3, 100)]),
+            "amount": r.choice([None, r.randrange(-50, 5000) / 4]),
+            "day": None if r.random() < 0.1 else start + datetime.timedelta(days=r.randrange(400)),
+            "seen": datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(seconds=r.randrange(10**7)),
+            "open": r.choice([True, False, None]),
+            "mail": r.choice([f"u{i}@example.org", "nobody", None, "a@b@c.org"]),
+            "code": r.choice(["AB", "CD", "ab", "NA", "ABC", None]),
+        }
+
+
+def as_csv(table):
+    def text(v):
+        if v is None:
+            return ""
+        if isinstance(v, bool):
+            return "true" if v else "false"
+        if isinstance(v, datetime.datetime):
+            return v.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return str(v)
+    return "".join(",".join(map(text, row)) + "\n" for row in [list(table[0])] + [list(r.values()) for r in table])
+
+
+def quality(mesh, address):
+    with mesh.mount() as m:
+        return json.loads((m.path / address / ".mesh/quality.json").read_text())
+
+
+def judged(report):
+    """What must not depend on the format."""
+    checks = {(c["check"], c["column"]): (c["measured"], c["passed"], [o.get("row") for o in c["offenders"]]) for c in report["checks"]}
+    return report["rows"], checks, {c["column"]: {k: v for k, v in c.items() if k != "object"} for c in report["columns"]}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parquet_is_judged_as_lines_are(mesh, tmp_path, fuse, seed):
+    table = list(rows(3000 + 2500 * seed, seed))
+    mesh.domain("d")
+    found = {}
+    for kind in ("csv", "parquet"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        if kind == "csv":
+            (folder / "t.csv").write_text(as_csv(table))
+        else:
+            parquet.write_table(pyarrow.Table.from_pylist(table), folder / "t.parquet", row_group_size=700 + 400 * seed)
+        (tmp_path / "c.yaml").write_text(HEAD.format(kind=kind) + COLUMNS)
+        mesh.run("publish", f"d/{kind}/1.0.0", folder, "--contract", tmp_path / "c.yaml", "--with-failures", "they are the point")
+        found[kind] = judged(quality(mesh, f"d/{kind}/1.0.0"))
+    lines, columnar = found["csv"], found["parquet"]
+    assert columnar[0] == lines[0] == len(table)
+    assert columnar[1] == lines[1]
+    assert sum(1 for measured, passed, _ in lines[1].values() if not passed) >= 10  # else nothing was compared
+    for name, look in lines[2].items():
+        other = columnar[2][name]
+        if name in ("amount", "day", "seen", "number"):  # estimates rest on how a value is written
+            look.pop("distinct", None), other.pop("distinct", None)
+        assert other == look, name
+
+
+@pytest.fixture
+def shop(mesh):
+    mesh.domain("d")
+    return mesh
+
+
+def publish(mesh, tmp_path, table, columns, product="p", **more):
+    folder = tmp_path / "in"
+    folder.mkdir(exist_ok=True)
+    parquet.write_table(pyarrow.table(table), folder / "t.parquet")
+    args = ["publish", f"d/{product}/1.0.0", folder]
+    if columns:
+        (tmp_path / "c.yaml").write_text(HEAD.format(kind="parquet") + columns)
+        args += ["--contract", tmp_path / "c.yaml"]
+    return mesh.run(*args, **more).stderr
+
+
+def test_personal_data_is_found_in_parquet(shop, tmp_path):
+    people = {"id": [1, 2, 3], "contact": ["a@example.org", "b@example.org", None], "birthdate": [datetime.date(1980, 1, 2)] * 3,
+              "card": [4111111111111111, 5500005555555559, 4012888888881881]}
+    said = publish(shop, tmp_path, people, "  - {name: id, logicalType: integer, classification: internal}\n", status=3)
+    assert "contact personal data" in said and "EMAIL_ADDRESS in 2 of 2 values" in said and "t.parquet row 1" in said
+    assert "birthdate personal data" in said and "its name says DATE_TIME" in said
+    assert "card personal data" in said and "CREDIT_CARD" in said
+    assert "example.org" not in said and "4111" not in said  # offenders are named by place
+    declared = "".join(f"  - {{name: {n}, tags: [pii], classification: restricted}}\n" for n in ("contact", "birthdate", "card"))
+    publish(shop, tmp_path, people, "  - {name: id, logicalType: integer, classification: internal}\n" + declared, status=0)
+
+
+def test_personal_data_in_parquet_without_a_contract_is_warned_of(shop, tmp_path):
+    said = publish(shop, tmp_path, {"who": ["a@example.org"] * 5}, None, status=0)
+    assert "warning" in said and "who personal data" in said
+
+
+def test_columns_that_lack_or_are_not_declared(shop, tmp_path):
+    said = publish(shop, tmp_path, {"id": [1], "extra": [2]}, "  - {name: id, logicalType: integer}\n  - {name: gone, logicalType: string}\n", status=3)
+    assert "columns that a file lacks: 1" in said and "gone" in said
+    assert "columns that are not declared: 1" in said and "extra" in said
+
+
+def test_types_of_parquet(shop, tmp_path):
+    table = {"a": ["1", "2"], "b": [1.5, 2.0], "c": [decimal.Decimal("1.50"), decimal.Decimal("2.00")], "d": pyarrow.array([1, 2], pyarrow.uint64()),
+             "e": [datetime.time(1, 2), datetime.time(3, 4)], "f": [b"x", b"y"], "g": [[1], [2]], "h": [{"x": 1}, {"x": None}], "i": [True, False]}
+    right = {"a": "string", "b": "number", "c": "number", "d": "integer", "e": "time", "g": "array", "h": "object", "i": "boolean"}
+    publish(shop, tmp_path, table, "".join(f"  - {{name: {n}, logicalType: {t}}}\n" for n, t in right.items()), status=0)
+    wrong = {"a": "boolean", "b": "integer", "c": "date", "d": "string", "e": "timestamp", "f": "string", "g": "object", "h": "array", "i": "number"}
+    said = publish(shop, tmp_path, table, "".join(f"  - {{name: {n}, logicalType: {t}}}\n" for n, t in wrong.items()), "wrong", status=3)
+    for name in wrong:
+        assert f"error: t.{name} logicalType" in said, (name, said)
+    assert "no integers: 1," in said  # 2.0 is one
+    nested = "  - {name: h, logicalType: object, properties: [{name: x, logicalType: integer, required: true, logicalTypeOptions: {minimum: 2}}]}\n"
+    said = publish(shop, tmp_path, table, nested, "nested", status=3)
+    assert "t.h.x required: records without a value: 1" in said and "t.h.x range: values out of range: 1" in said
+
+
+def test_what_lies_in_a_list_is_not_taken_for_checked(shop, tmp_path):
+    items = "  - {name: items, logicalType: array, items: {logicalType: object, properties: [{name: sku, logicalType: string, required: true}]}}\n"
+    said = publish(shop, tmp_path, {"items": [[{"sku": "a"}], [{"sku": None}]]}, items, status=3)
+    assert "items.sku" in said and "not checked in t.parquet" in said
+
+
+def test_a_damaged_file_fails_every_check(shop, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    parquet.write_table(pyarrow.table({"id": list(range(100000))}), folder / "t.parquet", compression="snappy")
+    data = bytearray((folder / "t.parquet").read_bytes())
+    data[1000:3000] = bytes(2000)
+    (folder / "t.parquet").write_bytes(data)
+    (tmp_path / "c.yaml").write_text(HEAD.format(kind="parquet") + "  - {name: id, logicalType: integer}\n  quality: [{metric: rowCount, mustBe: 100000}]\n")
+    said = shop.run("publish", "d/p/1.0.0", folder, "--contract", tmp_path / "c.yaml", status=3).stderr
+    assert "error: t.id logicalType" in said and "error: t rowCount" in said and "damaged" in said
+    (folder / "t.parquet").write_bytes(b"PAR1 not a file of that kind PAR1")
+    said = shop.run("publish", "d/p/1.0.0", folder, "--contract", tmp_path / "c.yaml", status=3).stderr
+    assert "error: t.id logicalType" in said and "t.parquet: the SQL engine (DuckDB) cannot read it" in said
