@@ -12,6 +12,7 @@
 
 #include "fs/notify.h"
 #include "fs/row_index.h"
+#include "fs/sql_engine.h"
 #include "fs/state.h"
 #include "fs/views_ahead.h"
 
@@ -49,6 +50,7 @@ struct feed {
 	struct publication *publication; /* NULL: none yet, or dropped */
 	struct gate *gate, *again;       /* the observer's, and the one that ran again */
 	struct row_maker *rows, *rows_again; /* beside the gates */
+	struct sql_engine *engine;       /* of both gates: reads Parquet */
 	struct map *files;               /* path in the version → struct fed_file */
 	struct buf contract;             /* the draft's own, as the publication has it */
 	bool has_contract;
@@ -66,6 +68,8 @@ static void feed_drop(struct feed *f)
 	row_maker_free(f->rows_again);
 	gate_free(f->gate);
 	gate_free(f->again);
+	sql_engine_free(f->engine);
+	f->engine = NULL;
 	f->rows = f->rows_again = NULL;
 	map_free(f->files, free);
 	f->publication = NULL;
@@ -101,6 +105,13 @@ static int read_contract(struct draft *d, struct buf *ret, bool *ret_has, struct
 	return r;
 }
 
+static int open_for_engine(void *arg, const char *path)
+{
+	char where[DRAFT_PATH_SIZE + 8];
+	snprintf(where, sizeof where, "files/%s", path);
+	return draft_open_file(arg, where);
+}
+
 static int feed_begin(struct draft *d, struct err *e)
 {
 	struct feed *f = d->feed;
@@ -108,7 +119,8 @@ static int feed_begin(struct draft *d, struct err *e)
 	f->files = map_new();
 	f->gate = gate_new();
 	f->rows = f->gate ? row_maker_new(gate_observer(f->gate)) : NULL;
-	if (!f->files || !f->rows)
+	f->engine = sql_engine_new_reader(open_for_engine, d);
+	if (!f->files || !f->rows || !f->engine)
 		return err_set(e, -ENOMEM, "no memory");
 	const struct publish_options options = { .product = d->product,
 						 .version = d->version,
@@ -122,7 +134,7 @@ static int feed_begin(struct draft *d, struct err *e)
 						 .interrupted = &d->stop };
 	int r = publish_begin(d->domain->domain, &options, &f->publication, e);
 	if (!r)
-		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, NULL, e);
+		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, sql_engine_quality(f->engine), e);
 	return r ? r : row_maker_open(f->rows, f->publication, d->domain->domain, e);
 }
 
@@ -364,7 +376,7 @@ static int check_again(struct draft *d, struct err *e)
 	gate_free(f->again);
 	f->again = gate_new();
 	f->rows_again = f->again ? row_maker_new(gate_observer(f->again)) : NULL;
-	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, NULL, e) : err_set(e, -ENOMEM, "no memory");
+	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, sql_engine_quality(f->engine), e) : err_set(e, -ENOMEM, "no memory");
 	if (!r)
 		r = row_maker_open(f->rows_again, f->publication, d->domain->domain, e);
 	while (!r && map_next(f->files, &i, &key, &len, &value)) {

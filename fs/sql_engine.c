@@ -6,14 +6,19 @@
 #include "policy/duckdb.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct sql_engine {
 	struct quality_engine engine;
 	const char *const *sources;
 	size_t count;
+	int (*open_file)(void *arg, const char *path);
+	void *arg;
 	struct duckdb_session *session; /* started at the first question, or by `starter` */
 	pthread_t starter;
 	bool starting; /* the session is the starter's until it is joined */
@@ -115,23 +120,59 @@ static int number(void *arg, const char *query, double *ret, struct err *e)
 	return r ? r : duckdb_session_number(s->session, query, ret, e);
 }
 
+static int open_local(void *arg, const char *path)
+{
+	const struct sql_engine *s = arg;
+	char *local = local_path(s, path);
+	const int fd = local ? open(local, O_RDONLY | O_CLOEXEC) : -1, code = local ? -errno : -ENOENT;
+	free(local);
+	return fd < 0 ? code : fd;
+}
+
+/* The engine gets the open file, not its name: it would take a '*' in that for a pattern. */
 static int scan(void *arg, const char *path, struct quality_table *t, struct err *e)
 {
 	struct sql_engine *s = arg;
-	char *local = local_path(s, path);
-	int r = local ? ready(s, e) : err_set(e, -ENOENT, "%s: it was not found", path);
-	if (!r && (r = duckdb_session_scan(s->session, local, t, e)))
-		r = err_prefix(e, r, "%s", path);
-	free(local);
-	return r;
+	char name[64];
+	int r = ready(s, e);
+	if (r)
+		return r;
+	const int fd = s->open_file(s->arg, path);
+	if (fd < 0)
+		return err_set(e, fd, "%s: %s", path, strerror(-fd));
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	r = duckdb_session_scan(s->session, name, t, e);
+	close(fd);
+	return r ? err_prefix(e, r, "%s", path) : 0;
+}
+
+static struct sql_engine *engine_new(void)
+{
+	struct sql_engine *s = calloc(1, sizeof *s);
+	if (s)
+		s->engine = (struct quality_engine){ .scan = scan, .arg = s };
+	return s;
+}
+
+struct sql_engine *sql_engine_new_reader(int (*open_file)(void *arg, const char *path), void *arg)
+{
+	struct sql_engine *s = engine_new();
+	if (s) {
+		s->open_file = open_file;
+		s->arg = arg;
+	}
+	return s;
 }
 
 struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
 {
-	struct sql_engine *s = calloc(1, sizeof *s);
+	struct sql_engine *s = engine_new();
 	if (!s)
 		return NULL;
-	s->engine = (struct quality_engine){ scan, make_table, number, s };
+	s->engine.table = make_table;
+	s->engine.number = number;
+	s->open_file = open_local;
+	s->arg = s;
 	s->sources = sources;
 	s->count = count;
 	return s;

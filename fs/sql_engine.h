@@ -1,6 +1,6 @@
 /*
- * The engine of a contract's sql checks: DuckDB over the local files that are being published.  Queries run with the rights of this
- * process, so it serves the publish command only, never a draft that somebody else wrote.
+ * The engine of a contract's checks: DuckDB over the local files that are being published.  It reads Parquet for them, and answers sql checks.
+ * Queries run with the rights of this process, so only the publish command makes them, never a mount for a draft that somebody else wrote.
  */
 #ifndef MESHFS_FS_SQL_ENGINE_H
 #define MESHFS_FS_SQL_ENGINE_H
@@ -11,7 +11,9 @@ struct sql_engine;
 
 /* `sources` as publish takes them: one folder's content, or several files and folders by name; borrowed.  NULL without memory. */
 struct sql_engine *sql_engine_new(const char *const *sources, size_t count);
-void sql_engine_free(struct sql_engine *s);
+/* One that only reads Parquet, which `open_file` opens for reading: a descriptor that the caller of it closes, or -errno; from any thread. */
+struct sql_engine *sql_engine_new_reader(int (*open_file)(void *arg, const char *path), void *arg);
+void sql_engine_free(struct sql_engine *s); /* NULL is legal */
 /* Starts the engine on a thread of its own, beside what the caller goes on to do: that takes as long as hashing a hundred megabytes.  The first question
  * waits for it.  Without a thread it starts then. */
 void sql_engine_start(struct sql_engine *s);

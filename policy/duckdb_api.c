@@ -24,7 +24,7 @@ static void api_load(void)
 		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
 		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version), SYMBOL(row_count),
 		SYMBOL(column_count), SYMBOL(value_double), SYMBOL(value_is_null), SYMBOL(column_name), SYMBOL(column_type),
-		SYMBOL(scalar_function_set_error),
+		SYMBOL(scalar_function_set_error), SYMBOL(scalar_function_set_volatile),
 #undef SYMBOL
 	};
 	const char *given = getenv("MESHFS_DUCKDB");

@@ -97,6 +97,7 @@ struct duckdb_api {
 	const char *(*column_name)(union result *r, idx column);
 	int (*column_type)(union result *r, idx column);
 	void (*scalar_function_set_error)(handle info, const char *text);
+	void (*scalar_function_set_volatile)(handle function);
 };
 
 /* Loads it at the first call, from any thread.  NULL: there is no engine. */

@@ -300,6 +300,7 @@ static int register_function(struct duckdb_session *s, struct scan *x, const cha
 		}
 		api->scalar_function_set_return_type(function, ret);
 		api->scalar_function_set_special_handling(function); /* nulls are ours to judge */
+		api->scalar_function_set_volatile(function); /* called with each row, not with each entry of a dictionary */
 		api->scalar_function_set_extra_info(function, x, NULL);
 		api->scalar_function_set_function(function, on_rows);
 	}
@@ -316,11 +317,18 @@ static int read_rows(struct duckdb_session *s, struct scan *x, const char *from,
 	snprintf(name, sizeof name, "meshfs_rows_%u", s->scans++);
 	buf_addf(&sql, "select count(%s(%s)) from %s", name, buf_text(&x->arguments), from);
 	int r = buf_check(&sql) || buf_check(&x->arguments) ? -ENOMEM : register_function(s, x, name);
+	double rows = 0;
 	if (!r)
 		r = duckdb_session_run(s, buf_text(&sql), NULL);
+	buf_clear(&sql);
+	buf_addf(&sql, "select count(*) from %s", from);
+	if (!r)
+		r = duckdb_session_number(s, buf_text(&sql), &rows, NULL);
 	buf_free(&sql);
 	if (x->failed)
 		return x->failed;
+	if (!r && (uint64_t)rows != x->row - 1) /* a check of what the engine is taken to do */
+		return err_set(e, -EIO, "the SQL engine (DuckDB) gave %llu rows of %.0f", (unsigned long long)(x->row - 1), rows);
 	return r ? err_set(e, r, "the SQL engine (DuckDB) could not read all of it: it is damaged") : 0;
 }
 

@@ -183,3 +183,43 @@ def test_a_damaged_file_fails_every_check(shop, tmp_path):
     (folder / "t.parquet").write_bytes(b"PAR1 not a file of that kind PAR1")
     said = shop.run("publish", "d/p/1.0.0", folder, "--contract", tmp_path / "c.yaml", status=3).stderr
     assert "error: t.id logicalType" in said and "t.parquet: the SQL engine (DuckDB) cannot read it" in said
+
+
+def test_a_draft_is_checked_too(shop, tmp_path, fuse):
+    contract = HEAD.format(kind="parquet") + "  - {name: id, logicalType: integer, required: true, unique: true}\n"
+    with shop.mount() as m:
+        (m.path / "d/p").mkdir()
+        draft = m.path / "d/p/1.0.0.draft"
+        draft.mkdir()
+        (draft / ".mesh").mkdir(exist_ok=True)
+        (draft / ".mesh/contract.yaml").write_text(contract)
+        parquet.write_table(pyarrow.table({"id": [1, None, 1], "who": ["a@example.org"] * 3}), draft / "t.parquet")
+        with pytest.raises(PermissionError):
+            draft.rename(m.path / "d/p/1.0.0")
+        said = (draft / ".mesh/problems.txt").read_text()
+        assert "t.id required" in said and "t.id unique" in said and "t.parquet row 2" in said
+        assert "who personal data" in said and "example.org" not in said
+        parquet.write_table(pyarrow.table({"id": [1, 2, 3]}), draft / "t.parquet")
+        try:
+            draft.rename(m.path / "d/p/1.0.0")
+        except PermissionError:
+            raise AssertionError((draft / ".mesh/problems.txt").read_text())
+        assert json.loads((m.path / "d/p/1.0.0/.mesh/quality.json").read_text())["failed_errors"] == 0
+        draft = m.path / "d/p/1.1.0.draft"
+        draft.mkdir()
+        (draft / ".mesh/contract.yaml").write_text(contract + "  quality: [{type: sql, query: 'select 0', mustBe: 0}]\n")
+        parquet.write_table(pyarrow.table({"id": [1, 2, 3]}), draft / "t.parquet")
+        with pytest.raises(PermissionError):
+            draft.rename(m.path / "d/p/1.1.0")
+        assert "a mount runs no sql of others" in (draft / ".mesh/problems.txt").read_text()
+
+
+def test_a_name_is_no_pattern(shop, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    parquet.write_table(pyarrow.table({"id": [1, 1]}), folder / "a1.parquet")
+    parquet.write_table(pyarrow.table({"id": [2, 3]}), folder / "a*.parquet")
+    parquet.write_table(pyarrow.table({"id": [4, 5]}), folder / "a[1].parquet")
+    (tmp_path / "c.yaml").write_text(HEAD.format(kind="parquet") + "  - {name: id, logicalType: integer, unique: true}\n  quality: [{metric: rowCount, mustBe: 6}]\n")
+    said = shop.run("publish", "d/p/1.0.0", folder, "--contract", tmp_path / "c.yaml", status=3).stderr
+    assert "repetitions of a value: 1," in said and "a1.parquet row 2" in said and "rowCount" not in said
