@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALUES_MAX (1u << 16)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
+#define VALUES_MAX (1u << 14)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
 #define VALUES_ALONE (1u << 12) /* so few are judged by the feeding thread alone: waking others takes longer */
 #define HELPERS_MAX 7
 #define KEY_COLUMNS_MAX 64
@@ -24,20 +24,29 @@ int pass_column_grow(struct pass_column *c)
 	return 0;
 }
 
+static int add_copy(struct quality_file *f, struct pass_value *v, const char *text, size_t len)
+{
+	v->form = PASS_COPIED;
+	v->offset = f->copies.len;
+	buf_add(&f->copies, text, len);
+	return buf_check(&f->copies);
+}
+
 static inline int add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
 	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
-	const bool inside = !len || (at >= piece && at - piece < f->piece_len);
-	struct pass_value v = { .len = (uint32_t)len, .kind = (uint8_t)kind, .form = inside ? PASS_TEXT : PASS_COPIED };
-	if (inside)
-		v.text = len ? text : "";
-	else
-		v.offset = f->copies.len;
 	if (len > PASS_BYTES_MAX)
 		return -EFBIG;
-	if (!inside)
-		buf_add(&f->copies, text, len);
-	return buf_check(&f->copies) ? -ENOMEM : batch_place(f, column, v);
+	struct pass_value *v = batch_place(f, column);
+	if (!v)
+		return -ENOMEM;
+	v->len = (uint32_t)len;
+	v->kind = (uint8_t)kind;
+	if (len && (at < piece || at - piece >= f->piece_len))
+		return add_copy(f, v, text, len);
+	v->form = PASS_TEXT;
+	v->text = len ? text : "";
+	return 0;
 }
 
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)

@@ -116,17 +116,18 @@ struct quality_file {
 
 /* A value of one of the object's columns, of the record under way. */
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len);
-/* The same for a value that says of itself what it is. */
+/* The place of a column's next value, of which all but the record is still to be set; NULL without memory.  Filled in place, field by field: a
+ * struct that is put together first and copied waits for its own bytes. */
 int pass_column_grow(struct pass_column *c);
-static inline int batch_place(struct quality_file *f, uint32_t column, struct pass_value v)
+static inline struct pass_value *batch_place(struct quality_file *f, uint32_t column)
 {
 	struct pass_column *c = &f->columns[column];
 	if (c->count == c->capacity && pass_column_grow(c))
-		return -ENOMEM;
-	v.record = (uint32_t)(f->row - f->first_row);
-	c->values[c->count++] = v;
+		return NULL;
+	struct pass_value *v = &c->values[c->count++];
+	v->record = (uint32_t)(f->row - f->first_row);
 	f->value_count++;
-	return 0;
+	return v;
 }
 /* The fields of the record under way; those that the contract does not name are looked at for personal data alone. */
 int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count);

@@ -80,54 +80,93 @@ void quality_table_at(struct quality_table *t, uint64_t row)
 	t->file->row = t->file->first_row = row;
 }
 
-static inline int add(struct quality_table *t, uint32_t column, uint32_t record, struct pass_value v)
+/* The place of a value, or NULL: of a column that only personal data is looked for in, or (*ret_code) without memory. */
+static inline struct pass_value *place(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, enum pass_form form, int *ret_code)
 {
 	struct quality_file *f = t->file;
+	*ret_code = 0;
 	f->row = f->first_row + record;
-	if (column < f->object->column_count)
-		return batch_place(f, column, v);
-	if (v.form != PASS_TEXT) /* that there are values at all */
-		personal_value(f->personal, column, f->row, "", 0);
-	return 0;
+	if (column >= f->object->column_count)
+		return NULL;
+	struct pass_value *v = batch_place(f, column);
+	if (!v) {
+		*ret_code = -ENOMEM;
+		return NULL;
+	}
+	v->kind = (uint8_t)kind;
+	v->form = (uint8_t)form;
+	return v;
+}
+
+/* A value of a column that is not the contract's: `text` is what may be personal. */
+static void beside(struct quality_table *t, uint32_t column, const char *text, size_t len)
+{
+	if (column >= t->file->object->column_count)
+		personal_value(t->file->personal, column, t->file->row, text, len);
 }
 
 int quality_table_text(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, const char *text, size_t len)
 {
-	struct quality_file *f = t->file;
-	if (column >= f->object->column_count && (kind == VALUE_TEXT || kind == VALUE_NUMBER))
-		personal_value(f->personal, column, f->first_row + record, text, len);
+	int r;
 	if (len > PASS_BYTES_MAX)
 		return -EFBIG;
-	return add(t, column, record, (struct pass_value){ .text = len ? text : "", .len = (uint32_t)len, .kind = (uint8_t)kind, .form = PASS_TEXT });
+	struct pass_value *v = place(t, column, record, kind, PASS_TEXT, &r);
+	if (v) {
+		v->text = len ? text : "";
+		v->len = (uint32_t)len;
+	} else {
+		const bool scalar = kind == VALUE_TEXT || kind == VALUE_NUMBER;
+		beside(t, column, scalar ? text : "", scalar ? len : 0);
+	}
+	return r;
 }
 
 int quality_table_bool(struct quality_table *t, uint32_t column, uint32_t record, bool value)
 {
-	return add(t, column, record, (struct pass_value){ .integer = value, .kind = VALUE_BOOL, .form = PASS_BOOL });
+	int r;
+	struct pass_value *v = place(t, column, record, VALUE_BOOL, PASS_BOOL, &r);
+	if (v)
+		v->integer = value;
+	else
+		beside(t, column, "", 0);
+	return r;
 }
 
 int quality_table_integer(struct quality_table *t, uint32_t column, uint32_t record, int64_t value)
 {
-	struct quality_file *f = t->file;
+	int r;
 	char text[24];
-	if (column < f->object->column_count)
-		return add(t, column, record, (struct pass_value){ .integer = value, .kind = VALUE_NUMBER, .form = PASS_INTEGER });
-	if (personal_next(f->personal, column))
-		personal_value(f->personal, column, f->first_row + record, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
-	return 0;
+	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_INTEGER, &r);
+	if (v)
+		v->integer = value;
+	else if (!r && personal_next(t->file->personal, column))
+		beside(t, column, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
+	return r;
 }
 
 int quality_table_number(struct quality_table *t, uint32_t column, uint32_t record, double value)
 {
-	return add(t, column, record, (struct pass_value){ .number = value, .kind = VALUE_NUMBER, .form = PASS_NUMBER });
+	int r;
+	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_NUMBER, &r);
+	if (v)
+		v->number = value;
+	else
+		beside(t, column, "", 0);
+	return r;
 }
 
 int quality_table_moment(struct quality_table *t, uint32_t column, uint32_t record, int64_t microseconds)
 {
+	int r;
 	int64_t ns;
 	if (__builtin_mul_overflow(microseconds, 1000, &ns)) /* beyond 1678 to 2261: no moment here */
 		return quality_table_text(t, column, record, VALUE_OBJECT, NULL, 0);
-	return add(t, column, record, (struct pass_value){ .integer = ns, .kind = VALUE_MOMENT, .form = PASS_MOMENT });
+	struct pass_value *v = place(t, column, record, VALUE_MOMENT, PASS_MOMENT, &r);
+	if (v)
+		v->integer = ns;
+	else
+		beside(t, column, "", 0);
+	return r;
 }
 
 int quality_table_rows(struct quality_table *t, uint32_t count)
