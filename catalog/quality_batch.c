@@ -149,8 +149,8 @@ static int judge_key(struct quality_file *f, size_t at, size_t record)
 	size_t n = 0;
 	for (size_t k = 0; k < f->object->column_count && n < KEY_COLUMNS_MAX; k++)
 		if (f->columns[k].in_key && check_key_holds(c, &f->contract_object->columns[k])) {
-			if (!f->columns[k].there[record])
-				return 0; /* a null is equal to nothing */
+			if (f->columns[k].there[record] != 1)
+				return 0; /* a null, and what counts as missing, is equal to nothing */
 			parts[n++] = f->columns[k].hashes[record];
 		}
 	if (!n)

@@ -283,6 +283,18 @@ TEST(sql_needs_an_engine)
 	quality_report_free(r);
 }
 
+TEST(what_is_missing_repeats_nothing)
+{
+	static const char yaml[] = HEAD "  properties:\n"
+					"  - {name: a, logicalType: string}\n"
+					"  - {name: b, logicalType: string, quality: [{metric: missingValues, arguments: {missingValues: [NA]}, mustBe: 3}]}\n"
+					"  quality: [{metric: duplicateValues, arguments: {properties: [a, b]}, mustBe: 1}]\n";
+	struct quality_report *r = report_of(yaml, "a.csv", "a,b\nx,y\nx,NA\nx,NA\nx,y\nx,\n", NULL);
+	expect(r, "missingValues", "b", 3, true);
+	expect(r, "duplicateValues", NULL, 1, true);
+	quality_report_free(r);
+}
+
 /* An engine whose file has three rows again and again. */
 struct rows {
 	uint32_t times;
