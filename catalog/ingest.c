@@ -1,5 +1,6 @@
 #include "catalog/ingest_private.h"
 
+#include "catalog/base/clock.h"
 #include "catalog/base/pool.h"
 
 #include <errno.h>
@@ -7,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LOOK_MS 200 /* how often who waits looks whether it is interrupted */
 
 /* -- failure ----------------------------------------------------------------------------------- */
 
@@ -33,12 +36,7 @@ int ingest_failed_locked(struct ingest *in, struct err *e)
 void ingest_wait_locked(struct ingest *in)
 {
 	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += 200 * 1000 * 1000;
-	if (until.tv_nsec >= 1000 * 1000 * 1000) {
-		until.tv_nsec -= 1000 * 1000 * 1000;
-		until.tv_sec++;
-	}
+	clock_deadline(CLOCK_REALTIME, LOOK_MS, &until);
 	pthread_cond_timedwait(&in->changed, &in->lock, &until);
 }
 

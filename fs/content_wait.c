@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_MS 100 /* how often who waits is told how far it is, and asked whether to go on */
 #define READ_BYTES (1u << 20)
@@ -72,10 +71,7 @@ static int await(struct content *c, struct pending *p, uint64_t token, const str
 			pthread_cond_wait(&p->done, &p->lock);
 			continue;
 		}
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += LOOK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / NS_PER_S;
-		until.tv_nsec %= NS_PER_S;
+		clock_deadline(CLOCK_REALTIME, LOOK_MS, &until);
 		if (pthread_cond_timedwait(&p->done, &p->lock, &until) != ETIMEDOUT)
 			continue;
 		pthread_mutex_unlock(&p->lock);

@@ -439,9 +439,9 @@ static int publish_once(struct draft *d, struct publish_result *result, struct e
 /* Waits until nobody writes.  The lock is held. */
 static int quiesce_locked(struct draft *d)
 {
-	int64_t deadline = clock_mono_ns() + WRITERS_WAIT_MS * 1000000LL;
-	struct timespec until = { deadline / NS_PER_S, deadline % NS_PER_S };
+	struct timespec until;
 	int r = 0;
+	clock_deadline(CLOCK_MONOTONIC, WRITERS_WAIT_MS, &until);
 	while (d->writers && !atomic_load(&d->stop) && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
 	if (d->writers)
@@ -524,8 +524,8 @@ void *draft_feeder(void *arg)
 		} else if (wait_ms < 0) {
 			pthread_cond_wait(&d->wake, &d->set->lock);
 		} else {
-			int64_t until_ns = clock_mono_ns() + (wait_ms + 1) * 1000000LL;
-			struct timespec until = { until_ns / NS_PER_S, until_ns % NS_PER_S };
+			struct timespec until;
+			clock_deadline(CLOCK_MONOTONIC, wait_ms + 1, &until);
 			pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
 		}
 	}

@@ -288,13 +288,7 @@ int kernel_serve(struct kernel *k, struct err *e)
 int kernel_wait(struct kernel *k, int64_t timeout_ms)
 {
 	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000;
-	if (until.tv_nsec >= NS_PER_S) {
-		until.tv_nsec -= NS_PER_S;
-		until.tv_sec++;
-	}
+	clock_deadline(CLOCK_MONOTONIC, timeout_ms < 0 ? 0 : timeout_ms, &until);
 	int r = 0;
 	pthread_mutex_lock(&k->lock);
 	while (!k->ended && !k->asked && r != ETIMEDOUT)

@@ -59,10 +59,7 @@ static void *tick(void *arg)
 	pthread_mutex_lock(&r->timer_lock);
 	while (!r->timer_stop) {
 		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += TICK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / NS_PER_S;
-		until.tv_nsec %= NS_PER_S;
+		clock_deadline(CLOCK_REALTIME, TICK_MS, &until);
 		pthread_cond_timedwait(&r->timer_wake, &r->timer_lock, &until);
 		if (r->timer_stop)
 			break;

@@ -88,17 +88,6 @@ struct recorder {
 	bool writing;
 };
 
-static void deadline_in(int64_t ms, struct timespec *ret)
-{
-	clock_gettime(CLOCK_MONOTONIC, ret);
-	ret->tv_sec += ms / 1000;
-	ret->tv_nsec += ms % 1000 * 1000000;
-	if (ret->tv_nsec >= NS_PER_S) {
-		ret->tv_sec++;
-		ret->tv_nsec -= NS_PER_S;
-	}
-}
-
 /* -- appending ------------------------------------------------------------------------------- */
 
 static struct journal *current_locked(struct recorder *r)
@@ -258,7 +247,7 @@ static struct caller *caller_locked(struct recorder *r, pid_t tid)
 static int wait_and_append_locked(struct recorder *r, struct entry *in, pid_t tid)
 {
 	struct timespec until;
-	deadline_in(r->config.full_wait_ms, &until);
+	clock_deadline(CLOCK_MONOTONIC, r->config.full_wait_ms, &until);
 	int code = -ENOSPC;
 	while (code == -ENOSPC && !r->stuck && !r->stop) {
 		wake_writer_locked(r);
@@ -475,12 +464,12 @@ static bool writer_wait(struct recorder *r, int failed)
 	struct timespec until;
 	pthread_mutex_lock(&r->lock);
 	r->idle = true;
-	deadline_in(r->config.tidy_ms, &until);
+	clock_deadline(CLOCK_MONOTONIC, r->config.tidy_ms, &until);
 	while (!r->stop && !r->hurry && r->appended == r->drained && !r->error.code)
 		if (pthread_cond_timedwait(&r->wake, &r->lock, &until) == ETIMEDOUT)
 			break;
 	r->idle = false;
-	deadline_in(failed ? RETRY_MS : GATHER_MS, &until);
+	clock_deadline(CLOCK_MONOTONIC, failed ? RETRY_MS : GATHER_MS, &until);
 	while (!r->stop && (failed || !r->hurry) && (failed || r->appended - r->drained < DRAIN_BATCH / 2))
 		if (pthread_cond_timedwait(&r->wake, &r->lock, &until) == ETIMEDOUT)
 			break;
@@ -606,7 +595,7 @@ int recorder_start(const struct mesh_config *mesh, struct recorder **ret, struct
 int recorder_drain(struct recorder *r, struct err *e)
 {
 	struct timespec until;
-	deadline_in(r->config.drain_wait_ms, &until);
+	clock_deadline(CLOCK_MONOTONIC, r->config.drain_wait_ms, &until);
 	int code = 0;
 	pthread_mutex_lock(&r->lock);
 	uint64_t target = r->appended;

@@ -155,8 +155,8 @@ void views_ahead_add(struct views_ahead *v, struct domain_host *h, const char *p
 /* Until the thread has ended, or the time is over. */
 static bool ends_locked(struct views_ahead *v, int64_t wait_ms)
 {
-	int64_t until_ns = clock_mono_ns() + wait_ms * 1000000LL;
-	struct timespec until = { until_ns / NS_PER_S, until_ns % NS_PER_S };
+	struct timespec until;
+	clock_deadline(CLOCK_MONOTONIC, wait_ms, &until);
 	while (!v->ended && pthread_cond_timedwait(&v->wake, &v->lock, &until) != ETIMEDOUT)
 		;
 	return v->ended;

@@ -52,6 +52,17 @@ void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
 	snprintf(ret_text, CLOCK_TEXT_MAX, "%s.%03uZ", day, (unsigned)(ns / 1000000) % 1000);
 }
 
+void clock_deadline(clockid_t clock, int64_t ms, struct timespec *ret)
+{
+	clock_gettime(clock, ret);
+	ret->tv_sec += ms / 1000;
+	ret->tv_nsec += ms % 1000 * 1000000;
+	if (ret->tv_nsec >= NS_PER_S) {
+		ret->tv_sec++;
+		ret->tv_nsec -= NS_PER_S;
+	}
+}
+
 void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
 {
 	time_t s;

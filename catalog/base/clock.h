@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define CLOCK_TEXT_MAX 40
 #define NS_PER_S 1000000000LL
@@ -17,6 +18,9 @@ int64_t clock_mono_ms(void);
 
 /* "2026-11-22T21:20:00.123Z" (milliseconds; the form OpenLineage and JSON readers take) into `ret_text`. */
 void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX]);
+/* `ms` from now by that clock (CLOCK_MONOTONIC, or CLOCK_REALTIME for conditions that were made without attributes), for pthread_cond_timedwait. */
+void clock_deadline(clockid_t clock, int64_t ms, struct timespec *ret);
+
 /* "2026-11-22 21:20" in local time, for people. */
 void clock_format_local(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX]);
 
