@@ -3,7 +3,6 @@
 #include "catalog/base/io.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -55,12 +54,8 @@ void distinct_free(struct distinct *d)
 
 static int spill(struct distinct *d, struct partition *p)
 {
-	if (d->fd < 0) {
-		const char *folder = getenv("TMPDIR");
-		d->fd = open(folder && *folder ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		if (d->fd < 0)
-			return -errno;
-	}
+	if (d->fd < 0 && (d->fd = io_open_scratch()) < 0)
+		return d->fd;
 	uint64_t *blocks = realloc(p->blocks, (p->block_count + 1) * sizeof *blocks);
 	if (!blocks)
 		return -ENOMEM;

@@ -215,17 +215,14 @@ static int on_parquet_row(void *arg, uint64_t row, const char *json, size_t len)
 
 static int read_parquet(struct reading *k)
 {
-	static const struct mask keep = { .kind = MASK_KEEP };
 	const struct row_read *c = k->config;
 	const struct row_prints_config config = { .path = ".jsonl", .header = true, .column = counts, .each = on_derived, .arg = k };
-	struct transform *t = c->transform ? transform_ref(c->transform) : transform_new(NULL, 0, &keep, NULL, NULL, NULL);
-	int r = t ? row_prints_new(&config, &k->prints) : -ENOMEM;
+	int r = row_prints_new(&config, &k->prints);
 	if (!r)
-		r = view_parquet_rows(t, &c->source, c->keys, on_parquet_row, k, k->e);
+		r = view_parquet_rows(c->transform, &c->source, c->keys, on_parquet_row, k, k->e);
 	if (!r)
 		r = row_prints_end(k->prints);
 	progress_add(c->progress, c->source.size);
-	transform_unref(t);
 	return r;
 }
 

@@ -59,26 +59,15 @@ static void duckdb_free(struct view_plan *plan)
 	free(p);
 }
 
-static void add_name(struct buf *b, const char *name, size_t len)
-{
-	buf_addc(b, '"');
-	for (size_t i = 0; i < len; i++) {
-		if (name[i] == '"')
-			buf_addc(b, '"');
-		buf_addc(b, name[i]);
-	}
-	buf_addc(b, '"');
-}
-
 /* A number that is none is as good as no value: separated text and JSON cannot hold it. */
 static void add_text(struct duckdb_plan *p, const struct parquet_element *el)
 {
 	bool whole = el->type == PARQUET_GROUP || el->repetition == PARQUET_REPEATED, real = el->type == PARQUET_FLOAT || el->type == PARQUET_DOUBLE;
 	buf_adds(&p->texts, whole ? ", " : real ? ", nullif(CAST(" : ", CAST(");
-	add_name(&p->texts, el->name, el->name_len);
+	buf_add_sql_n(&p->texts, el->name, el->name_len, '"');
 	if (!whole) {
 		buf_adds(&p->texts, real ? " AS VARCHAR), 'nan') AS " : " AS VARCHAR) AS ");
-		add_name(&p->texts, el->name, el->name_len);
+		buf_add_sql_n(&p->texts, el->name, el->name_len, '"');
 	}
 }
 
@@ -101,7 +90,7 @@ static int add_column(struct duckdb_plan *p, const struct transform *t, const st
 		buf_adds(&p->select, ", ");
 	if (m->kind == MASK_NULL) {
 		buf_adds(&p->select, "CASE WHEN false THEN ");
-		add_name(&p->select, el->name, el->name_len);
+		buf_add_sql_n(&p->select, el->name, el->name_len, '"');
 		buf_adds(&p->select, " END AS ");
 	} else if (m->kind != MASK_KEEP) {
 		if (el->type == PARQUET_GROUP)
@@ -110,12 +99,12 @@ static int add_column(struct duckdb_plan *p, const struct transform *t, const st
 		if (r != 0)
 			return r;
 		buf_addf(&p->select, "TRY_CAST(meshfs_mask_%zu(CAST(", p->mask_count);
-		add_name(&p->select, el->name, el->name_len);
+		buf_add_sql_n(&p->select, el->name, el->name_len, '"');
 		char type[PARQUET_TYPE_TEXT_MAX];
 		parquet_type_after(el, &p->masks[p->mask_count++], type);
 		buf_addf(&p->select, " AS VARCHAR)) AS %s) AS ", type);
 	}
-	add_name(&p->select, el->name, el->name_len);
+	buf_add_sql_n(&p->select, el->name, el->name_len, '"');
 	add_text(p, el);
 	return 0;
 }
@@ -194,7 +183,7 @@ static int add_filter(struct duckdb_plan *p, const struct parquet_footer *f, str
 		filter->wrong[c] = parquet_is_text(el) ? number : column->type == TYPE_STRING;
 		filter->escaped[c] = parquet_is_escaped(el);
 		buf_adds(&p->where, c ? ", CAST(" : "CAST(");
-		add_name(&p->where, column->name, len);
+		buf_add_sql_n(&p->where, column->name, len, '"');
 		buf_adds(&p->where, " AS VARCHAR)");
 	}
 	buf_adds(&p->where, filter->count ? ")" : "'')");
@@ -347,12 +336,6 @@ static int run_engine(const struct duckdb_plan *p, enum engine_output kind, int 
 	return r ? err_set(e, -EACCES, "the engine cannot read this Parquet file or make the view of it") : 0;
 }
 
-static int private_file(void)
-{
-	const char *folder = getenv("TMPDIR");
-	return io_open_nameless(folder && *folder == '/' ? folder : "/tmp");
-}
-
 static int copy_in(const struct view_source *source, int fd, char *piece, struct err *e)
 {
 	for (uint64_t at = 0; at < source->size;) {
@@ -387,7 +370,7 @@ static int make(const struct duckdb_plan *p, enum engine_output kind, const stru
 		int (*write_to)(void *arg, const void *bytes, size_t len), void *arg, struct err *e)
 {
 	char *piece = malloc(PIECE);
-	int in = private_file(), out = private_file(), r;
+	int in = io_open_scratch(), out = io_open_scratch(), r;
 	if (!piece || in < 0 || out < 0)
 		r = err_set(e, in < 0 ? in : out < 0 ? out : -ENOMEM, "no temporary file can be made in %s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	else

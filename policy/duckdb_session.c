@@ -202,10 +202,7 @@ static int add_nested(struct duckdb_session *s, struct scan *x, const char *from
 	union result head;
 	for (const char *p = path;; p++) {
 		const size_t n = strcspn(p, ".");
-		char *part = strndup(p, n);
-		if (part)
-			buf_add_sql(&sql, part, '"');
-		free(part);
+		buf_add_sql_n(&sql, p, n, '"');
 		p += n;
 		if (!*p)
 			break;

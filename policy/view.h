@@ -81,7 +81,7 @@ struct view_segment {
 size_t view_segments(const struct view_plan *p, const struct view_segment **ret);
 
 /*
- * Parquet's rows as the transform shows them, in the file's order, for questions about records: `row` (from 1) counts in the source, `json` is an object of the
+ * Parquet's rows as the transform (NULL: none) shows them, in the file's order, for questions about records: `row` (from 1) counts in the source, `json` is an object of the
  * columns that stay, without a line end.  Needs the engine; -EACCES without one, or where it cannot make the view.  A non-zero return of `each` stops and is
  * returned.
  */

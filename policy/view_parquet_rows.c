@@ -49,20 +49,24 @@ static int split_lines(void *arg, const void *bytes, size_t len)
 	return l->code;
 }
 
+/* Without a transform as they are. */
 static int rows_of(struct transform *t, const struct view_source *source, const struct view_keys *keys, struct lines *l, struct err *e)
 {
+	static const struct mask keep = { .kind = MASK_KEEP };
+	struct transform *applied = t ? transform_ref(t) : transform_new(NULL, 0, &keep, NULL, NULL, NULL);
 	struct buf bytes = BUF_INIT;
 	struct parquet_footer *f = NULL;
 	struct view_plan *plan = NULL;
 	uint64_t start = 0;
-	int r = view_parquet_footer(source, &bytes, &start, e);
+	int r = applied ? view_parquet_footer(source, &bytes, &start, e) : err_set(e, -ENOMEM, "out of memory");
 	if (!r)
 		r = parquet_footer_read(buf_text(&bytes), bytes.len, start, &f, e);
 	if (!r)
-		r = duckdb_plan_new(t, source, keys, f, &plan, e);
+		r = duckdb_plan_new(applied, source, keys, f, &plan, e);
 	if (!r)
 		r = duckdb_lines(plan, source, split_lines, l, e);
 	view_plan_free(plan);
+	transform_unref(applied);
 	parquet_footer_free(f);
 	buf_free(&bytes);
 	return r;
@@ -92,24 +96,20 @@ static int write_segment(const struct view_segment *s, const struct view_source 
 /* No row group is missing from it, so its rows have the source's numbers. */
 static int rows_of_segments(const struct view_plan *plan, const struct view_source *source, struct lines *l, struct err *e)
 {
-	static const struct mask keep = { .kind = MASK_KEEP };
 	const struct view_segment *list;
-	const char *folder = getenv("TMPDIR");
-	struct transform *all = transform_new(NULL, 0, &keep, NULL, NULL, NULL);
 	char *piece = malloc(PIECE);
-	int fd = io_open_nameless(folder && *folder == '/' ? folder : "/tmp");
-	int r = fd < 0 ? err_set(e, fd, "no temporary file can be made: %s", strerror(-fd)) : all && piece ? 0 : err_set(e, -ENOMEM, "out of memory");
+	int fd = io_open_scratch();
+	int r = fd < 0 ? err_set(e, fd, "no temporary file can be made: %s", strerror(-fd)) : piece ? 0 : err_set(e, -ENOMEM, "out of memory");
 	size_t count = view_segments(plan, &list);
 	for (size_t i = 0; !r && i < count; i++)
 		r = write_segment(&list[i], source, piece, fd, e);
 	if (!r && count) {
 		struct view_source derived = { read_file, &fd, list[count - 1].offset + list[count - 1].length, source->path };
-		r = rows_of(all, &derived, NULL, l, e);
+		r = rows_of(NULL, &derived, NULL, l, e);
 	}
 	if (fd >= 0)
 		close(fd);
 	free(piece);
-	transform_unref(all);
 	return r;
 }
 
@@ -118,8 +118,8 @@ int view_parquet_rows(struct transform *t, const struct view_source *source, con
 {
 	struct lines l = { .each = each, .arg = arg };
 	struct view_plan *plan = NULL;
-	bool all = !t->action_count && t->unnamed.kind == MASK_KEEP;
-	int r = t->filter || all ? 0 : view_plan_new(t, source, keys, &plan, e);
+	bool all = !t || (!t->action_count && t->unnamed.kind == MASK_KEEP);
+	int r = all || t->filter ? 0 : view_plan_new(t, source, keys, &plan, e);
 	if (!r && plan && view_plan_kind(plan) == VIEW_SEGMENTS)
 		r = rows_of_segments(plan, source, &l, e);
 	else if (!r)

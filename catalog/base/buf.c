@@ -102,15 +102,20 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 }
 
-void buf_add_sql(struct buf *b, const char *text, char quote)
+void buf_add_sql_n(struct buf *b, const char *text, size_t len, char quote)
 {
 	buf_addc(b, quote);
-	for (; *text; text++) {
-		if (*text == quote)
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == quote)
 			buf_addc(b, quote);
-		buf_addc(b, *text);
+		buf_addc(b, text[i]);
 	}
 	buf_addc(b, quote);
+}
+
+void buf_add_sql(struct buf *b, const char *text, char quote)
+{
+	buf_add_sql_n(b, text, strlen(text), quote);
 }
 
 const char *buf_text(const struct buf *b)

@@ -36,6 +36,7 @@ void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* SQL: the text between `quote`s (" for a name, ' for a text), those inside doubled. */
 void buf_add_sql(struct buf *b, const char *text, char quote);
+void buf_add_sql_n(struct buf *b, const char *text, size_t len, char quote);
 void buf_addv(struct buf *b, const char *fmt, va_list ap);
 
 /* The bytes as a C string ("" when empty); owned by the buffer. */

@@ -168,6 +168,12 @@ int io_open_nameless(const char *folder)
 	return r;
 }
 
+int io_open_scratch(void)
+{
+	const char *folder = getenv("TMPDIR");
+	return io_open_nameless(folder && *folder == '/' ? folder : "/tmp");
+}
+
 int io_make_folders(const char *path, mode_t mode, struct err *e)
 {
 	char *copy = strdup(path);

@@ -28,6 +28,8 @@ int io_pwrite_full(int fd, const void *bytes, size_t len, uint64_t offset);
 
 /* A new file in the folder that has no name, so that nothing is left of it after a crash: its descriptor (the caller's), or -errno. */
 int io_open_nameless(const char *folder);
+/* The same in $TMPDIR, or /tmp. */
+int io_open_scratch(void);
 
 /* Makes a folder and its parents; existing folders are fine and keep their mode. */
 int io_make_folders(const char *path, mode_t mode, struct err *e);
