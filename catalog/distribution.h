@@ -14,8 +14,8 @@
 #define MESHFS_CATALOG_DISTRIBUTION_H
 
 #include "catalog/base/json.h"
-#include "catalog/contract.h"
 #include "catalog/cell.h"
+#include "catalog/contract.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -23,7 +23,8 @@ void gate_free(struct gate *g);
 const struct publish_observer *gate_observer(struct gate *g);
 
 /* After publish_begin, before the first file: compiles the contract's checks and compares it with the contract of the newest version
- * below this one.  `engine` (borrowed, may be NULL) reads Parquet and answers sql checks.  -EPERM (ERR_REFUSED): the version's number is too small a step; `product` stands in messages. */
+ * below this one.  `engine` (borrowed, may be NULL) reads Parquet and answers sql checks.  -EPERM (ERR_REFUSED): the version's number is too
+ * small a step; `product` stands in messages. */
 int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, const struct quality_engine *engine, struct err *e);
 
 /* After gate_open: will gate_close ask the engine?  Then it may start meanwhile. */

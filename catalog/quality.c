@@ -237,6 +237,11 @@ const char *quality_unread(struct quality *q, const struct check *c)
 	return o->unread || c->column < 0 ? o->unread : o->columns[c->column].unread;
 }
 
+bool quality_lacks_engine(struct quality *q, const struct check *c)
+{
+	return q->objects[c->object].no_engine;
+}
+
 bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only)
 {
 	const struct object_checks *o = &q->objects[object];
@@ -256,11 +261,6 @@ bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret
 	*ret_nulls = rows > c->records ? rows - c->records : 0;
 	distribution_summarize(c->distribution, ret);
 	return true;
-}
-
-void quality_settle(struct quality *q)
-{
-	scanner_wait(q);
 }
 
 size_t quality_object_count(struct quality *q)

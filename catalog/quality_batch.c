@@ -32,7 +32,7 @@ static int add_copy(struct quality_file *f, struct pass_value *v, const char *te
 	return buf_check(&f->copies);
 }
 
-static inline int add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
+int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
 	const uintptr_t at = (uintptr_t)text, piece = (uintptr_t)f->piece;
 	if (len > PASS_BYTES_MAX)
@@ -49,11 +49,6 @@ static inline int add(struct quality_file *f, uint32_t column, enum value_kind k
 	return 0;
 }
 
-int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len)
-{
-	return add(f, column, kind, text, len);
-}
-
 int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count)
 {
 	int r = 0;
@@ -61,7 +56,7 @@ int batch_fields(struct quality_file *f, const uint32_t *columns, const struct r
 		if (fields[i].kind == VALUE_NULL)
 			continue;
 		else if (columns[i] < f->object->column_count)
-			r = add(f, columns[i], fields[i].kind, fields[i].text, fields[i].len);
+			r = batch_add(f, columns[i], fields[i].kind, fields[i].text, fields[i].len);
 		else
 			personal_value(f->personal, columns[i], f->row, fields[i].text, fields[i].len);
 	return r;

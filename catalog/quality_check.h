@@ -3,13 +3,13 @@
 #define MESHFS_CATALOG_QUALITY_CHECK_H
 
 #include "catalog/base/map.h"
+#include "catalog/cell.h"
 #include "catalog/contract.h"
 #include "catalog/distinct.h"
 #include "catalog/distribution.h"
 #include "catalog/pattern.h"
 #include "catalog/personal.h"
 #include "catalog/quality.h"
-#include "catalog/cell.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -125,11 +125,12 @@ struct contract *quality_contract(struct quality *q);
 struct check_list *quality_checks(struct quality *q);
 struct personal *quality_personal(struct quality *q);
 size_t quality_object_count(struct quality *q);
-void quality_settle(struct quality *q); /* waits for what the engine still reads */
-#define QUALITY_NO_ENGINE "not checked in Parquet files: no SQL engine (DuckDB) was found"
+/* Waits for what the engine still reads.  0, or -ENOMEM: what it could not read is not known. */
+int scanner_wait(struct quality *q);
 size_t quality_object_files(struct quality *q, size_t object, char *const **ret); /* that the object claims */
 bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only); /* are some of its files, all of them? */
 const char *quality_unread(struct quality *q, const struct check *c); /* why the engine did not read what it looks at, or NULL */
+bool quality_lacks_engine(struct quality *q, const struct check *c); /* for want of an engine? */
 const struct quality_engine *quality_engine_of(const struct quality *q);
 /* Is the column one of those that the check of a key compares? */
 bool check_key_holds(const struct check *c, const struct contract_column *col);

@@ -110,29 +110,22 @@ static void judge(const struct quality_file *f, const struct column_checks *cc, 
 		x->wrong |= (uint64_t)is_wrong(f->q->list.items[cc->checks[k]], &x->value) << k;
 }
 
-static void tell(struct quality_file *f, const struct column_checks *cc, uint64_t wrong, uint64_t row)
+static void tell(struct quality_file *f, size_t check, uint64_t row)
 {
-	for (; wrong; wrong &= wrong - 1) {
-		const size_t at = cc->checks[__builtin_ctzll(wrong)];
-		if (f->q->list.items[at]->kind == CHECK_FRESH)
-			f->tallies[at].wrong++;
-		else
-			pass_wrong(f, at, row);
-	}
+	if (f->q->list.items[check]->kind == CHECK_FRESH)
+		f->tallies[check].wrong++;
+	else
+		pass_wrong(f, check, row);
 }
 
-/* A column with more checks than bits. */
-static void judge_rest(struct quality_file *f, const struct column_checks *cc, struct cell *v, uint64_t row)
+/* What was found, and of a column with more checks than bits the rest. */
+static void tell_all(struct quality_file *f, const struct column_checks *cc, struct verdict *x, uint64_t row)
 {
-	for (size_t k = BITS; k < cc->count; k++) {
-		const size_t at = cc->checks[k];
-		if (!is_wrong(f->q->list.items[at], v))
-			continue;
-		if (f->q->list.items[at]->kind == CHECK_FRESH)
-			f->tallies[at].wrong++;
-		else
-			pass_wrong(f, at, row);
-	}
+	for (uint64_t wrong = x->wrong; wrong; wrong &= wrong - 1)
+		tell(f, cc->checks[__builtin_ctzll(wrong)], row);
+	for (size_t k = BITS; k < cc->count; k++)
+		if (is_wrong(f->q->list.items[cc->checks[k]], &x->value))
+			tell(f, cc->checks[k], row);
 }
 
 /* -- values that must differ --------------------------------------------------------------------------- */
@@ -282,10 +275,8 @@ static int judge_value(struct quality_file *f, uint32_t column, const struct pas
 		x->hash = xxh64_of(bytes, len);
 	if (cc->distribution)
 		distribution_add(cc->distribution, x->hash, &x->value);
-	if (x->wrong)
-		tell(f, cc, x->wrong, row);
-	if (cc->count > BITS)
-		judge_rest(f, cc, &x->value, row);
+	if (x->wrong || cc->count > BITS)
+		tell_all(f, cc, x, row);
 	if (!w->keyed)
 		return 0;
 	struct distinct_item item = { .place = pass_place(f, row) };
@@ -310,19 +301,18 @@ int pass_column_judge(struct quality_file *f, uint32_t column)
 	memo_start(cc, c, w.distinct);
 	for (size_t i = 0; i < c->count && !r; i++) {
 		const struct pass_value *p = &c->values[i];
+		const bool typed = p->form > PASS_COPIED, scalar = p->kind == VALUE_TEXT || p->kind == VALUE_NUMBER || p->kind == VALUE_MOMENT;
+		const bool looked_at = w.personal && scalar && (!typed || personal_next(f->personal, column));
 		struct verdict own;
 		own.value.kind = p->kind;
 		own.value.number_known = own.value.moment_known = false; /* what is known by them is set with them */
-		if (p->form <= PASS_COPIED) {
+		if (typed) {
+			typed_value(p, w.text || looked_at, room, &own.value);
+		} else {
 			own.value.text = p->form == PASS_TEXT ? p->text : f->copies.data + p->offset;
 			own.value.len = p->len;
-		} else {
-			const bool looked_at = w.personal && p->form != PASS_BOOL && personal_next(f->personal, column);
-			typed_value(p, w.text || looked_at, room, &own.value);
-			if (looked_at)
-				personal_value(f->personal, column, f->first_row + p->record, own.value.text, own.value.len);
 		}
-		if (w.personal && p->form <= PASS_COPIED && (p->kind == VALUE_TEXT || p->kind == VALUE_NUMBER || p->kind == VALUE_MOMENT))
+		if (looked_at)
 			personal_value(f->personal, column, f->first_row + p->record, own.value.text, own.value.len);
 		c->there[p->record] = counts_as_missing(cc, &own.value) ? 2 : 1;
 		if (c->there[p->record] == 2)

@@ -41,7 +41,8 @@ struct object_checks {
 	bool header;
 	char **files; /* quality.lock: the paths that the object claims */
 	size_t file_count, parquet_count;
-	char *unread; /* quality.lock: why a file was not read; NULL: all were */
+	char *unread;	/* quality.lock: why a file was not read; NULL: all were */
+	bool no_engine; /* quality.lock: that is why */
 	atomic_ullong rows;
 };
 
@@ -145,9 +146,7 @@ int quality_file_column(struct quality_file *f, uint32_t column, const char *nam
 
 /* quality_table.c: has the engine read a Parquet file, beside what else is done. */
 int scanner_add(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path);
-/* Waits until all are read; scanner_free stops it. */
-void scanner_wait(struct quality *q);
-void scanner_free(struct quality *q);
+void scanner_free(struct quality *q); /* stops it */
 
 /* quality_column.c: judges a column's values in the batch.  0, or -errno of the memory or the temporary file for keys. */
 int pass_column_judge(struct quality_file *f, uint32_t column);

@@ -125,8 +125,7 @@ static int measure(struct quality *q, struct check *c, const struct err *tables,
  * `quality` fails. */
 static bool only_warns(struct quality *q, const struct check *c)
 {
-	const char *why = quality_unread(q, c);
-	return !c->listed && c->kind != CHECK_NEVER && c->kind != CHECK_SQL && why && !strcmp(why, QUALITY_NO_ENGINE);
+	return !c->listed && c->kind != CHECK_NEVER && c->kind != CHECK_SQL && quality_lacks_engine(q, c);
 }
 
 static int judge(struct quality *q, struct check *c, const struct err *tables, struct quality_report *report)
@@ -270,11 +269,13 @@ static void make_tables(struct quality *q, struct err *e)
 int quality_finish(struct quality *q, struct quality_report **ret, struct err *e)
 {
 	struct quality_report *report = calloc(1, sizeof *report);
-	int r = report ? 0 : -ENOMEM;
 	struct check_list *list = quality_checks(q);
 	struct err tables = ERR_INIT;
-	quality_settle(q);
-	make_tables(q, &tables);
+	int r = scanner_wait(q);
+	if (!report)
+		r = -ENOMEM;
+	if (!r)
+		make_tables(q, &tables);
 	for (size_t i = 0; i < list->count && !r; i++)
 		r = judge(q, list->items[i], &tables, report);
 	for (size_t i = 0; i < quality_object_count(q) && !r; i++)

@@ -12,15 +12,18 @@
 #include <string.h>
 
 #define FILES_WAITING_MAX 1024
+#define NO_ENGINE "not checked in Parquet files: no SQL engine (DuckDB) was found"
 
 struct quality_table {
 	struct quality_file *file;
 	uint32_t columns; /* so far: of the object, then of the file alone */
+	struct pass_value beside;
 };
 
 struct scanner {
 	struct pool *pool; /* of one thread */
 	atomic_bool stopping;
+	atomic_bool no_memory; /* even to say why a file was not read */
 };
 
 /* -- columns ------------------------------------------------------------------------------------- */
@@ -30,40 +33,36 @@ const char *quality_table_wanted(const struct quality_table *t, size_t column)
 	return column < t->file->object->column_count ? t->file->contract_object->columns[column].name : NULL;
 }
 
-int quality_table_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret)
+/* The contract's column of that name or dotted path; -1: it has none. */
+static int64_t wanted_number(const struct quality_table *t, const char *name, size_t len)
 {
-	struct quality_file *f = t->file;
-	for (uint32_t k = 0; k < f->object->column_count; k++) {
-		const char *known = f->contract_object->columns[k].name;
-		if (strlen(known) == len && !memcmp(known, name, len)) {
-			f->present[k] = true;
-			*ret = k;
-			return 0;
-		}
-	}
-	*ret = t->columns++;
-	return quality_file_column(f, *ret, name, len);
+	const struct contract_object *o = t->file->contract_object;
+	const struct contract_column *c = o ? contract_column_find(o, name, len) : NULL;
+	return c ? c - o->columns : -1;
 }
 
-static int wanted_number(const struct quality_table *t, const char *path)
+int quality_table_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret)
 {
-	const struct quality_file *f = t->file;
-	for (uint32_t k = 0; k < f->object->column_count; k++)
-		if (!strcmp(f->contract_object->columns[k].name, path))
-			return (int)k;
-	return -1;
+	const int64_t wanted = wanted_number(t, name, len);
+	if (wanted < 0) {
+		*ret = t->columns++;
+		return quality_file_column(t->file, *ret, name, len);
+	}
+	t->file->present[wanted] = true;
+	*ret = (uint32_t)wanted;
+	return 0;
 }
 
 bool quality_table_has(const struct quality_table *t, const char *path)
 {
-	const int k = wanted_number(t, path);
+	const int64_t k = wanted_number(t, path, strlen(path));
 	return k >= 0 && t->file->present[k];
 }
 
 int quality_table_unreachable(struct quality_table *t, const char *path)
 {
 	struct quality_file *f = t->file;
-	const int k = wanted_number(t, path);
+	const int64_t k = wanted_number(t, path, strlen(path));
 	pthread_mutex_lock(&f->q->lock);
 	char **why = k >= 0 ? &f->object->columns[k].unread : NULL;
 	if (why && !*why)
@@ -80,93 +79,75 @@ void quality_table_at(struct quality_table *t, uint64_t row)
 	t->file->row = t->file->first_row = row;
 }
 
-/* The place of a value, or NULL: of a column that only personal data is looked for in, or (*ret_code) without memory. */
-static inline struct pass_value *place(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, enum pass_form form, int *ret_code)
+static bool is_beside(const struct quality_table *t, uint32_t column)
 {
-	struct quality_file *f = t->file;
-	*ret_code = 0;
-	f->row = f->first_row + record;
-	if (column >= f->object->column_count)
-		return NULL;
-	struct pass_value *v = batch_place(f, column);
-	if (!v) {
-		*ret_code = -ENOMEM;
-		return NULL;
-	}
-	v->kind = (uint8_t)kind;
-	v->form = (uint8_t)form;
-	return v;
+	return column >= t->file->object->column_count;
 }
 
-/* A value of a column that is not the contract's: `text` is what may be personal. */
-static void beside(struct quality_table *t, uint32_t column, const char *text, size_t len)
+/* The place of a value; of a column beside the contract's, which only personal data is looked for in, one that nobody reads.  NULL without memory. */
+static inline struct pass_value *place(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, enum pass_form form)
 {
-	if (column >= t->file->object->column_count)
-		personal_value(t->file->personal, column, t->file->row, text, len);
+	struct quality_file *f = t->file;
+	f->row = f->first_row + record;
+	struct pass_value *v = is_beside(t, column) ? &t->beside : batch_place(f, column);
+	if (!v)
+		return NULL;
+	v->kind = (uint8_t)kind;
+	v->form = (uint8_t)form;
+	if (v == &t->beside)
+		personal_value(f->personal, column, f->row, "", 0); /* there are values at all */
+	return v;
 }
 
 int quality_table_text(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, const char *text, size_t len)
 {
-	int r;
-	if (len > PASS_BYTES_MAX)
-		return -EFBIG;
-	struct pass_value *v = place(t, column, record, kind, PASS_TEXT, &r);
-	if (v) {
-		v->text = len ? text : "";
-		v->len = (uint32_t)len;
-	} else {
-		const bool scalar = kind == VALUE_TEXT || kind == VALUE_NUMBER;
-		beside(t, column, scalar ? text : "", scalar ? len : 0);
-	}
-	return r;
-}
-
-int quality_table_bool(struct quality_table *t, uint32_t column, uint32_t record, bool value)
-{
-	int r;
-	struct pass_value *v = place(t, column, record, VALUE_BOOL, PASS_BOOL, &r);
-	if (v)
-		v->integer = value;
-	else
-		beside(t, column, "", 0);
-	return r;
+	struct pass_value *v = len > PASS_BYTES_MAX ? NULL : place(t, column, record, kind, PASS_TEXT);
+	if (!v)
+		return len > PASS_BYTES_MAX ? -EFBIG : -ENOMEM;
+	v->text = len ? text : "";
+	v->len = (uint32_t)len;
+	if (is_beside(t, column) && (kind == VALUE_TEXT || kind == VALUE_NUMBER))
+		personal_value(t->file->personal, column, t->file->row, v->text, len);
+	return 0;
 }
 
 int quality_table_integer(struct quality_table *t, uint32_t column, uint32_t record, int64_t value)
 {
-	int r;
 	char text[24];
-	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_INTEGER, &r);
+	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_INTEGER);
+	if (!v)
+		return -ENOMEM;
+	v->integer = value;
+	if (is_beside(t, column) && personal_next(t->file->personal, column))
+		personal_value(t->file->personal, column, t->file->row, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
+	return 0;
+}
+
+int quality_table_bool(struct quality_table *t, uint32_t column, uint32_t record, bool value)
+{
+	struct pass_value *v = place(t, column, record, VALUE_BOOL, PASS_BOOL);
 	if (v)
 		v->integer = value;
-	else if (!r && personal_next(t->file->personal, column))
-		beside(t, column, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
-	return r;
+	return v ? 0 : -ENOMEM;
 }
 
 int quality_table_number(struct quality_table *t, uint32_t column, uint32_t record, double value)
 {
-	int r;
-	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_NUMBER, &r);
+	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_NUMBER);
 	if (v)
 		v->number = value;
-	else
-		beside(t, column, "", 0);
-	return r;
+	return v ? 0 : -ENOMEM;
 }
 
 int quality_table_moment(struct quality_table *t, uint32_t column, uint32_t record, int64_t microseconds)
 {
-	int r;
 	int64_t ns;
 	if (__builtin_mul_overflow(microseconds, 1000, &ns)) /* beyond 1678 to 2261: no moment here */
 		return quality_table_text(t, column, record, VALUE_OBJECT, NULL, 0);
-	struct pass_value *v = place(t, column, record, VALUE_MOMENT, PASS_MOMENT, &r);
+	struct pass_value *v = place(t, column, record, VALUE_MOMENT, PASS_MOMENT);
 	if (v)
 		v->integer = ns;
-	else
-		beside(t, column, "", 0);
-	return r;
+	return v ? 0 : -ENOMEM;
 }
 
 int quality_table_rows(struct quality_table *t, uint32_t count)
@@ -199,17 +180,22 @@ struct job {
 };
 
 /* The first reason counts.  Files without a contract promise nothing. */
-static void unread(struct quality *q, struct object_checks *object, const char *why)
+static int unread(struct quality *q, struct object_checks *object, const char *why, bool no_engine)
 {
+	int r = 0;
 	pthread_mutex_lock(&q->lock);
-	if (object != &q->bare && !object->unread)
+	if (object != &q->bare && !object->unread) {
 		object->unread = strdup(why);
+		object->no_engine = no_engine;
+		r = object->unread ? 0 : -ENOMEM;
+	}
 	pthread_mutex_unlock(&q->lock);
+	return r;
 }
 
 static int read_file(const struct job *j, struct err *why)
 {
-	struct quality_table t = { NULL, (uint32_t)j->object->column_count };
+	struct quality_table t = { .columns = (uint32_t)j->object->column_count };
 	int r = quality_file_new(j->q, j->object, j->claims, j->path, &t.file);
 	if (!r) {
 		t.file->present = calloc(j->object->column_count ? j->object->column_count : 1, sizeof *t.file->present);
@@ -228,10 +214,9 @@ static void run(void *arg)
 	struct job *j = arg;
 	struct err why = ERR_INIT;
 	int r = atomic_load(&j->q->scanner->stopping) ? 0 : read_file(j, &why);
-	if (r == -EOPNOTSUPP)
-		unread(j->q, j->object, QUALITY_NO_ENGINE);
-	else if (r)
-		unread(j->q, j->object, why.code ? why.text : strerror(-r));
+	const bool no_engine = r == -EOPNOTSUPP;
+	if (r && unread(j->q, j->object, no_engine ? NO_ENGINE : why.code ? why.text : strerror(-r), no_engine))
+		atomic_store(&j->q->scanner->no_memory, true);
 	free(j);
 }
 
@@ -250,10 +235,8 @@ static int start(struct quality *q)
 
 int scanner_add(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path)
 {
-	if (!q->engine || !q->engine->scan) {
-		unread(q, object, QUALITY_NO_ENGINE);
-		return 0;
-	}
+	if (!q->engine || !q->engine->scan)
+		return unread(q, object, NO_ENGINE, true);
 	pthread_mutex_lock(&q->lock);
 	int r = start(q);
 	pthread_mutex_unlock(&q->lock);
@@ -269,10 +252,12 @@ int scanner_add(struct quality *q, struct object_checks *object, const struct co
 	return r;
 }
 
-void scanner_wait(struct quality *q)
+int scanner_wait(struct quality *q)
 {
-	if (q->scanner)
-		pool_drain(q->scanner->pool);
+	if (!q->scanner)
+		return 0;
+	pool_drain(q->scanner->pool);
+	return atomic_load(&q->scanner->no_memory) ? -ENOMEM : 0;
 }
 
 void scanner_free(struct quality *q)
