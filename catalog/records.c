@@ -117,7 +117,6 @@ void records_free(struct records *r)
 	free(r->names);
 	free(r->present);
 	free(r->fields);
-	free(r->given);
 	free(r->order);
 	map_free(r->by_name, NULL);
 	buf_free(&r->line);

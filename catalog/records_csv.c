@@ -5,88 +5,98 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- one record by itself -------------------------------------------------------- */
+/* -- fields ------------------------------------------------------------------------ */
 
-static struct field *field_new(struct records *r)
+/* The next field of the record, `at` so far; NULL without memory. */
+static struct record_field *field_new(struct records *r, size_t at)
 {
-	if (r->field_count == r->field_capacity) {
+	if (at == r->field_capacity) {
 		size_t capacity = r->field_capacity ? r->field_capacity * 2 : 32;
-		struct field *more = realloc(r->fields, capacity * sizeof *more);
+		struct record_field *more = realloc(r->fields, capacity * sizeof *more);
 		if (!more)
 			return NULL;
 		r->fields = more;
 		r->field_capacity = capacity;
 	}
-	return &r->fields[r->field_count++];
+	return &r->fields[at];
 }
 
-/* Reads a quoted field that starts at `at` (the opening quote); returns where it ends, NULL when its quoting is broken. */
-static const char *quoted_field(struct records *r, const char *line, const char *at, const char *end, struct field *f)
+static struct record_field plain_field(const char *text, size_t len)
 {
-	const char *start = at + 1, *p = start;
-	bool doubled = false;
-	for (;;) {
-		p = p < end ? memchr(p, '"', (size_t)(end - p)) : NULL;
-		if (!p)
-			return NULL;
-		if (p + 1 < end && p[1] == '"') {
-			doubled = true;
-			p += 2;
-			continue;
-		}
-		break;
+	return (struct record_field){ text, len, len ? VALUE_TEXT : VALUE_NULL };
+}
+
+/* What stands between the quotes.  A field with doubled quotes goes to `unescaped`, and has no text until take_unescaped gives it one. */
+static struct record_field quoted_field(struct records *r, const char *p, const char *end)
+{
+	const char *quote = memchr(p, '"', (size_t)(end - p));
+	if (!quote)
+		return (struct record_field){ p, (size_t)(end - p), VALUE_TEXT };
+	const size_t before = r->unescaped.len;
+	for (; quote; quote = memchr(p, '"', (size_t)(end - p))) {
+		buf_add(&r->unescaped, p, (size_t)(quote + 1 - p));
+		p = quote + 2;
 	}
-	f->quoted = true;
-	if (!doubled) {
-		f->start = (size_t)(start - line);
-		f->len = (size_t)(p - start);
-	} else {
-		f->in_unescaped = true;
-		f->start = r->unescaped.len;
-		for (const char *q = start; q < p; q++) {
-			buf_addc(&r->unescaped, *q);
-			q += *q == '"';
+	buf_add(&r->unescaped, p, (size_t)(end - p));
+	return (struct record_field){ NULL, r->unescaped.len - before, VALUE_TEXT };
+}
+
+static int take_unescaped(struct records *r, size_t count)
+{
+	const char *at = r->unescaped.data;
+	if (buf_check(&r->unescaped))
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		if (!r->fields[i].text) {
+			r->fields[i].text = at;
+			at += r->fields[i].len;
 		}
-		f->len = r->unescaped.len - f->start;
+	return 0;
+}
+
+/* -- one record by itself ---------------------------------------------------------- */
+
+/* The closing quote of a field whose opening one is before `p`; NULL: there is none. */
+static const char *closing_quote(const char *p, const char *end)
+{
+	while (p < end && (p = memchr(p, '"', (size_t)(end - p)))) {
+		if (p + 1 == end || p[1] != '"')
+			return p;
+		p += 2;
 	}
-	return p + 1;
+	return NULL;
 }
 
 /* Splits a record (without its line end).  NULL, or why strict parsing rejects it. */
-static const char *split(struct records *r, const char *line, size_t len)
+static const char *split(struct records *r, const char *line, size_t len, size_t *ret_count)
 {
 	const char *p = line, *end = line + len;
-	r->field_count = 0;
+	size_t count = 0;
 	buf_clear(&r->unescaped);
-	for (;;) {
-		struct field *f = field_new(r);
+	for (;; p++) {
+		struct record_field *f = field_new(r, count++);
+		const char *stop;
 		if (!f)
 			return "out of memory";
-		*f = (struct field){ 0, 0, false, false };
 		if (p < end && *p == '"') {
-			p = quoted_field(r, line, p, end, f);
-			if (!p)
+			if (!(stop = closing_quote(p + 1, end)))
 				return "a quote is not closed";
-			if (p < end && *p != r->separator)
+			*f = quoted_field(r, p + 1, stop++);
+			if (stop < end && *stop != r->separator)
 				return "text after a closing quote";
 		} else {
-			const char *stop = memchr(p, r->separator, (size_t)(end - p));
+			stop = memchr(p, r->separator, (size_t)(end - p));
 			stop = stop ? stop : end;
-			f->start = (size_t)(p - line);
-			f->len = (size_t)(stop - p);
-			if (memchr(p, '"', f->len))
+			if (memchr(p, '"', (size_t)(stop - p)))
 				return "a quote inside an unquoted field";
-			p = stop;
+			*f = plain_field(p, (size_t)(stop - p));
 		}
+		p = stop;
 		if (p == end)
-			return buf_check(&r->unescaped) ? "out of memory" : NULL;
-		p++;
+			break;
 	}
-}
-
-static const char *field_text(const struct records *r, const struct field *f, const char *line)
-{
-	return f->in_unescaped ? buf_text(&r->unescaped) + f->start : line + f->start;
+	*ret_count = count;
+	return take_unescaped(r, count) ? "out of memory" : NULL;
 }
 
 /* The separator that the head holds most of, outside quotes; ',' when there is none. */
@@ -110,16 +120,17 @@ static int read_head(struct records *r, const char *line, size_t len)
 {
 	if (!r->separator)
 		r->separator = sniff_separator(line, len);
-	const char *broken = split(r, line, len);
+	size_t count = 0;
+	const char *broken = split(r, line, len, &count);
 	r->header_pending = false;
 	if (broken)
 		return r->call.on_record ? r->call.on_record(r->call.arg, 0, r->line_number, broken) : 0;
-	r->order = calloc(r->field_count, sizeof *r->order);
+	r->order = calloc(count, sizeof *r->order);
 	if (!r->order)
 		return -ENOMEM;
-	r->order_count = r->field_count;
-	for (size_t i = 0; i < r->field_count; i++) {
-		int code = records_column(r, field_text(r, &r->fields[i], line), r->fields[i].len, &r->order[i]);
+	r->order_count = count;
+	for (size_t i = 0; i < count; i++) {
+		int code = records_column(r, r->fields[i].text, r->fields[i].len, &r->order[i]);
 		if (code)
 			return code;
 		r->present[r->order[i]] = true;
@@ -127,20 +138,7 @@ static int read_head(struct records *r, const char *line, size_t len)
 	return 0;
 }
 
-static bool given_room(struct records *r, size_t count)
-{
-	if (count <= r->given_capacity)
-		return true;
-	const size_t capacity = count < 32 ? 32 : count * 2;
-	struct record_field *more = realloc(r->given, capacity * sizeof *more);
-	if (!more)
-		return false;
-	r->given = more;
-	r->given_capacity = capacity;
-	return true;
-}
-
-/* Hands over `count` fields that are in `given`, or why the record is broken. */
+/* Hands over the first `count` fields, or why the record is broken. */
 static int give(struct records *r, size_t count, const char *broken)
 {
 	int code = 0;
@@ -148,9 +146,9 @@ static int give(struct records *r, size_t count, const char *broken)
 	if (!broken && count != r->order_count)
 		broken = count < r->order_count ? "too few fields" : "too many fields";
 	if (!broken && r->call.on_fields)
-		code = r->call.on_fields(r->call.arg, r->order, r->given, count);
+		code = r->call.on_fields(r->call.arg, r->order, r->fields, count);
 	for (size_t i = 0; !broken && !r->call.on_fields && i < count && !code; i++)
-		code = r->call.on_value(r->call.arg, r->order[i], r->given[i].kind, r->given[i].text, r->given[i].len);
+		code = r->call.on_value(r->call.arg, r->order[i], r->fields[i].kind, r->fields[i].text, r->fields[i].len);
 	return code ? code : r->call.on_record(r->call.arg, r->number, r->line_number, broken);
 }
 
@@ -160,51 +158,12 @@ int records_csv_record(struct records *r, const char *line, size_t len)
 		return read_head(r, line, len);
 	if (!r->separator)
 		r->separator = sniff_separator(line, len);
-	const char *broken = split(r, line, len);
-	if (!broken && !given_room(r, r->field_count))
-		return -ENOMEM;
-	for (size_t i = 0; !broken && i < r->field_count; i++) {
-		const struct field *f = &r->fields[i];
-		r->given[i] = (struct record_field){ field_text(r, f, line), f->len, f->len || f->quoted ? VALUE_TEXT : VALUE_NULL };
-	}
-	return give(r, r->field_count, broken);
+	size_t count = 0;
+	const char *broken = split(r, line, len, &count);
+	return give(r, count, broken);
 }
 
 /* -- many records in one go ------------------------------------------------------- */
-
-/* A quoted field, quotes included: the scanner saw that they are right.  A field with doubled quotes goes to `unescaped`, and has no text until
- * take_unescaped gives it one. */
-static void take_quoted(struct records *r, const char *text, size_t len, struct record_field *ret, uint64_t *lines)
-{
-	const char *p = text + 1, *end = text + len - 1;
-	*ret = (struct record_field){ p, len - 2, VALUE_TEXT };
-	for (const char *q = p; (q = memchr(q, '\n', (size_t)(end - q))); q++)
-		++*lines;
-	const char *quote = memchr(p, '"', (size_t)(end - p));
-	if (!quote)
-		return;
-	const size_t before = r->unescaped.len;
-	for (; quote; quote = memchr(p, '"', (size_t)(end - p))) {
-		buf_add(&r->unescaped, p, (size_t)(quote + 1 - p));
-		p = quote + 2;
-	}
-	buf_add(&r->unescaped, p, (size_t)(end - p));
-	ret->text = NULL;
-	ret->len = r->unescaped.len - before;
-}
-
-static int take_unescaped(struct records *r, size_t count)
-{
-	const char *at = r->unescaped.data;
-	if (buf_check(&r->unescaped))
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		if (!r->given[i].text) {
-			r->given[i].text = at;
-			at += r->given[i].len;
-		}
-	return 0;
-}
 
 /* A record that is under way. */
 struct walk {
@@ -214,23 +173,30 @@ struct walk {
 	uint64_t lines;	      /* in its quotes */
 };
 
-static void take_field(struct records *r, struct walk *w, size_t end)
+/* The scanner saw that quotes are right. */
+static int take_field(struct records *r, struct walk *w, size_t end)
 {
 	const char *text = w->bytes + w->field;
 	size_t len = end - w->field;
-	struct record_field *f = &r->given[w->count++];
+	struct record_field *f = field_new(r, w->count++);
+	if (!f)
+		return -ENOMEM;
 	if (len && text[len - 1] == '\r' && w->bytes[end] == '\n')
 		len--;
-	if (len && *text == '"')
-		take_quoted(r, text, len, f, &w->lines);
-	else
-		*f = (struct record_field){ text, len, len ? VALUE_TEXT : VALUE_NULL };
+	if (len && *text == '"') {
+		*f = quoted_field(r, text + 1, text + len - 1);
+		for (const char *q = text; (q = memchr(q, '\n', (size_t)(text + len - q))); q++)
+			w->lines++;
+	} else {
+		*f = plain_field(text, len);
+	}
 	w->field = end + 1;
+	return 0;
 }
 
 static int take_record(struct records *r, struct walk *w)
 {
-	const bool blank = w->count == 1 && r->given[0].kind == VALUE_NULL && r->order_count != 1;
+	const bool blank = w->count == 1 && r->fields[0].kind == VALUE_NULL && r->order_count != 1;
 	int code = w->field - 1 - w->record > RECORD_BYTES_MAX ? -EFBIG : 0;
 	if (!code && r->unescaped.len)
 		code = take_unescaped(r, w->count);
@@ -254,10 +220,8 @@ int records_csv_many(struct records *r, const char *bytes, size_t len, size_t *r
 		const size_t n = r->scan(&s, r->positions, sizeof r->positions / sizeof *r->positions);
 		for (size_t i = 0; i < n && !code; i++) {
 			const size_t at = r->positions[i];
-			if (w.count == r->given_capacity && !given_room(r, w.count + 1))
-				return -ENOMEM;
-			take_field(r, &w, at);
-			if (bytes[at] == '\n')
+			code = take_field(r, &w, at);
+			if (!code && bytes[at] == '\n')
 				code = take_record(r, &w);
 		}
 	}

@@ -16,11 +16,6 @@ struct records_json;
 
 #define RECORDS_POSITIONS 1024u /* of the scanner, at a time */
 
-struct field {
-	size_t start, len; /* in the record's text, or in `unescaped` */
-	bool quoted, in_unescaped;
-};
-
 struct records {
 	enum record_format format;
 	char separator;
@@ -36,11 +31,9 @@ struct records {
 	bool at_start;   /* nothing was fed yet: a byte order mark may follow */
 	uint64_t number, line_number, line_next;
 	/* CSV */
-	struct field *fields;
-	size_t field_count, field_capacity;
-	struct record_field *given; /* what on_fields gets */
-	size_t given_capacity;
-	struct buf unescaped;
+	struct record_field *fields; /* of the record under way */
+	size_t field_capacity;
+	struct buf unescaped; /* texts of fields with doubled quotes, one behind the other */
 	uint32_t *order; /* the column of each field of the head */
 	size_t order_count;
 	csv_scan_fn *scan;
