@@ -214,12 +214,6 @@ static int load_product(struct db_stmt *q, struct product_info *p)
 	return r;
 }
 
-static bool blob_is_digest(struct db_stmt *q, int i)
-{
-	size_t len;
-	return db_blob(q, i, &len) && len == SHA256_SIZE;
-}
-
 #define VERSION_COLUMNS                                                                                                             \
 	"major, minor, patch, v.status, manifest, manifest_size, published_ns, files, bytes, contract, quality, failures_reason,"     \
 	" withdrawn_reason, publisher, run"
@@ -233,7 +227,7 @@ static int load_version(struct db_stmt *q, struct version_info *v)
 	v->number = (struct semver){ (uint32_t)db_int(q, 0), (uint32_t)db_int(q, 1), (uint32_t)db_int(q, 2) };
 	semver_format(&v->number, v->version);
 	v->status = db_int(q, 3) == VERSION_ACTIVE ? VERSION_ACTIVE : VERSION_WITHDRAWN;
-	if (!blob_is_digest(q, 4) || (!db_is_null(q, 9) && !blob_is_digest(q, 9)))
+	if (!column_is_digest(q, 4) || (!db_is_null(q, 9) && !column_is_digest(q, 9)))
 		return -EBADMSG;
 	memcpy(v->manifest.bytes, db_blob(q, 4, &len), SHA256_SIZE);
 	v->manifest_size = (uint64_t)db_int(q, 5);

@@ -17,6 +17,12 @@ static bool in_range(int64_t v, int64_t max)
 	return v >= 0 && v <= max;
 }
 
+bool column_is_digest(struct db_stmt *q, int column)
+{
+	size_t len;
+	return db_blob(q, column, &len) && len == SHA256_SIZE;
+}
+
 static int check_meta(struct snapshot_claims *s, struct db *db, struct err *e)
 {
 	struct db_stmt *q;
@@ -43,115 +49,10 @@ static int check_meta(struct snapshot_claims *s, struct db *db, struct err *e)
 	return r;
 }
 
-static int check_products(struct snapshot_claims *s, struct db *db, struct err *e)
-{
-	struct db_stmt *q;
-	int r = db_cached(db, "SELECT name, latest, length(CAST(title AS BLOB)), length(CAST(description AS BLOB)) FROM product", &q, e);
-	if (r)
-		return r;
-	while ((r = db_step(q, e)) == DB_ROW) {
-		struct semver v;
-		size_t len;
-		const char *name = db_text_n(q, 0, &len), *latest = db_text(q, 1);
-		if (db_int(q, 2) > DOC_BYTES_MAX || db_int(q, 3) > DOC_BYTES_MAX) { /* they come from a contract */
-			r = broken(s, e, "it holds a title or description of a product that is too long");
-			break;
-		}
-		if (!name || strlen(name) != len || name_check("product", name, NULL) || (latest && semver_parse(latest, &v))) {
-			r = broken(s, e, "it holds a product with a name or version that is not allowed");
-			break;
-		}
-	}
-	db_reset(q);
-	return r;
-}
-
-static bool blob_is_digest(struct db_stmt *q, int i)
-{
-	size_t len;
-	return db_blob(q, i, &len) && len == SHA256_SIZE;
-}
-
-#define CHECK_VERSIONS_SQL                                                                                                          \
-	"SELECT major, minor, patch, v.status, manifest, manifest_size, files, bytes, contract, p.id, published_ns,"                    \
-	" coalesce(length(CAST(quality AS BLOB)), 0)"                                                                                   \
-	" FROM version v LEFT JOIN product p ON p.id = v.product"
-
-static int check_versions(struct snapshot_claims *s, struct db *db, struct err *e)
-{
-	struct db_stmt *q;
-	int r = db_cached(db, CHECK_VERSIONS_SQL, &q, e);
-	if (r)
-		return r;
-	while ((r = db_step(q, e)) == DB_ROW) {
-		bool ok = in_range(db_int(q, 0), INT32_MAX) && in_range(db_int(q, 1), INT32_MAX) && in_range(db_int(q, 2), INT32_MAX) &&
-			  in_range(db_int(q, 3), VERSION_WITHDRAWN) && blob_is_digest(q, 4) && in_range(db_int(q, 5), INT64_MAX) &&
-			  in_range(db_int(q, 6), INT64_MAX) && in_range(db_int(q, 7), INT64_MAX) &&
-			  (db_is_null(q, 8) || blob_is_digest(q, 8)) && !db_is_null(q, 9) && in_range(db_int(q, 10), SNAPSHOT_TIME_MAX_NS) &&
-			  in_range(db_int(q, 11), DB_UNTRUSTED_VALUE_MAX);
-		if (!ok) {
-			r = broken(s, e, "it holds a version that is not well formed");
-			break;
-		}
-	}
-	db_reset(q);
-	return r;
-}
-
 bool policy_name_ok(const char *name)
 {
 	return text_ends(name, ".policy") && strlen(name) < 256 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(name) &&
 	       name[0] != '.' && name[0] != '_' && name[0] != '-';
-}
-
-static int check_policies(struct snapshot_claims *s, struct db *db, struct err *e)
-{
-	struct db_stmt *q;
-	int r = db_cached(db, "SELECT name, length(CAST(text AS BLOB)) FROM policy", &q, e);
-	if (r)
-		return r;
-	while ((r = db_step(q, e)) == DB_ROW) {
-		const char *name = db_text(q, 0);
-		if (!name || !policy_name_ok(name) || db_int(q, 1) > POLICY_BYTES_MAX) {
-			r = broken(s, e, "it holds a policy file that is not allowed");
-			break;
-		}
-	}
-	db_reset(q);
-	return r;
-}
-
-static int check_descriptions(struct snapshot_claims *s, struct db *db, struct err *e)
-{
-	struct db_stmt *q;
-	int r = db_cached(db, "SELECT length(CAST(id AS BLOB)), length(CAST(text AS BLOB)) FROM description", &q, e);
-	if (r)
-		return r;
-	while ((r = db_step(q, e)) == DB_ROW)
-		if (!in_range(db_int(q, 0) - 1, DESCRIPTION_ID_MAX - 1) || !in_range(db_int(q, 1), DESCRIPTION_BYTES_MAX)) {
-			r = broken(s, e, "it holds a description of products that is not allowed");
-			break;
-		}
-	db_reset(q);
-	return r;
-}
-
-/* gc deletes such keys with the domain's credentials: only what meshfs itself wrote may stand here. */
-static int check_condemned(struct snapshot_claims *s, struct db *db, struct err *e)
-{
-	struct db_stmt *q;
-	int r = db_cached(db, "SELECT key FROM condemned", &q, e);
-	if (r)
-		return r;
-	while ((r = db_step(q, e)) == DB_ROW) {
-		const char *key = db_text(q, 0);
-		if (!key || !condemned_key_ok(key)) {
-			r = broken(s, e, "it condemns a key that is not one of the catalog's");
-			break;
-		}
-	}
-	db_reset(q);
-	return r;
 }
 
 bool condemned_key_ok(const char *key)
@@ -165,20 +66,88 @@ bool condemned_key_ok(const char *key)
 	return false;
 }
 
+/* -- rows, each by itself ----------------------------------------------------------------------------- */
+
+static bool words_ok(struct db_stmt *q)
+{
+	return db_int(q, 0) <= DOC_BYTES_MAX && db_int(q, 1) <= DOC_BYTES_MAX; /* they come from a contract */
+}
+
+static bool product_ok(struct db_stmt *q)
+{
+	struct semver v;
+	size_t len;
+	const char *name = db_text_n(q, 0, &len), *latest = db_text(q, 1);
+	return name && strlen(name) == len && !name_check("product", name, NULL) && (!latest || !semver_parse(latest, &v));
+}
+
+static bool version_ok(struct db_stmt *q)
+{
+	return in_range(db_int(q, 0), INT32_MAX) && in_range(db_int(q, 1), INT32_MAX) && in_range(db_int(q, 2), INT32_MAX) &&
+	       in_range(db_int(q, 3), VERSION_WITHDRAWN) && column_is_digest(q, 4) && in_range(db_int(q, 5), INT64_MAX) &&
+	       in_range(db_int(q, 6), INT64_MAX) && in_range(db_int(q, 7), INT64_MAX) && (db_is_null(q, 8) || column_is_digest(q, 8)) &&
+	       !db_is_null(q, 9) && in_range(db_int(q, 10), SNAPSHOT_TIME_MAX_NS) && in_range(db_int(q, 11), DB_UNTRUSTED_VALUE_MAX);
+}
+
+static bool policy_ok(struct db_stmt *q)
+{
+	const char *name = db_text(q, 0);
+	return name && policy_name_ok(name) && db_int(q, 1) <= POLICY_BYTES_MAX;
+}
+
+/* gc deletes such keys with the domain's credentials: only what meshfs itself wrote may stand here. */
+static bool condemned_ok(struct db_stmt *q)
+{
+	const char *key = db_text(q, 0);
+	return key && condemned_key_ok(key);
+}
+
+static bool description_ok(struct db_stmt *q)
+{
+	return in_range(db_int(q, 0) - 1, DESCRIPTION_ID_MAX - 1) && in_range(db_int(q, 1), DESCRIPTION_BYTES_MAX);
+}
+
+struct rule {
+	const char *sql;
+	bool (*ok)(struct db_stmt *q);
+	const char *what; /* what is said of a row that is not */
+};
+
+static const struct rule rules[] = {
+	{ "SELECT length(CAST(title AS BLOB)), length(CAST(description AS BLOB)) FROM product", words_ok,
+	  "it holds a title or description of a product that is too long" },
+	{ "SELECT name, latest FROM product", product_ok, "it holds a product with a name or version that is not allowed" },
+	{ "SELECT major, minor, patch, v.status, manifest, manifest_size, files, bytes, contract, p.id, published_ns,"
+	  " coalesce(length(CAST(quality AS BLOB)), 0) FROM version v LEFT JOIN product p ON p.id = v.product",
+	  version_ok, "it holds a version that is not well formed" },
+	{ "SELECT name, length(CAST(text AS BLOB)) FROM policy", policy_ok, "it holds a policy file that is not allowed" },
+	{ "SELECT key FROM condemned", condemned_ok, "it condemns a key that is not one of the catalog's" },
+};
+
+static const struct rule description_rule = { "SELECT length(CAST(id AS BLOB)), length(CAST(text AS BLOB)) FROM description", description_ok,
+					      "it holds a description of products that is not allowed" };
+
+static int check_rows(const struct snapshot_claims *s, struct db *db, const struct rule *rule, struct err *e)
+{
+	struct db_stmt *q;
+	int r = db_cached(db, rule->sql, &q, e);
+	if (r)
+		return r;
+	while ((r = db_step(q, e)) == DB_ROW)
+		if (!rule->ok(q)) {
+			r = broken(s, e, rule->what);
+			break;
+		}
+	db_reset(q);
+	return r;
+}
+
 int snapshot_check(struct db *db, struct snapshot_claims *s, struct err *e)
 {
 	int r = db_check_pages(db, e);
 	if (!r)
 		r = check_meta(s, db, e);
-	if (!r)
-		r = check_products(s, db, e);
-	if (!r)
-		r = check_versions(s, db, e);
-	if (!r)
-		r = check_policies(s, db, e);
-	if (!r)
-		r = check_condemned(s, db, e);
-	if (!r && s->descriptions)
-		r = check_descriptions(s, db, e);
-	return r;
+	for (size_t i = 0; i < sizeof rules / sizeof *rules && !r; i++)
+		r = check_rows(s, db, &rules[i], e);
+	return !r && s->descriptions ? check_rows(s, db, &description_rule, e) : r;
 }

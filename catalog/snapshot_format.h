@@ -40,6 +40,8 @@ struct snapshot_claims {
 /* Reads all of it.  -EBADMSG with the first thing that is not as it must be. */
 int snapshot_check(struct db *db, struct snapshot_claims *claims, struct err *e);
 
+bool column_is_digest(struct db_stmt *q, int column); /* a blob of its size */
+
 bool snapshot_has_descriptions(const struct snapshot *s);
 
 /* The reader's connections (for the parts of it that stand in other files). */
