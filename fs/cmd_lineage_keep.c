@@ -146,8 +146,7 @@ static void print_pruned(const struct lineage_prune *p, bool json)
 		json_field_time(&j, "before", p->before_ns);
 		json_field_int(&j, "runs", p->runs);
 		json_field_int(&j, "reads", p->rows);
-		json_key(&j, "dry_run");
-		json_bool(&j, p->dry_run);
+		json_field_bool(&j, "dry_run", p->dry_run);
 		json_close(&j, '}');
 		printf("%s\n", buf_text(&b));
 	} else {

@@ -376,7 +376,9 @@ static int check_again(struct draft *d, struct err *e)
 	gate_free(f->again);
 	f->again = gate_new();
 	f->rows_again = f->again ? row_maker_new(gate_observer(f->again)) : NULL;
-	int r = bytes && f->rows_again ? gate_open(f->again, f->publication, d->domain->domain, d->product, sql_engine_quality(f->engine), e) : err_set(e, -ENOMEM, "no memory");
+	int r = bytes && f->rows_again ? 0 : err_set(e, -ENOMEM, "no memory");
+	if (!r)
+		r = gate_open(f->again, f->publication, d->domain->domain, d->product, sql_engine_quality(f->engine), e);
 	if (!r)
 		r = row_maker_open(f->rows_again, f->publication, d->domain->domain, e);
 	while (!r && map_next(f->files, &i, &key, &len, &value)) {

@@ -129,4 +129,3 @@ int find_ask_about(struct find *f, const char *path)
 		r = read_asked(f, path);
 	return r ? r : index_records(f);
 }
-

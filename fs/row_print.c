@@ -102,7 +102,7 @@ int row_prints_new(const struct row_prints_config *config, struct row_prints **r
 		return r ? r : -ENOMEM;
 	p->config = *config;
 	p->record = 1;
-	struct records_callbacks calls = { .on_value = on_value, .on_record = on_record, .arg = p, NULL };
+	struct records_callbacks calls = { .on_value = on_value, .on_record = on_record, .arg = p };
 	r = records_new(format, config->separator ? config->separator : separator, config->header, config->header ? NULL : config->object, &calls, &p->records);
 	if (r)
 		row_prints_free(p);

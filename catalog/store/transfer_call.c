@@ -14,6 +14,7 @@ const char *http_method_name(enum http_method m)
 	static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE" };
 	return names[m];
 }
+
 /* -- queues (transfer->lock held) ---------------------------------------------------------- */
 
 void call_queue_init(struct call_queue *q)
@@ -65,6 +66,7 @@ void call_free(struct call *c)
 	free((char *)c->what.if_match);
 	free(c);
 }
+
 void call_finish(struct transfer *t, struct call *c, int code)
 {
 	/* Linked until on_done has returned, because fetch_cancel and fetch_raise are legal until then. */
@@ -94,6 +96,7 @@ struct call *call_first(struct transfer *t, struct call_queue *q)
 	pthread_mutex_unlock(&t->lock);
 	return c;
 }
+
 /* -- from any thread ----------------------------------------------------------------------- */
 
 static void cancel(struct fetch *f)
@@ -127,7 +130,7 @@ static void raise_priority(struct fetch *f, enum fetch_priority priority)
 		curl_multi_wakeup(t->multi);
 }
 
-char *text_copy(const char *text, bool *failed)
+char *transfer_copy(const char *text, bool *failed)
 {
 	char *c = text ? strdup(text) : NULL;
 	*failed |= text && !c;
@@ -144,11 +147,11 @@ static struct call *new_call(struct lane *l, const struct http_call *what, const
 	c->base.raise = raise_priority;
 	c->lane = l;
 	c->what = *what;
-	c->what.url = text_copy(what->url, &failed);
-	c->what.key = text_copy(what->key, &failed);
-	c->what.headers = text_copy(what->headers, &failed);
-	c->what.body_sha256 = text_copy(what->body_sha256, &failed);
-	c->what.if_match = text_copy(what->if_match && *what->if_match ? what->if_match : NULL, &failed);
+	c->what.url = transfer_copy(what->url, &failed);
+	c->what.key = transfer_copy(what->key, &failed);
+	c->what.headers = transfer_copy(what->headers, &failed);
+	c->what.body_sha256 = transfer_copy(what->body_sha256, &failed);
+	c->what.if_match = transfer_copy(what->if_match && *what->if_match ? what->if_match : NULL, &failed);
 	c->answer = what->answer ? what->answer : &c->scratch;
 	if (!c->what.deadline_ms)
 		c->what.deadline_ms = config->deadline_ms;

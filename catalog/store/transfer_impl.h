@@ -109,7 +109,7 @@ int transfer_run_locked(struct transfer *t);
 /* -- transfer_call.c ------------------------------------------------------------------------- */
 
 /* A copy, NULL for NULL; *failed is set when there was no memory. */
-char *text_copy(const char *text, bool *failed);
+char *transfer_copy(const char *text, bool *failed);
 void call_queue_init(struct call_queue *q);
 /* The queue of the state that a call is in.  This and the next three: the engine's lock is held. */
 struct call_queue *call_queue_of(struct call *c);

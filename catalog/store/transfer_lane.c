@@ -21,6 +21,7 @@ static void lane_up(struct lane *l, int64_t now_ms)
 	if (!atomic_exchange(&l->healthy, true))
 		log_info("%s: the store answers again", l->config.label);
 }
+
 static void lane_down(struct transfer *t, struct lane *l, int64_t now_ms)
 {
 	struct call *c;
@@ -50,6 +51,7 @@ void lane_probe_done(struct lane *l, CURLcode result, int64_t now_ms)
 }
 
 /* -- attempts (engine thread) -------------------------------------------------------------- */
+
 static void give_back_easy(struct call *c)
 {
 	struct lane *l = c->lane;
@@ -204,7 +206,6 @@ void lane_start_probe(struct transfer *t, struct lane *l)
 	}
 }
 
-/* Starts what may start.  Returns when the thread must look again. */
 /* -- from any thread ----------------------------------------------------------------------- */
 
 bool lane_healthy(const struct lane *l)
@@ -241,9 +242,9 @@ int lane_new(struct transfer *t, const struct lane_config *config, struct lane *
 		return err_set(e, t ? -ENOMEM : -EINVAL, t ? "out of memory" : "a remote store needs a transfer engine");
 	}
 	l->config = *config;
-	l->config.label = text_copy(config->label, &failed);
-	l->config.probe_url = text_copy(config->probe_url, &failed);
-	l->ca_file = text_copy(ca_file_from_environment(), &failed);
+	l->config.label = transfer_copy(config->label, &failed);
+	l->config.probe_url = transfer_copy(config->probe_url, &failed);
+	l->ca_file = transfer_copy(ca_file_from_environment(), &failed);
 	for (int i = 0; i < 3; i++)
 		call_queue_init(&l->queues[i]);
 	call_queue_init(&l->active);
