@@ -1,4 +1,5 @@
 #include "catalog/db.h"
+#include "catalog/db_vfs.h"
 
 #include "catalog/base/buf.h"
 #include "catalog/base/io.h"
@@ -98,9 +99,11 @@ static pthread_once_t configured = PTHREAD_ONCE_INIT;
 static void configure(void)
 {
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* its counters take a global lock at every allocation */
+	db_vfs_register();
 }
 
-static int new_db(const char *name, const char *path, int flags, struct db **ret, struct err *e)
+/* `vfs` NULL: SQLite's own. */
+static int new_db(const char *name, const char *path, int flags, const char *vfs, struct db **ret, struct err *e)
 {
 	pthread_once(&configured, configure);
 	struct db *db = calloc(1, sizeof *db);
@@ -108,7 +111,7 @@ static int new_db(const char *name, const char *path, int flags, struct db **ret
 		free(db);
 		return err_set(e, -ENOMEM, "%s: out of memory", name);
 	}
-	int r = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	int r = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
 	if (r != SQLITE_OK) {
 		r = fail(db, r, e);
 		db_close(db);
@@ -125,7 +128,7 @@ int db_open(const char *path, unsigned flags, struct db **ret, struct err *e)
 {
 	int mode = flags & DB_READONLY ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | (flags & DB_CREATE ? SQLITE_OPEN_CREATE : 0);
 	struct db *db;
-	int r = new_db(path, path, mode, &db, e);
+	int r = new_db(path, path, mode, NULL, &db, e);
 	if (r)
 		return r;
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -148,7 +151,7 @@ int db_open(const char *path, unsigned flags, struct db **ret, struct err *e)
 
 int db_open_memory(struct db **ret, struct err *e)
 {
-	return new_db("memory", ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret, e);
+	return new_db("memory", ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL, ret, e);
 }
 
 void db_close(struct db *db)
@@ -160,19 +163,6 @@ void db_close(struct db *db)
 	sqlite3_close(db->handle);
 	free(db->name);
 	free(db);
-}
-
-/* "file:" URIs take '%', '?' and '#' for themselves. */
-static void add_uri(struct buf *out, const char *path)
-{
-	buf_adds(out, "file:");
-	for (; *path; path++) {
-		if (strchr("%?#", *path))
-			buf_addf(out, "%%%02X", (unsigned)(unsigned char)*path);
-		else
-			buf_addc(out, *path);
-	}
-	buf_adds(out, "?immutable=1");
 }
 
 static const struct {
@@ -248,21 +238,18 @@ static int check_schema(struct db *db, const char *schema, struct err *e)
 	return r;
 }
 
-int db_open_checked(const char *path, const char *name, struct db **ret, struct err *e)
+int db_open_fd(int fd, const char *name, const char *schema, struct db **ret, struct err *e)
 {
-	struct buf uri = BUF_INIT;
-	struct db *db = NULL;
-	add_uri(&uri, path);
-	int r = buf_check(&uri);
+	char uri[48];
+	struct db *db;
+	snprintf(uri, sizeof uri, "file:%d?immutable=1", fd);
+	int r = new_db(name, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, DB_VFS, &db, e);
 	if (r)
-		err_set(e, r, "%s: out of memory", name);
-	if (!r)
-		r = new_db(name, buf_text(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, &db, e);
-	if (!r) {
-		db->untrusted = true;
-		r = defend(db, e);
-	}
-	buf_free(&uri);
+		return r;
+	db->untrusted = true;
+	r = defend(db, e);
+	if (!r && schema)
+		r = check_schema(db, schema, e);
 	if (r) {
 		db_close(db);
 		return r;
@@ -273,17 +260,12 @@ int db_open_checked(const char *path, const char *name, struct db **ret, struct 
 
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e)
 {
-	struct db *db;
-	int r = db_open_checked(path, name, &db, e);
-	if (r)
-		return r;
-	r = check_schema(db, schema, e);
-	if (r) {
-		db_close(db);
-		return r;
-	}
-	*ret = db;
-	return 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, -errno, "%s: %s", name, strerror(errno));
+	int r = db_open_fd(fd, name, schema, ret, e);
+	close(fd);
+	return r;
 }
 
 /* The file's header: 16 bytes of magic, the user version at 60, the application id at 68, big-endian. */

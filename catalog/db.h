@@ -1,5 +1,5 @@
 /*
- * SQLite databases.  db.c is the only file that includes sqlite3.h.
+ * SQLite databases.  Only db.c and db_vfs.c include sqlite3.h.
  *
  * A `struct db` is one connection with its statements; it belongs to one thread at a time (connections are opened without
  * SQLite's mutexes) and must not cross a fork.  db_interrupt alone may be called from another thread.  A `struct db_pool` gives
@@ -42,8 +42,8 @@ int db_open_memory(struct db **ret, struct err *e);
  * a file whose tables, indexes, views or triggers are not exactly those is refused (-EBADMSG).  `name` stands in errors.
  */
 int db_open_untrusted(const char *path, const char *name, const char *schema, struct db **ret, struct err *e);
-/* The same for a file whose schema was checked before and that does not change. */
-int db_open_checked(const char *path, const char *name, struct db **ret, struct err *e);
+/* The same for an open file, which the caller closes when he likes.  `schema` NULL: it was checked before. */
+int db_open_fd(int fd, const char *name, const char *schema, struct db **ret, struct err *e);
 /* Reads the header of an untrusted file: -EBADMSG when it is no database with this application id, -EPROTONOSUPPORT when its
  * format (PRAGMA user_version) is newer than `newest`: so that a newer file is told from a broken one before its tables are looked at. */
 int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t oldest, uint32_t newest, uint32_t *ret_found, struct err *e);
@@ -108,7 +108,8 @@ void db_interrupt(struct db *db);
 
 struct db_pool;
 
-/* Opens one connection at once, so that a broken file fails here.  At most `max_idle` unused connections are kept. */
+/* Opens one connection at once, so that a broken file fails here.  At most `max_idle` unused connections are kept.  The pool stays
+ * with the file it opened: removing its name, or putting another file there, changes nothing for later connections. */
 int db_pool_open(const char *path, const char *name, const char *schema, unsigned max_idle, struct db_pool **ret, struct err *e);
 void db_pool_close(struct db_pool *p); /* all connections must be back; NULL is legal */
 int db_pool_take(struct db_pool *p, struct db **ret, struct err *e);

@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPEN_MAX 64 /* manifests kept open though nobody may use them */
+#define OPEN_MAX 64  /* manifests kept open though nobody may use them */
+#define LOAD_TRIES 5 /* for a copy that is gone before it was opened */
 
 struct slot {
 	struct manifest *manifest; /* a reference; NULL while loading and after a failure */
@@ -130,7 +131,8 @@ static int check_cached(const char *path, const struct version_info *v)
 	return -ENOENT;
 }
 
-static int load(struct domain *d, const char *product, const struct version_info *v, bool network, struct manifest **ret, struct err *e)
+/* -ENOENT: the cached file was there and is gone (a cleaner, an operator who empties the cache); -EAGAIN: only the store has it. */
+static int load_once(struct domain *d, const char *product, const struct version_info *v, bool network, struct manifest **ret, struct err *e)
 {
 	char key[HEADS_KEY_SIZE];
 	char *path = path_of(d, &v->manifest);
@@ -157,6 +159,25 @@ static int load(struct domain *d, const char *product, const struct version_info
 	else if (r == -EBADMSG)
 		r = err_advise(e, r, "whoever runs domain %s must restore %s in its store from a copy, or withdraw the version", d->name, key);
 	free(path);
+	return r;
+}
+
+/* Never -ENOENT: the version is there, whatever became of a copy of its manifest. */
+static int load(struct domain *d, const char *product, const struct version_info *v, bool network, struct manifest **ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r = -ENOENT;
+	for (int i = 0; i < LOAD_TRIES && r == -ENOENT; i++) {
+		err_clear(&why);
+		r = load_once(d, product, v, network, ret, &why);
+	}
+	if (r == -ENOENT && !network)
+		r = -EAGAIN;
+	else if (r == -ENOENT)
+		r = err_set(e, -EIO, "%s/%s/%s: something removes its manifest from %s as soon as it is there", d->name, product, v->version,
+			    d->manifests_folder);
+	else if (r)
+		err_move(e, &why);
 	return r;
 }
 

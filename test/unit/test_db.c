@@ -166,6 +166,28 @@ TEST(pool_gives_and_takes)
 	db_pool_close(p);
 }
 
+TEST(pool_stays_with_its_file)
+{
+	struct err e = ERR_INIT;
+	struct db_pool *p;
+	struct db *a, *b;
+	struct db_stmt *s;
+	const char *path = make("gone.db", SCHEMA);
+	CHECK_OK(db_pool_open(path, "pool", SCHEMA, 1, &p, &e), &e);
+	CHECK_OK(db_pool_take(p, &a, &e), &e);
+	CHECK_INT(unlink(path), 0);
+	CHECK_OK(db_pool_take(p, &b, &e), &e);
+	CHECK(a != b);
+	CHECK_OK(db_prepare(b, "SELECT count(*) FROM sqlite_master", &s, &e), &e);
+	CHECK_INT(db_step(s, &e), DB_ROW);
+	CHECK(db_int(s, 0) > 0);
+	db_finalize(s);
+	db_pool_give(p, a);
+	db_pool_give(p, b);
+	db_pool_close(p);
+	CHECK_INT(db_pool_open(path, "pool", SCHEMA, 1, &p, &e), -ENOENT);
+}
+
 TEST(clean_up)
 {
 	struct err e = ERR_INIT;
