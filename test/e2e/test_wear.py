@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from meshkit import wait_for
+from test_views_limits import contract
 
 FILES = 300
 
@@ -49,6 +50,34 @@ def test_the_cache_folder_is_removed_under_a_mount(mesh, fuse):
             shutil.rmtree(cache, ignore_errors=True)
         assert [r.result() for r in reading] == [0] * 4
         read_at_random(m.path, 9, 100)
+
+
+def test_the_cache_folder_is_removed_under_filtered_views(mesh, fuse):
+    files = 60
+    with_note = lambda i: "id,country,note\n" + "".join(f"{j},{'DE' if j % 3 else 'FR'},a note {j}\n" for j in range(i * 10, i * 10 + 40))
+    view = lambda i: "id,country\n" + "".join(f"{j},DE\n" for j in range(i * 10, i * 10 + 40) if j % 3)
+    mesh.domain("sales")
+    contract(mesh.folder / "c.yaml", {"id": "integer", "country": "string", "note": "string"})
+    (mesh.folder / "policy/p.policy").write_text(
+        'policy p scope mesh version 1\n\nfilter f\n  files **\n  rows row.country == "DE"\n\ndrop e\n  columns named note\n')
+    mesh.publish("sales/orders/1.0.0", {f"d{i % 7}/{i}.csv": with_note(i) for i in range(files)},
+                 "--contract", mesh.folder / "c.yaml", "--with-failures", "as it is")
+    cache = mesh.folder / "home/cache"
+
+    def read(root, seed):
+        draw = random.Random(seed)
+        for _ in range(400):
+            i = draw.randrange(files)
+            path = root / f"sales/orders/1.0.0/d{i % 7}/{i}.csv"
+            assert path.read_text() == view(i)
+            assert path.name in os.listdir(path.parent)
+
+    with mesh.mount() as m, ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(read, m.path, seed) for seed in range(4)]
+        while not all(r.done() for r in reading):
+            shutil.rmtree(cache, ignore_errors=True)
+        for r in reading:
+            r.result()
 
 
 def test_few_descriptors(mesh, fuse):
