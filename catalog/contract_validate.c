@@ -127,13 +127,19 @@ static int check_quality(struct checker *k, const struct doc_node *n)
 			return shape_bad(k, n, "an sql check must have 'query'");
 		return check_operators(k, n, "an sql check");
 	}
-	if (type && !strcmp(type, "custom") && (!doc_get(n, "engine") || !doc_get(n, "implementation")))
+	const struct doc_node *implementation = doc_get(n, "implementation");
+	if (type && !strcmp(type, "custom") && (!doc_get(n, "engine") || !implementation))
 		return shape_bad(k, n, "a custom check must have 'engine' and 'implementation'");
+	const struct field as_text = OPTIONAL("implementation", TEXT);
+	if (implementation && doc_kind(implementation) != DOC_MAP)
+		return shape_check_field(k, &as_text, implementation);
 	return 0;
 }
 
-static bool is_reference(const char *t)
+static bool is_reference(const struct doc_node *n)
 {
+	double number;
+	const char *t = doc_double(n, &number) ? doc_text(n) : NULL;
 	static const char name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
 	if (!t || !*t)
 		return false;
@@ -152,12 +158,14 @@ static int check_references(struct checker *k, const struct doc_node *n, const c
 	if (!v)
 		return 0;
 	if (doc_kind(v) == DOC_LIST) {
+		if (!doc_count(v))
+			return shape_bad(k, v, "'%s' refers to no column", field);
 		for (size_t i = 0; i < doc_count(v); i++)
-			if (!is_reference(doc_text(doc_item(v, i))))
+			if (!is_reference(doc_item(v, i)))
 				return shape_bad(k, doc_item(v, i), "'%s' must refer to columns as object.column", field);
 		return 0;
 	}
-	return is_reference(doc_text(v)) ? 0 : shape_bad(k, v, "'%s' must refer to a column as object.column", field);
+	return is_reference(v) ? 0 : shape_bad(k, v, "'%s' must refer to a column as object.column", field);
 }
 
 static int check_column_relationship(struct checker *k, const struct doc_node *n)
@@ -205,11 +213,17 @@ static const struct shape property = { "a property", PROPERTY_FIELDS(REQUIRED("n
 static const struct shape item = { "'items'", PROPERTY_FIELDS(OPTIONAL("name", TEXT)), check_property };
 
 #define MOMENT_FIELDS                                                                                                               \
-	OPTIONAL("format", TEXT), OPTIONAL("exclusiveMaximum", ANY), OPTIONAL("maximum", ANY), OPTIONAL("exclusiveMinimum", ANY),   \
-		OPTIONAL("minimum", ANY)
+	OPTIONAL("format", TEXT), OPTIONAL("exclusiveMaximum", TEXT), OPTIONAL("maximum", TEXT), OPTIONAL("exclusiveMinimum", TEXT), \
+		OPTIONAL("minimum", TEXT)
 #define NUMBER_FIELDS                                                                                                               \
 	OPTIONAL("multipleOf", POSITIVE), OPTIONAL("maximum", NUMBER), OPTIONAL("exclusiveMaximum", NUMBER),                        \
 		OPTIONAL("minimum", NUMBER), OPTIONAL("exclusiveMinimum", NUMBER)
+
+static int check_object_options(struct checker *k, const struct doc_node *n)
+{
+	const struct doc_node *required = doc_get(n, "required");
+	return required && !doc_count(required) ? shape_bad(k, required, "'required' names no property") : 0;
+}
 
 static const struct {
 	const char *type;
@@ -232,7 +246,7 @@ static const struct {
 	  { "logicalTypeOptions of a number", FIELDS(NUMBER_FIELDS, { "format", TEXT, false, NULL, ALLOWED("f32", "f64") }), NULL } },
 	{ "object",
 	  { "logicalTypeOptions of an object",
-	    FIELDS(OPTIONAL("maxProperties", COUNT), OPTIONAL("minProperties", COUNT), OPTIONAL("required", TEXTS)), NULL } },
+	    FIELDS(OPTIONAL("maxProperties", COUNT), OPTIONAL("minProperties", COUNT), OPTIONAL("required", TEXTS)), check_object_options } },
 	{ "array",
 	  { "logicalTypeOptions of an array",
 	    FIELDS(OPTIONAL("maxItems", COUNT), OPTIONAL("minItems", COUNT), OPTIONAL("uniqueItems", FLAG)), NULL } },
@@ -262,6 +276,8 @@ static int check_property(struct checker *k, const struct doc_node *n)
 {
 	const char *type = doc_get_text(n, "logicalType");
 	const struct doc_node *options = doc_get(n, "logicalTypeOptions");
+	if (options && !type && doc_count(options))
+		return shape_bad(k, options, "logicalTypeOptions want a logicalType that says which of them there are");
 	for (size_t i = 0; options && type && i < sizeof type_options / sizeof *type_options; i++)
 		if (!strcmp(type, type_options[i].type))
 			return check_options(k, options, &type_options[i].shape);
@@ -310,7 +326,7 @@ static const struct shape contract_shape = {
 	       { "kind", TEXT, true, NULL, ALLOWED("DataContract") }, REQUIRED("id", TEXT), REQUIRED("status", TEXT), OPTIONAL("name", TEXT),
 	       OPTIONAL("tenant", TEXT), OPTIONAL("tags", TEXTS), OF_SHAPE("servers", SHAPES, server), OPTIONAL("dataProduct", TEXT),
 	       OF_SHAPE("description", SHAPE, description), OPTIONAL("domain", TEXT), OF_SHAPE("schema", SHAPES, object),
-	       OF_SHAPE("support", SHAPES, support), OF_SHAPE("price", SHAPE, price), OPTIONAL("team", ANY), OF_SHAPE("roles", SHAPES, role),
+	       OF_SHAPE("support", SHAPES, support), OF_SHAPE("price", SHAPE, price), OPTIONAL("team", SOMETHING), OF_SHAPE("roles", SHAPES, role),
 	       OPTIONAL("slaDefaultElement", TEXT), OF_SHAPE("slaProperties", SHAPES, sla), DEFINITIONS, CUSTOM,
 	       OPTIONAL("contractCreatedTs", TIME)),
 	shape_check_team

@@ -114,7 +114,7 @@ static const struct shape product = {
 	       OPTIONAL("version", TEXT), OPTIONAL("status", TEXT), OPTIONAL("domain", TEXT), OPTIONAL("type", TEXT),
 	       OF_SHAPE("context", SHAPE, context), OPTIONAL("tenant", TEXT), DEFINITIONS, OF_SHAPE("description", SHAPE, description), CUSTOM,
 	       OPTIONAL("tags", TEXTS), OF_SHAPE("inputPorts", SHAPES, input_port), OF_SHAPE("outputPorts", SHAPES, output_port),
-	       OF_SHAPE("managementPorts", SHAPES, management_port), OF_SHAPE("support", SHAPES, support), OPTIONAL("team", ANY),
+	       OF_SHAPE("managementPorts", SHAPES, management_port), OF_SHAPE("support", SHAPES, support), OPTIONAL("team", SOMETHING),
 	       OPTIONAL("productCreatedTs", TIME)),
 	check_whole
 };

@@ -42,7 +42,7 @@ static bool is_moment(const char *text, bool with_time)
 
 static bool is_stable_id(const struct doc_node *n)
 {
-	const char *t = doc_text(n);
+	const char *t = is_text(n) ? doc_text(n) : NULL;
 	return t && *t && strspn(t, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(t);
 }
 
@@ -54,6 +54,12 @@ static bool is_texts(const struct doc_node *n)
 		if (!is_text(doc_item(n, i)))
 			return false;
 	return true;
+}
+
+static bool is_pair(const struct doc_node *n)
+{
+	double low, high;
+	return doc_kind(n) == DOC_LIST && doc_count(n) == 2 && !doc_double(doc_item(n, 0), &low) && !doc_double(doc_item(n, 1), &high) && low < high;
 }
 
 /* What the value must be, or NULL when it is. */
@@ -86,9 +92,7 @@ static const char *mismatch(const struct field *f, const struct doc_node *n)
 	case TEXTS:
 		return is_texts(n) ? NULL : "a list of texts";
 	case PAIR:
-		return doc_kind(n) == DOC_LIST && doc_count(n) == 2 && is_number(doc_item(n, 0)) && is_number(doc_item(n, 1))
-			       ? NULL
-			       : "a list of two numbers";
+		return is_pair(n) ? NULL : "a list of two numbers, the smaller one first";
 	case LIST:
 		return doc_kind(n) == DOC_LIST ? NULL : "a list";
 	case MAP:
@@ -97,6 +101,7 @@ static const char *mismatch(const struct field *f, const struct doc_node *n)
 	case SHAPES:
 		return doc_kind(n) == DOC_LIST ? NULL : "a list of maps";
 	case ANY:
+	case SOMETHING:
 		break;
 	}
 	return NULL;
@@ -152,6 +157,14 @@ static int check_unknown(struct checker *k, const struct doc_node *n, size_t i, 
 	return 0;
 }
 
+/* "required:" without a value is no "required: false": it may be what was forgotten. */
+static int check_given(struct checker *k, const struct field *f, const struct doc_node *key, const struct doc_node *n)
+{
+	if (doc_kind(n) != DOC_NULL)
+		return shape_check_field(k, f, n);
+	return f->type == SCALAR || f->type == ANY ? 0 : shape_bad(k, key, "'%s' has no value: give it one, or take the line away", f->name);
+}
+
 int shape_check(struct checker *k, const struct doc_node *n, const struct shape *shape)
 {
 	if (++k->maps > SHAPE_MAPS_MAX)
@@ -169,7 +182,7 @@ int shape_check(struct checker *k, const struct doc_node *n, const struct shape 
 		if (!f->name)
 			r = check_unknown(k, n, i, shape);
 		else
-			r = doc_kind(doc_item(n, i)) == DOC_NULL ? 0 : shape_check_field(k, f, doc_item(n, i));
+			r = check_given(k, f, doc_key_node(n, i), doc_item(n, i));
 		if (r)
 			return r;
 	}

@@ -16,7 +16,8 @@
 #include <stddef.h>
 
 enum field_type {
-	ANY,	  /* anything */
+	ANY,	  /* anything, null too */
+	SOMETHING, /* anything else */
 	TEXT,
 	STABLE_ID,  /* [A-Za-z0-9_-]+ */
 	FLAG,
@@ -28,7 +29,7 @@ enum field_type {
 	TIME,	  /* a date with a time */
 	SCALAR,	  /* text, number, truth value or null */
 	TEXTS,	  /* list of texts */
-	PAIR,	  /* list of two numbers */
+	PAIR,	  /* list of two numbers, the smaller one first */
 	LIST,
 	MAP,	  /* a map of any shape */
 	SHAPE,	  /* a map of `shape` */
