@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CACHED_MAX 32 /* different literals a connection keeps prepared */
+#define CACHED_MAX 64 /* different literals a connection keeps prepared */
 #define NAME_MAX_SHOWN 256
 
 struct db_stmt {
@@ -132,6 +132,7 @@ int db_open(const char *path, unsigned flags, struct db **ret, struct err *e)
 	if (r)
 		return r;
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL); /* ours have none: one that is there is somebody else's */
 	r = db_exec(db, "PRAGMA trusted_schema = off; PRAGMA foreign_keys = on; PRAGMA temp_store = memory", e);
 	if (!r && (flags & DB_WAL))
 		r = db_exec(db, "PRAGMA journal_mode = wal", e);

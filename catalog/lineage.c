@@ -242,7 +242,8 @@ static int run_id(struct lineage *l, const char *uuid, struct lineage_context_id
 	if (r)
 		return r;
 	struct db_stmt *s;
-	r = db_cached(l->db, "SELECT started_ns, sealed_parts, unsealed FROM runs WHERE id = ?", &s, e);
+	r = db_cached(l->db, "SELECT started_ns, sealed_parts, unsealed, (SELECT coalesce(max(part) + 1, 0) FROM seals WHERE seals.run = uuid AND kind = 'end')"
+		      " FROM runs WHERE id = ?", &s, e);
 	if (r)
 		return r;
 	db_bind_int(s, 1, id);
@@ -251,6 +252,7 @@ static int run_id(struct lineage *l, const char *uuid, struct lineage_context_id
 	ret->run_started_ns = r == DB_ROW ? db_int(s, 0) : 0;
 	ret->sealed_parts = r == DB_ROW ? db_int(s, 1) : 0;
 	ret->sealed = r == DB_ROW && !db_int(s, 2);
+	ret->late = r == DB_ROW ? db_int(s, 3) : 0;
 	db_reset(s);
 	return r < 0 ? r : 0;
 }
@@ -386,15 +388,15 @@ static int add_input(struct lineage *l, const struct lineage_read *read, int new
 {
 	struct db_stmt *s;
 	int r = db_cached(l->db,
-			  "INSERT INTO inputs(run, version, decision, files, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+			  "INSERT INTO inputs(run, version, decision, late, files, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 			  " ON CONFLICT DO UPDATE SET files = files + excluded.files, opens = opens + excluded.opens, bytes = bytes + excluded.bytes,"
 			  " first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
 			  &s, e);
 	if (r)
 		return r;
-	const int64_t values[] = { read->context.run, read->context.version, read->context.decision, new_files,
+	const int64_t values[] = { read->context.run, read->context.version, read->context.decision, read->context.late, new_files,
 				   read->opens, read->bytes, read->first_ns, read->last_ns };
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 9; i++)
 		db_bind_int(s, i + 1, values[i]);
 	return db_run(s, e);
 }

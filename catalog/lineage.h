@@ -68,6 +68,7 @@ struct lineage_context_ids {
 	int64_t run_started_ns;
 	int64_t sealed_parts; /* parts below this never change again */
 	bool sealed;          /* the run has ended and was sealed */
+	int64_t late;         /* which of its inputs are not sealed yet: how often it was */
 };
 int lineage_context_get(struct lineage *l, const struct lineage_context *c, struct lineage_context_ids *ret, struct err *e);
 

@@ -4,6 +4,7 @@
 #include "catalog/db.h"
 #include "catalog/lineage_seal.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct pruning {
@@ -29,10 +30,17 @@ static int delete_of_run(struct pruning *p, const char *sql, const struct old_ru
 
 static int prune_part(struct pruning *p, const struct old_run *run, int64_t part, struct err *e)
 {
-	int r = lineage_seal_pruned(p->l, run->uuid, part, p->how->now_ns, e);
-	if (!r) /* the later days through the index that holds only them */
-		r = part ? delete_of_run(p, "DELETE FROM reads WHERE run = ?1 AND part > 0 AND part = ?2", run, part, e)
-			 : delete_of_run(p, "DELETE FROM reads WHERE run = ?1 AND part = 0 AND ?2 = 0", run, part, e);
+	struct err why = ERR_INIT;
+	int r = lineage_seal_pruned(p->l, run->uuid, part, p->how->now_ns, &why);
+	if (r == -EBADMSG) { /* it stays: whoever asks 'lineage verify' wants to see it */
+		p->how->changed++;
+		return 0;
+	}
+	if (r)
+		return err_move(e, &why);
+	/* the later days through the index that holds only them */
+	r = part ? delete_of_run(p, "DELETE FROM reads WHERE run = ?1 AND part > 0 AND part = ?2", run, part, e)
+		 : delete_of_run(p, "DELETE FROM reads WHERE run = ?1 AND part = 0 AND ?2 = 0", run, part, e);
 	p->how->rows += r ? 0 : db_changes(lineage_db(p->l));
 	return r;
 }
@@ -50,8 +58,12 @@ static int prune_run(struct pruning *p, const struct old_run *run, struct err *e
 		return r;
 	db_bind_text(s, 1, run->uuid);
 	db_bind_int(s, 2, run->parts);
-	while (!p->how->more && (r = db_step(s, e)) == DB_ROW && !(r = prune_part(p, run, db_int(s, 0), e))) {
-		pruned++;
+	while (!p->how->more && (r = db_step(s, e)) == DB_ROW) {
+		int64_t changed = p->how->changed;
+		r = prune_part(p, run, db_int(s, 0), e);
+		if (r)
+			break;
+		pruned += changed == p->how->changed;
 		p->how->more = p->how->rows_max && p->how->rows >= p->how->rows_max;
 	}
 	db_finalize(s);
@@ -90,7 +102,7 @@ static int prune_all(struct pruning *p, struct err *e)
 int lineage_prune(struct lineage *l, struct lineage_prune *how, struct err *e)
 {
 	struct pruning p = { l, how };
-	how->runs = how->rows = 0;
+	how->runs = how->rows = how->changed = 0;
 	how->more = false;
 	int r = lineage_begin(l, e);
 	if (!r)

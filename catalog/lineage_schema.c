@@ -3,8 +3,11 @@
 #include "catalog/db.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#define FORMAT 2
+#define FORMAT 3
 
 /* The days of long runs, and what was refused, are few among many rows: each has an index that holds nothing else. */
 #define READS_INDEXES \
@@ -14,8 +17,14 @@
 
 /*
  * Kept to numbers: ten million folded reads have to stay below 2 GiB.  The number of a decision that refused is negative.  The days (parts) of one file in one
- * run are neighbours, so that they are added up as they are read.
+ * run are neighbours, so that they are added up as they are read.  What a run read after its nth seal is in inputs of its own, `late` n: what was sealed
+ * never changes.
  */
+#define INPUTS \
+	"(run INTEGER NOT NULL, version INTEGER NOT NULL, decision INTEGER NOT NULL, late INTEGER NOT NULL, files INTEGER NOT NULL," \
+	" opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL," \
+	" PRIMARY KEY(run, version, decision, late)) WITHOUT ROWID;"
+
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS runs(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL, user TEXT NOT NULL,"
 	" uid INTEGER NOT NULL, purpose TEXT, command TEXT, parent TEXT, git_commit TEXT, params TEXT NOT NULL DEFAULT '{}',"
@@ -39,9 +48,7 @@ static const char schema[] =
 	" process INTEGER NOT NULL, opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
 	" PRIMARY KEY(run, file, decision, part)) WITHOUT ROWID;"
 	READS_INDEXES
-	"CREATE TABLE IF NOT EXISTS inputs(run INTEGER NOT NULL, version INTEGER NOT NULL, decision INTEGER NOT NULL, files INTEGER NOT NULL,"
-	" opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
-	" PRIMARY KEY(run, version, decision)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS inputs" INPUTS
 	"CREATE INDEX IF NOT EXISTS inputs_by_version ON inputs(version);"
 	"CREATE TABLE IF NOT EXISTS publications(version INTEGER PRIMARY KEY, run TEXT, published_ns INTEGER NOT NULL, manifest TEXT NOT NULL,"
 	" publisher TEXT, withdrawn INTEGER NOT NULL DEFAULT 0);"
@@ -84,10 +91,13 @@ static const char views[] =
 	"CREATE VIEW IF NOT EXISTS mesh_seals AS SELECT seq, kind, run AS run_id, part, row_count, digest, chain,"
 	" strftime('%Y-%m-%dT%H:%M:%fZ', sealed_ns / 1e9, 'unixepoch') AS sealed FROM seals;";
 
+/* The views are made anew; without them tables can be renamed. */
+static const char drop_views[] =
+	"DROP VIEW mesh_runs; DROP VIEW mesh_reads; DROP VIEW mesh_inputs; DROP VIEW mesh_publications; DROP VIEW mesh_artifacts; DROP VIEW mesh_gaps;"
+	"DROP VIEW mesh_seals;";
+
 /* Format 1 had the days of a run before its files, no groups, and refusals among the other decisions. */
 static const char from_1[] =
-	"DROP VIEW mesh_runs; DROP VIEW mesh_reads; DROP VIEW mesh_inputs; DROP VIEW mesh_publications; DROP VIEW mesh_artifacts; DROP VIEW mesh_gaps;"
-	"DROP VIEW mesh_seals;"
 	"ALTER TABLE runs ADD COLUMN groups TEXT;"
 	"CREATE TEMP TABLE refused AS SELECT id FROM decisions WHERE outcome = 2;"
 	"DROP INDEX reads_by_file;"
@@ -102,6 +112,12 @@ static const char from_1[] =
 	"UPDATE decisions SET id = -id WHERE outcome = 2;"
 	"DROP TABLE refused;"
 	READS_INDEXES;
+
+/* Format 2 added what came late to the inputs that were sealed. */
+static const char from_2[] =
+	"CREATE TABLE new_inputs" INPUTS
+	"INSERT INTO new_inputs SELECT run, version, decision, 0, files, opens, bytes, first_ns, last_ns FROM inputs ORDER BY run, version, decision;"
+	"DROP TABLE inputs; ALTER TABLE new_inputs RENAME TO inputs;";
 
 static int read_format(struct db *db, int64_t *ret, struct err *e)
 {
@@ -134,18 +150,84 @@ int lineage_schema_make(struct db *db, const char *path, struct err *e)
 		return r;
 	r = db_begin(db, e);
 	if (!r)
-		r = check_format(db, path, &format, e); /* another process may have been first */
+		r = check_format(db, path, &format, e);
+	if (!r && format == FORMAT) { /* another process was first */
+		db_rollback(db);
+		return 0;
+	}
+	if (!r && format > 0)
+		r = db_exec(db, drop_views, e);
 	if (!r && format == 1)
 		r = db_exec(db, from_1, e);
+	if (!r && (format == 1 || format == 2))
+		r = db_exec(db, from_2, e);
 	if (!r)
 		r = db_exec(db, schema, e);
 	if (!r)
 		r = db_exec(db, views, e);
 	if (!r)
-		r = db_exec(db, "PRAGMA user_version = 2", e);
+		r = db_exec(db, "PRAGMA user_version = 3", e);
 	if (!r)
 		r = db_commit(db, e);
 	if (r)
 		db_rollback(db);
+	return r;
+}
+
+/* -- is it as we made it? ---------------------------------------------------------------------- */
+
+static int sql_of(struct db *db, const char *name, char **ret, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_cached(db, "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?", &s, e);
+	if (r)
+		return r;
+	db_bind_text(s, 1, name);
+	r = db_step(s, e);
+	*ret = strdup(r == DB_ROW && db_text(s, 0) ? db_text(s, 0) : "");
+	db_reset(s);
+	return r < 0 ? r : *ret ? 0 : err_set(e, -ENOMEM, "no memory to look at the lineage database");
+}
+
+static int check_view(struct db *db, struct db *model, const char *name, void (*found)(void *arg, const char *what), void *arg, struct err *e)
+{
+	char *ours = NULL, *theirs = NULL, text[160];
+	int r = sql_of(model, name, &ours, e);
+	if (!r)
+		r = sql_of(db, name, &theirs, e);
+	if (!r && strcmp(ours, theirs) != 0) {
+		snprintf(text, sizeof text, "view %s: %s", name, *theirs ? "it is not the one that meshfs made" : "it is gone");
+		found(arg, text);
+	}
+	free(ours);
+	free(theirs);
+	return r;
+}
+
+int lineage_schema_check(struct db *db, void (*found)(void *arg, const char *what), void *arg, struct err *e)
+{
+	struct db *model = NULL;
+	struct db_stmt *s = NULL;
+	int r = db_open(":memory:", DB_CREATE, &model, e);
+	if (!r)
+		r = db_exec(model, schema, e);
+	if (!r)
+		r = db_exec(model, views, e);
+	if (!r)
+		r = db_prepare(model, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name", &s, e);
+	while (!r && (r = db_step(s, e)) == DB_ROW)
+		r = check_view(db, model, db_text(s, 0), found, arg, e);
+	db_finalize(s);
+	s = NULL;
+	if (!r)
+		r = db_prepare(db, "SELECT printf('%.60s on %.60s', name, tbl_name) FROM sqlite_schema WHERE type = 'trigger'", &s, e);
+	while (!r && (r = db_step(s, e)) == DB_ROW) {
+		char text[200];
+		snprintf(text, sizeof text, "trigger %s: meshfs makes none, and lets none run", db_text(s, 0) ? db_text(s, 0) : "?");
+		found(arg, text);
+		r = 0;
+	}
+	db_finalize(s);
+	db_close(model);
 	return r;
 }

@@ -10,5 +10,7 @@ struct db;
 
 /* Makes what is missing.  A database of an earlier format is rewritten, once, in one transaction; one of a newer meshfs is refused (-EPROTO). */
 int lineage_schema_make(struct db *db, const char *path, struct err *e);
+/* Are the views as they were made, and are there no triggers (a view could hide rows, a trigger drop them)?  `found` is told what is not, in words. */
+int lineage_schema_check(struct db *db, void (*found)(void *arg, const char *what), void *arg, struct err *e);
 
 #endif

@@ -26,12 +26,21 @@ struct lineage_head {
 };
 int lineage_seal_head(struct lineage *l, struct lineage_head *ret, struct err *e);
 
+enum lineage_finding {
+	LINEAGE_CHANGED, /* somebody wrote to the database who is not meshfs */
+	LINEAGE_NOTE,    /* no offence, but an auditor wants to know */
+};
+/* Told once for each, in words. */
+typedef void lineage_found(void *arg, enum lineage_finding kind, const char *what);
+
+struct lineage_verified {
+	int64_t seals, offences;
+};
 /*
- * Recomputes every seal.  `kept` (may be NULL) is a head that was kept elsewhere: the chain must still hold it.  `found` is called for each
- * offence, in words.  Returns 0 when all is whole, -EBADMSG when something was found.
+ * Recomputes every seal, and looks for what no seal can show: rows that none covers, a file, view or trigger that makes other answers.  `kept` (may be
+ * NULL) is a head that was kept elsewhere: the chain must still hold it.  Returns 0 whatever was found.  (lineage_verify.c)
  */
-int lineage_verify(struct lineage *l, const struct lineage_head *kept, void (*found)(void *arg, const char *what), void *arg,
-		   int64_t *ret_seals, struct err *e);
+int lineage_verify(struct lineage *l, const struct lineage_head *kept, lineage_found *found, void *arg, struct lineage_verified *ret, struct err *e);
 
 /*
  * Deletes the reads of runs that ended before `before_ns`, and of other runs the sealed days that were over by then; runs, their inputs by version, outputs and
@@ -42,10 +51,14 @@ struct lineage_prune {
 	int64_t rows_max; /* stops after about so many, with `more`; 0: no limit */
 	bool dry_run;     /* counts only */
 	int64_t runs, rows; /* that were deleted; set by the call */
+	int64_t changed;    /* days that stay, because their reads are not those that were sealed any more */
 	bool more;
 };
 int lineage_prune(struct lineage *l, struct lineage_prune *how, struct err *e);
-/* Says in the chain that a part's reads were deleted, with the digest that they had.  Between lineage_begin and lineage_commit. */
+/*
+ * Says in the chain that a part's reads are deleted, with the digest that they had.  Between lineage_begin and lineage_commit.  -EBADMSG, with nothing
+ * said: they are not what was sealed; deleting them would delete what shows it.
+ */
 int lineage_seal_pruned(struct lineage *l, const char *run, int64_t part, int64_t now_ns, struct err *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include "catalog/mesh.h"
 #include "fs/cmd_lineage.h"
 #include "fs/drain.h"
+#include "fs/lineage_sync.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,17 +42,25 @@ static int read_head(const char *path, struct lineage_head *ret, struct err *e)
 	return r;
 }
 
-static void found(void *arg, const char *what)
+struct report {
+	bool json;
+	int64_t offences;
+};
+
+static void found(void *arg, enum lineage_finding kind, const char *what)
 {
-	if (!*(bool *)arg) {
-		printf("changed: %s\n", what);
+	struct report *report = arg;
+	const char *word = kind == LINEAGE_CHANGED ? "changed" : "note";
+	report->offences += kind == LINEAGE_CHANGED;
+	if (!report->json) {
+		printf("%s: %s\n", word, what);
 		return;
 	}
 	struct buf b = BUF_INIT;
 	struct json j;
 	json_start(&j, &b);
 	json_open(&j, '{');
-	json_field_text(&j, "changed", what);
+	json_field_text(&j, word, what);
 	json_close(&j, '}');
 	printf("%s\n", buf_text(&b));
 	buf_free(&b);
@@ -69,21 +78,25 @@ static int write_head(struct lineage *l, const char *path, struct err *e)
 	return r;
 }
 
-static int verify(struct lineage *l, const char *head_file, bool json, struct err *e)
+static int verify(struct lineage *l, const struct mesh_config *mesh, const char *head_file, bool json, struct err *e)
 {
-	struct lineage_head kept = { 0, "" };
-	int64_t seals = 0;
+	struct lineage_head kept = { 0, "" }, head;
+	struct lineage_verified verified = { 0, 0 };
+	struct report report = { json, 0 };
 	int r = head_file ? read_head(head_file, &kept, e) : 0;
 	if (!r)
-		r = lineage_verify(l, kept.seq ? &kept : NULL, found, &json, &seals, e);
-	if (r)
-		return r;
-	struct lineage_head head;
-	r = lineage_seal_head(l, &head, e);
+		r = lineage_verify(l, kept.seq ? &kept : NULL, found, &report, &verified, e);
+	if (!r)
+		r = lineage_sync_check(l, mesh, found, &report, e);
+	if (!r && report.offences)
+		r = err_set(e, -EBADMSG, "%s: %lld places were changed by somebody else than meshfs; look at each in a copy kept from before", lineage_path(l),
+			    (long long)report.offences);
+	if (!r)
+		r = lineage_seal_head(l, &head, e);
 	if (!r && json)
-		printf("{\"seals\":%lld,\"head\":\"%s\"}\n", (long long)seals, head.chain);
+		printf("{\"seals\":%lld,\"head\":\"%s\"}\n", (long long)verified.seals, head.chain);
 	else if (!r)
-		printf("%lld seals hold; the chain's head is %s\n", (long long)seals, head.chain);
+		printf("%lld seals hold; the chain's head is %s\n", (long long)verified.seals, head.chain);
 	return r || !head_file ? r : write_head(l, head_file, e);
 }
 
@@ -109,7 +122,7 @@ int lineage_verb_verify(const struct invocation *inv, int argc, char **argv, int
 	if (!r)
 		r = drain_open(mesh, &l, e);
 	if (!r)
-		r = verify(l, head_file, json, e);
+		r = verify(l, mesh, head_file, json, e);
 	lineage_close(l);
 	mesh_config_free(mesh);
 	return r;
@@ -188,6 +201,9 @@ int lineage_verb_prune(const struct invocation *inv, int argc, char **argv, int 
 		r = lineage_prune(l, &p, e);
 	if (!r && (!inv->quiet || json || p.dry_run))
 		print_pruned(&p, json);
+	if (!r && p.changed)
+		r = err_set(e, -EBADMSG, "%s: %lld days of runs were changed after they were sealed, and are kept: ask 'meshfs lineage verify'",
+			    lineage_path(l), (long long)p.changed);
 	lineage_close(l);
 	mesh_config_free(mesh);
 	return r;

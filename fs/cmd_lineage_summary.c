@@ -115,9 +115,9 @@ static int read_views(struct lineage_question *q, struct source *s, const char *
 {
 	struct db_stmt *stmt;
 	int r = db_prepare(lineage_db(q->l),
-			   "SELECT d.view, t.text, i.files FROM inputs i JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision"
+			   "SELECT d.view, t.text, sum(i.files) FROM inputs i JOIN versions v ON v.id = i.version JOIN decisions d ON d.id = i.decision"
 			   " JOIN runs r ON r.id = i.run LEFT JOIN transforms t ON t.view = d.view WHERE v.address = ?1 AND r.uuid = ?2 AND d.outcome = 1"
-			   " ORDER BY d.view",
+			   " GROUP BY d.id ORDER BY d.view",
 			   &stmt, e);
 	if (r)
 		return r;

@@ -409,6 +409,9 @@ int drain_tidy(struct lineage *l, int64_t keep_ms, bool *ret_more, struct err *e
 	*ret_more = !r && p.more;
 	if (!r && p.rows)
 		log_info("lineage: %lld reads of %lld runs were older than lineage.keep, and are pruned", (long long)p.rows, (long long)p.runs);
+	if (!r && p.changed)
+		log_warn("%s: %lld days of runs were changed after they were sealed, and are not pruned: ask 'meshfs lineage verify'", lineage_path(l),
+			 (long long)p.changed);
 	free(folder);
 	return r;
 }

@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 		 reads, each, each, each, each, per * versions - each, each, per, each, each, each, each, each);
 	buf_addf(&b, "INSERT OR IGNORE INTO reads SELECT id, 0, (id * 104729) %% %lld + 1, -1, id, 3, 0, started_ns, ended_ns FROM runs WHERE id %% 100 = 0;", per * versions);
 	fill("reads", buf_text(&b));
-	fill("inputs", "INSERT INTO inputs(run, version, decision, files, opens, bytes, first_ns, last_ns) SELECT x.run, f.version, x.decision, count(*), sum(x.opens),"
+	fill("inputs", "INSERT INTO inputs(run, version, decision, late, files, opens, bytes, first_ns, last_ns) SELECT x.run, f.version, x.decision, 0, count(*), sum(x.opens),"
 		       " sum(x.bytes), min(x.first_ns), max(x.last_ns) FROM reads x CROSS JOIN files f ON f.id = x.file GROUP BY x.run, f.version, x.decision");
 
 	int64_t start = clock_mono_ns();

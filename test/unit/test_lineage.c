@@ -5,6 +5,7 @@
 #include "catalog/lineage_graph.h"
 #include "catalog/lineage_query.h"
 #include "catalog/lineage_seal.h"
+#include "catalog/lineage_seal_private.h"
 #include "test/unit/check.h"
 
 #include <errno.h>
@@ -94,24 +95,29 @@ static int64_t ask(const char *sql)
 
 /* -- seals ----------------------------------------------------------------------------------- */
 
-static void count_one(void *arg, const char *what)
+static int notes;
+
+static void count_one(void *arg, enum lineage_finding kind, const char *what)
 {
 	(void)what;
-	++*(int *)arg;
+	*(int *)arg += kind == LINEAGE_CHANGED;
+	notes += kind == LINEAGE_NOTE;
 }
 
 static int verify(const struct lineage_head *kept)
 {
 	int found = 0;
-	int64_t seals;
-	struct err why = ERR_INIT;
-	int r = lineage_verify(l, kept, count_one, &found, &seals, &why);
-	return r && r != -EBADMSG ? -1 : found;
+	struct lineage_verified v;
+	notes = 0;
+	must(lineage_verify(l, kept, count_one, &found, &v, &e));
+	return found == v.offences ? found : -1;
 }
 
 static void three_runs(void)
 {
 	const char *names[] = { "a", "b", "c" };
+	must(lineage_view_add(l, "77aa", "drop email", &e));
+	must(lineage_gap_set(l, "j1", 3, START, START + 5, &e));
 	for (int i = 0; i < 3; i++) {
 		add_run(names[i], NULL);
 		for (int k = 0; k < 5; k++) {
@@ -148,11 +154,30 @@ TEST(every_change_is_found)
 		"UPDATE seals SET seq = -1 WHERE seq = 1; UPDATE seals SET seq = 1 WHERE seq = 3; UPDATE seals SET seq = 3 WHERE seq = -1",
 		"INSERT INTO reads SELECT run, 1, file, decision, process, opens, bytes, first_ns, last_ns FROM reads WHERE run = 1;"
 		" UPDATE runs SET sealed_parts = 2 WHERE id = 1",
+		"INSERT INTO reads SELECT run, 7, file, decision, process, opens, bytes, first_ns, last_ns FROM reads WHERE run = 1",
+		"UPDATE transforms SET text = 'as it is'",
+		"DELETE FROM transforms",
+		"DELETE FROM gaps",
+		"UPDATE gaps SET lost = 1",
+		"UPDATE gaps SET first_ns = 5",
+		"UPDATE runs SET pruned_ns = 5 WHERE id = 1",
+		"INSERT INTO inputs SELECT run, 77, decision, late, files, opens, bytes, first_ns, last_ns FROM inputs WHERE run = 1",
+		"INSERT INTO inputs SELECT run, version, decision, 5, files, opens, bytes, first_ns, last_ns FROM inputs WHERE run = 1",
+		"INSERT INTO inputs SELECT 99, version, decision, late, files, opens, bytes, first_ns, last_ns FROM inputs WHERE run = 1",
+		"INSERT INTO artifacts(run, path, sha256, size, recorded_ns) VALUES('nobody', '/m', 'ff', 1, 1)",
+		"INSERT INTO reads SELECT 99, part, file, decision, process, opens, bytes, first_ns, last_ns FROM reads WHERE run = 1",
+		"INSERT INTO runs(uuid, name, user, uid, started_ns, ended_ns, unsealed) VALUES('forged', 'forged', 'ana', 0, 1, 2, 0)",
+		"UPDATE runs SET ended_ns = NULL, unsealed = 1 WHERE id = 1",
+		"CREATE TRIGGER t AFTER INSERT ON reads BEGIN DELETE FROM reads WHERE run = new.run; END",
+		"DROP VIEW mesh_reads; CREATE VIEW mesh_reads AS SELECT 'nothing' AS run",
+		"DROP VIEW mesh_inputs",
+		"UPDATE seals SET kind = printf('%2000s', kind) WHERE seq = 2",
+		"UPDATE seals SET run = printf('%2000s', run) WHERE seq = 2",
 	};
 	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
 		fresh();
 		three_runs();
-		CHECK_INT(ask("SELECT count(*) FROM seals"), 6);
+		CHECK_INT(ask("SELECT count(*) FROM seals"), 8);
 		CHECK_INT(verify(NULL), 0);
 		CHECK_OK(db_exec(lineage_db(l), changes[i], &e), &e);
 		if (verify(NULL) < 1)
@@ -161,15 +186,98 @@ TEST(every_change_is_found)
 	}
 }
 
+static void seal_at(int64_t when_ns)
+{
+	must(lineage_begin(l, &e));
+	must(lineage_seal_due(l, when_ns, &e));
+	must(lineage_commit(l, &e));
+}
+
+/* Whoever edits a row and has it sealed again does not get rid of the first seal. */
+TEST(a_second_seal_hides_nothing)
+{
+	static const char *const changes[] = {
+		"UPDATE runs SET purpose = 'marketing'", "UPDATE runs SET groups = '[]'", "UPDATE inputs SET opens = opens + 1", "DELETE FROM inputs",
+		"UPDATE artifacts SET sha256 = 'ee'",    "DELETE FROM reads WHERE file = 1", "UPDATE reads SET opens = 7", "UPDATE runs SET ended_ns = ended_ns + 1",
+	};
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		fresh();
+		three_runs();
+		must(db_exec(lineage_db(l), changes[i], &e));
+		must(db_exec(lineage_db(l), "UPDATE runs SET unsealed = 1, sealed_parts = 0", &e));
+		seal_at(START + 2000);
+		if (verify(NULL) < 1)
+			CHECK_FAIL("not found: %s", changes[i]);
+		clean();
+	}
+}
+
+TEST(late_reads_are_sealed_beside_what_was_sealed)
+{
+	fresh();
+	add_run("a", NULL);
+	add_read("a", "s/p/1.0.0", "f", LINEAGE_SERVED, START + 5);
+	end_and_seal("a", START + 1000);
+	for (int i = 1; i < 4; i++) {
+		add_read("a", "s/p/1.0.0", i % 2 ? "f" : "g", LINEAGE_SERVED, START + 5 + i);
+		CHECK_INT(verify(NULL), 0); /* not sealed yet: no offence */
+		seal_at(START + 1000 + i);
+		CHECK_INT(verify(NULL), 0);
+	}
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'end'"), 4);
+	CHECK_INT(ask("SELECT sum(files) FROM inputs"), 2);
+	CHECK_INT(ask("SELECT sum(opens) FROM inputs"), 4);
+	for (int late = 0; late < 4; late++) {
+		char *sql = text_format("UPDATE inputs SET opens = opens + 1 WHERE late = %d", late);
+		must(db_exec(lineage_db(l), sql, &e));
+		CHECK_INT(verify(NULL), 1);
+		free(sql);
+		must(db_exec(lineage_db(l), "UPDATE inputs SET opens = 1", &e));
+	}
+	clean();
+}
+
+/* Totals are what most questions are answered from, before anything is sealed too. */
+TEST(totals_of_a_run_under_way_are_measured_by_its_reads)
+{
+	static const char *const changes[] = { "UPDATE inputs SET opens = 1", "DELETE FROM inputs", "UPDATE inputs SET bytes = 0", "DELETE FROM reads WHERE file = 1" };
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+		fresh();
+		add_run("a", NULL);
+		for (int k = 0; k < 3; k++)
+			add_read("a", "s/p/1.0.0", k ? "f" : "g", LINEAGE_SERVED, START + k);
+		CHECK_INT(verify(NULL), 0);
+		must(db_exec(lineage_db(l), changes[i], &e));
+		if (verify(NULL) != 1)
+			CHECK_FAIL("not found: %s", changes[i]);
+		clean();
+	}
+}
+
+TEST(a_clock_that_was_set_back_is_noted)
+{
+	fresh();
+	three_runs();
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(notes, 0);
+	add_run("d", NULL);
+	add_read("d", "s/p/1.0.0", "f", LINEAGE_SERVED, START - DAY);
+	end_and_seal("d", START - DAY + 7);
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(notes, 2); /* its seal, and the run */
+	clean();
+}
+
 TEST(a_truncated_or_rewritten_chain_is_found_with_the_kept_head)
 {
 	struct lineage_head kept;
 	fresh();
 	three_runs();
 	CHECK_OK(lineage_seal_head(l, &kept, &e), &e);
-	CHECK_INT(kept.seq, 6);
+	CHECK_INT(kept.seq, 8);
 	CHECK_INT(verify(&kept), 0);
-	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE run LIKE '%99'; DELETE FROM runs WHERE name = 'c'; DELETE FROM reads WHERE run = 3", &e), &e);
+	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE run LIKE '%99'; DELETE FROM runs WHERE name = 'c'; DELETE FROM reads WHERE run = 3;"
+					 "DELETE FROM inputs WHERE run = 3; DELETE FROM artifacts WHERE run LIKE '%99'", &e), &e);
 	CHECK_INT(verify(NULL), 0); /* a tail cut off cleanly cannot be seen from inside */
 	CHECK_INT(verify(&kept), 1);
 	add_run("d", NULL);
@@ -190,7 +298,7 @@ TEST(late_reads_and_long_runs_are_sealed_by_parts)
 	must(lineage_seal_due(l, START + 2 * DAY + 1, &e)); /* still under way: two days are over */
 	must(lineage_commit(l, &e));
 	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'reads'"), 2);
-	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'run'"), 0);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'end'"), 0);
 	add_read("a", "s/p/1.0.0", "f", LINEAGE_SERVED, START + 6); /* late: goes to the first open part */
 	CHECK_INT(ask("SELECT max(part) FROM reads"), 2);
 	CHECK_INT(verify(NULL), 0);
@@ -200,9 +308,9 @@ TEST(late_reads_and_long_runs_are_sealed_by_parts)
 	must(lineage_seal_due(l, START + 2 * DAY + 10, &e));
 	must(lineage_commit(l, &e));
 	CHECK_INT(verify(NULL), 0);
-	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'run'"), 2);
-	CHECK_INT(ask("SELECT files FROM inputs"), 2);
-	CHECK_INT(ask("SELECT opens FROM inputs"), 4);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'end'"), 2);
+	CHECK_INT(ask("SELECT sum(files) FROM inputs"), 2);
+	CHECK_INT(ask("SELECT sum(opens) FROM inputs"), 4);
 	CHECK_OK(db_exec(lineage_db(l), "UPDATE reads SET opens = 9 WHERE part = 1", &e), &e);
 	CHECK_INT(verify(NULL), 1);
 	clean();
@@ -236,6 +344,28 @@ TEST(pruning_leaves_the_seals)
 	CHECK_INT(prune(START + DAY, 0, false).runs, 0);
 	CHECK_OK(db_exec(lineage_db(l), "DELETE FROM seals WHERE kind = 'prune' AND seq = (SELECT max(seq) FROM seals)", &e), &e);
 	CHECK(verify(NULL) > 0);
+	clean();
+}
+
+/* Deleting rows that were edited would delete what shows it. */
+TEST(what_was_changed_is_not_pruned)
+{
+	fresh();
+	three_runs();
+	must(db_exec(lineage_db(l), "UPDATE reads SET opens = 9 WHERE run = 2 AND file = 1", &e));
+	struct lineage_prune p = prune(START + DAY, 0, false);
+	CHECK_INT(p.runs, 2);
+	CHECK_INT(p.changed, 1);
+	CHECK_INT(p.rows, 10);
+	CHECK_INT(ask("SELECT count(*) FROM reads"), 5);
+	CHECK_INT(verify(NULL), 1);
+	must(db_exec(lineage_db(l), "UPDATE reads SET opens = 1 WHERE run = 2 AND file = 1", &e));
+	p = prune(START + DAY, 0, false);
+	CHECK_INT(p.changed, 0);
+	CHECK_INT(p.rows, 5);
+	CHECK_INT(verify(NULL), 0);
+	must(db_exec(lineage_db(l), "UPDATE runs SET pruned_ns = NULL WHERE id = 1", &e)); /* it would be passed over, not named as gone */
+	CHECK_INT(verify(NULL), 1);
 	clean();
 }
 
@@ -418,6 +548,44 @@ static const char format_1[] =
 	"UPDATE inputs SET decision = 100 WHERE decision < 0; UPDATE decisions SET id = 100 WHERE id < 0; DROP INDEX runs_pruned; DROP INDEX versions_by_product;"
 	"PRAGMA user_version = 1";
 
+/* As format 2 had it: what came late was added to the inputs that were sealed, so that each seal of a run was of all of them. */
+static const char format_2[] =
+	"DROP VIEW mesh_runs; DROP VIEW mesh_inputs; CREATE TABLE old_inputs(run INTEGER NOT NULL, version INTEGER NOT NULL, decision INTEGER NOT NULL, files INTEGER NOT NULL,"
+	" opens INTEGER NOT NULL, bytes INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, PRIMARY KEY(run, version, decision)) WITHOUT ROWID;"
+	"INSERT INTO old_inputs SELECT run, version, decision, files, opens, bytes, first_ns, last_ns FROM inputs;"
+	"DROP TABLE inputs; ALTER TABLE old_inputs RENAME TO inputs; CREATE VIEW mesh_inputs AS SELECT run FROM inputs; CREATE VIEW mesh_runs AS SELECT uuid AS run FROM runs;"
+	"DELETE FROM seals WHERE kind IN ('view', 'gap'); UPDATE seals SET kind = 'run' WHERE kind = 'end';"
+	"CREATE TABLE old_seals AS SELECT row_number() OVER (ORDER BY seq) AS n, * FROM seals; DELETE FROM seals;"
+	"INSERT INTO seals SELECT n, kind, run, part, row_count, digest, chain, sealed_ns FROM old_seals; DROP TABLE old_seals;"
+	"PRAGMA user_version = 2";
+
+static void chain_anew(void)
+{
+	struct db_stmt *s;
+	char before[SHA256_HEX_SIZE] = SEAL_NO_CHAIN;
+	must(db_prepare(lineage_db(l), "SELECT seq, kind, run, part, row_count, digest, sealed_ns FROM seals ORDER BY seq", &s, &e));
+	while (db_step(s, &e) == DB_ROW) {
+		struct seal seal = { .seq = db_int(s, 0), .kind = db_text(s, 1), .run = db_text(s, 2), .part = db_int(s, 3), .rows = db_int(s, 4),
+				     .sealed_ns = db_int(s, 6) };
+		snprintf(seal.digest, sizeof seal.digest, "%s", db_text(s, 5));
+		seal_chain(before, &seal, before);
+		char *sql = text_format("UPDATE seals SET chain = '%s' WHERE seq = %d", before, (int)seal.seq);
+		must(db_exec(lineage_db(l), sql, &e));
+		free(sql);
+	}
+	db_finalize(s);
+}
+
+static void of_format(int format)
+{
+	must(db_exec(lineage_db(l), format_2, &e));
+	chain_anew();
+	if (format == 1)
+		must(db_exec(lineage_db(l), format_1, &e));
+	lineage_close(l);
+	must(lineage_open(db_path, &l, &e));
+}
+
 static int count_denied(void *arg, const struct lineage_read_row *row)
 {
 	if (!strcmp(row->outcome, "denied") && row->opens == 1)
@@ -435,15 +603,34 @@ TEST(a_database_of_the_first_format_is_taken_over)
 	add_read("z", "sales/orders/1.2.0", "part-0.csv", LINEAGE_DENIED, START + 1);
 	add_read("z", "sales/orders/1.2.0", "part-0.csv", LINEAGE_SERVED, START + DAY + 1);
 	end_and_seal("z", START + 2 * DAY);
-	must(db_exec(lineage_db(l), format_1, &e));
-	lineage_close(l);
-	must(lineage_open(db_path, &l, &e));
+	of_format(1);
 	CHECK(verify(NULL) == 0);
 	CHECK(ask("SELECT count(*) FROM reads") == 17);
 	must(lineage_reads(l, &refused, count_denied, &denied, &e));
 	CHECK(denied == 1);
 	CHECK(ask("SELECT count(*) FROM mesh_runs WHERE groups IS NULL") == 4);
 	CHECK(ask("SELECT count(*) FROM mesh_inputs WHERE outcome = 'denied'") == 1);
+	clean();
+}
+
+/* A run goes on with the seals it began with: the newest is of all it read. */
+TEST(a_database_of_the_second_format_is_taken_over)
+{
+	fresh();
+	three_runs();
+	of_format(2);
+	CHECK_INT(verify(NULL), 0);
+	seal_at(START + 2000); /* the view and the gap */
+	add_read("a", "sales/orders/1.2.0", "late", LINEAGE_SERVED, START + 9);
+	add_run("d", NULL);
+	add_read("d", "sales/orders/1.2.0", "part-0.csv", LINEAGE_SERVED, START);
+	end_and_seal("d", START + 2000);
+	CHECK_INT(verify(NULL), 0);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'run'"), 4);
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'end'"), 1);
+	CHECK_INT(ask("SELECT count(*) FROM inputs WHERE late > 0"), 0);
+	must(db_exec(lineage_db(l), "UPDATE runs SET purpose = 'x' WHERE name = 'a'", &e));
+	CHECK_INT(verify(NULL), 1);
 	clean();
 }
 
