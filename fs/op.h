@@ -41,11 +41,13 @@ struct op {
 	int64_t offset;
 	int flags;
 	pid_t pid;
+	int64_t arrived_ns; /* monotonic; of lookups and readings of folders */
 
 	/* How far it got; read and written by the thread that holds the op. */
 	bool waited;    /* a domain was asked once already */
 	bool on_worker; /* runs on a session worker: may take long */
 	bool plus;      /* readdirplus */
+	bool held;      /* the list of the folder is made, and the moment to show it has come (fs/hold.h) */
 	struct content *content; /* a reference that goes with the op: what it waited for */
 
 	/* Owned by this module. */
@@ -57,6 +59,7 @@ struct op {
 	atomic_bool interrupted;
 	_Atomic uint64_t token; /* the wait of fs/content.h to end when interrupted; 0: none */
 	struct op *parked_next, **parked_at; /* in the session's list while registered; guarded by session->parked_lock */
+	int64_t due_ns;         /* fs/hold.h: when it may be answered; guarded by its lock */
 	struct op *next;        /* in the list of who waits for the same thing; guarded by the list's lock */
 };
 

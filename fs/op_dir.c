@@ -4,12 +4,16 @@
 
 #include "fs/content.h"
 #include "fs/handle.h"
+#include "fs/hold.h"
 #include "fs/node.h"
 #include "fs/op.h"
 #include "fs/op_draft.h"
 #include "fs/state.h"
 #include "fs/tree.h"
 #include "fs/virtual.h"
+
+#include "catalog/address.h"
+#include "catalog/base/clock.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -22,14 +26,34 @@ static bool is_work(const struct op *op, const struct place *p)
 	return p->kind == KIND_FILE && p->vnode->file->slow && !op->on_worker;
 }
 
-/* Nothing there.  Within a version that holds for ever (and until policy changes, which drops what the kernel knows). */
-static void reply_absent(struct op *op, const struct place *parent)
+/* Within a version that holds for ever (and until policy changes, which drops what the kernel knows). */
+static void reply_never_there(struct op *op)
 {
 	struct op_entry none = { .entry_timeout = FOREVER_S };
+	op_reply_entry(op, &none);
+}
+
+static void reply_not_there(struct op *op)
+{
+	op_fail(op, -ENOENT);
+}
+
+/* Could something of this name be there and hidden? */
+static bool may_be_hidden(struct session *s, const struct place *parent, const char *name)
+{
 	if (parent->kind == KIND_ENTRY)
-		op_reply_entry(op, &none);
+		return slot_may_hide(s, parent->slot);
+	return parent->kind == KIND_PRODUCT || parent->kind == KIND_QUERY || (parent->kind == KIND_DOMAIN && !name_check("product", name, NULL));
+}
+
+static void reply_absent(struct op *op, const struct place *parent)
+{
+	struct session *s = op->session;
+	op->run = parent->kind == KIND_ENTRY ? reply_never_there : reply_not_there;
+	if (s->hold && may_be_hidden(s, parent, op->name))
+		hold_until(s->hold, op, op->arrived_ns);
 	else
-		op_fail(op, -ENOENT);
+		op_resume(op);
 }
 
 static void run_lookup(struct op *op)
@@ -81,6 +105,7 @@ void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (!op)
 		return;
 	atomic_fetch_add_explicit(&op->session->mesh->lookups, 1, memory_order_relaxed);
+	op->arrived_ns = clock_mono_ns();
 	op_resume(op);
 }
 

@@ -9,6 +9,7 @@
 
 #include "fs/content.h"
 #include "fs/handle.h"
+#include "fs/hold.h"
 #include "fs/kernel.h"
 #include "fs/node.h"
 #include "fs/op.h"
@@ -243,11 +244,14 @@ static bool emit_item(struct out *o, const struct handle *h, const struct folder
 
 static int read_virtual(struct out *o, struct handle *h, int64_t offset, struct wait *w)
 {
-	if (offset < 3) {
+	if (offset < 3 && !o->op->held) {
 		folder_clear(h);
 		int r = tree_list(o->op->session, &h->place, o->op->waited, add_item, h, w);
 		if (r)
 			return r;
+		o->op->held = o->op->session->hold && h->place.kind == KIND_QUERY; /* how long it took tells of what is found and hidden */
+		if (o->op->held)
+			return -EINPROGRESS;
 	}
 	for (size_t i = offset < 3 ? 0 : (size_t)offset - 2; i < h->item_count; i++) {
 		if (!emit_item(o, h, &h->items[i], (int64_t)i + 3))
@@ -271,6 +275,8 @@ static void run_readdir(struct op *op)
 	}
 	if (r == -EAGAIN && w.kind)
 		tree_wait(op, &w);
+	else if (r == -EINPROGRESS)
+		hold_until(s->hold, op, op->arrived_ns);
 	else if (r)
 		op_fail(op, r);
 	else if (op_reply_bytes(op, o.bytes, o.used)) {
@@ -292,6 +298,7 @@ static void readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	op->size = size;
 	op->offset = offset;
 	op->plus = plus;
+	op->arrived_ns = clock_mono_ns();
 	op_resume(op);
 }
 

@@ -2,6 +2,7 @@
 
 #include "fs/draft.h"
 #include "fs/handle.h"
+#include "fs/hold.h"
 #include "fs/kernel.h"
 #include "fs/node.h"
 #include "fs/notify.h"
@@ -87,7 +88,8 @@ static int start_parts(struct session *s, const struct session_config *c, struct
 	s->pins = calloc(s->mesh->domain_count + 1, sizeof *s->pins);
 	s->nodes = nodes_new(slot_free, close_backing, s);
 	s->workers = pool_new("session", WORKERS, WORKER_QUEUE_MAX);
-	if (!s->mountpoint || !s->pins || !s->nodes || !s->workers)
+	s->hold = s->binding ? hold_new() : NULL;
+	if (!s->mountpoint || !s->pins || !s->nodes || !s->workers || (s->binding && !s->hold))
 		return err_set(e, -ENOMEM, "no memory");
 	/* A run starts with nothing but what it makes itself; a mount takes up what was left. */
 	if ((r = drafts_new(s, !c->run_id && !c->pin, &s->drafts, e)))
@@ -158,6 +160,7 @@ int session_start(struct mesh *m, const struct session_config *c, struct session
 		kernel_stop(s->kernel);
 		drafts_stop(s->drafts, SETTLE_MS);
 		pool_free(s->workers);
+		hold_free(s->hold);
 		if (*s->run_id && !s->joined)
 			recorder_end_run(m->recorder, s->run_id, 1, NULL);
 		session_free(s);
@@ -188,6 +191,7 @@ int session_stop(struct session *s, int exit_status, struct err *e)
 	settled = op_settle(s, SETTLE_MS) && settled;
 	if (settled) {
 		pool_free(s->workers);
+		hold_free(s->hold);
 		handles_sweep(s);
 	}
 	if (!s->joined)

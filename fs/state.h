@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 struct drafts;
+struct hold;
 struct kernel;
 struct nodes;
 struct notifier;
@@ -78,6 +79,7 @@ struct session {
 	struct kernel *kernel;
 	struct pool *workers;
 	struct drafts *drafts;
+	struct hold *hold; /* where policy binds; else NULL */
 	char *mountpoint;
 	struct subject subject;
 	struct identity who;

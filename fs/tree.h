@@ -115,6 +115,8 @@ struct face {
 /* `path` within the version.  -ENOENT: hidden.  -EAGAIN: the size of its view is not known yet (the face is filled but for it). */
 int slot_face(struct session *s, struct slot *slot, const struct manifest_entry *entry, const char *path, bool want_content, struct face *ret);
 void face_fini(struct face *f);
+/* Does a rule hide some of the version's files, or could? */
+bool slot_may_hide(struct session *s, struct slot *slot);
 /* What policy says of a name in the version, whatever it is. */
 enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path, const struct manifest_entry *entry);
 /* Symlinks and folders are hidden as files are: a link by its own name, a folder when nothing is shown of what is, or could be, in it. */

@@ -321,6 +321,14 @@ int slot_face(struct session *s, struct slot *slot, const struct manifest_entry 
 	}
 }
 
+bool slot_may_hide(struct session *s, struct slot *slot)
+{
+	struct verdict *v = NULL;
+	bool may = slot_verdict(s, slot, &v, NULL) || version_decision_may_hide(v->decision);
+	verdict_unref(v);
+	return may;
+}
+
 /* -- symlinks and folders ---------------------------------------------------------------------- */
 
 enum outcome slot_outcome(struct session *s, struct slot *slot, const char *path, const struct manifest_entry *entry)

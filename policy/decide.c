@@ -344,6 +344,14 @@ enum outcome version_decision_outcome(const struct version_decision *d)
 	return permit_all && !hide_some && !differ ? OUTCOME_ALLOW : OUTCOME_VIEW;
 }
 
+bool version_decision_may_hide(const struct version_decision *d)
+{
+	for (size_t i = 0; i < d->entry_count; i++)
+		if (d->entries[i].rule->kind == RULE_HIDE)
+			return true;
+	return false;
+}
+
 /* -- publishing ---------------------------------------------------------------------------------- */
 
 int policy_may_publish(struct policy *p, const struct subject *s, const struct version_facts *facts, bool is_owner, int64_t now_ns,

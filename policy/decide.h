@@ -94,6 +94,8 @@ int policy_may_publish(struct policy *p, const struct subject *s, const struct v
 /* The outcome for the version as a whole: OUTCOME_HIDE (not listed) or OUTCOME_DENY when no file can differ; OUTCOME_ALLOW when every file is
  * served as it is; else OUTCOME_VIEW: each file has to be asked for. */
 enum outcome version_decision_outcome(const struct version_decision *d);
+/* Is there a rule that hides files of it, or could? */
+bool version_decision_may_hide(const struct version_decision *d);
 /* INT64_MAX, or the wall time until which the decision holds (`now`, `.age_days`, `until`). */
 int64_t version_decision_valid_until_ns(const struct version_decision *d);
 

@@ -5,7 +5,9 @@ import errno
 import json
 import os
 import pwd
+import random
 import shutil
+import statistics
 import struct
 import subprocess
 import time
@@ -118,6 +120,40 @@ def test_a_hidden_name_answers_as_one_that_never_was(hiding, may_publish):
                         told.append((hidden, what, a, b))
             return told
         assert as_user(NOBODY, NOBODY, work) == []
+
+
+def test_a_clock_does_not_tell_a_hidden_name_from_one_that_never_was(hiding):
+    """A decision takes longer than a probe that finds nothing.  So both are answered at the same moments, 5 ms after they were asked for or a multiple."""
+    held, chance = 0.0049, random.Random(1)
+
+    def took(call):
+        start = time.monotonic()
+        assert outcome(call) in ("ENOENT", "ok")
+        return time.monotonic() - start
+
+    with hiding.mount("--user", str(NOBODY), purpose="x") as m:
+        def work():
+            d, times = m.path / "d", {}
+            pairs = {"product": (d / "secretprod", d / "secretqrod"), "version": (d / "open/2.0.0", d / "open/3.0.0"),
+                     "link": (m.path / ".mesh/search/open/secretprod@d", m.path / ".mesh/search/open/secretqrod@d")}
+            for i in range(40):
+                for what, pair in pairs.items():
+                    for path in chance.sample(pair, 2):
+                        times.setdefault((what, path == pair[0]), []).append(took(lambda path=path: os.stat(path)))
+            for i in range(20):  # the kernel keeps what was told of names in a version
+                times.setdefault(("file", False), []).append(took(lambda i=i: os.stat(d / f"open/1.0.0/not{i}.csv")))
+            times["file", True] = [took(lambda name=name: os.stat(d / "open/1.0.0" / name)) for name in ("hidefile.csv", "hid")]
+            for word in ("secretprod", "secretqrod"):
+                times["search", word == "secretprod"] = [took(lambda word=word: os.listdir(m.path / ".mesh/search" / word)) for i in range(5)]
+            shown = [took(lambda: os.stat(d / "denied/README.md")) for i in range(5)] + [took(lambda: os.stat(d / ".git")) for i in range(5)]
+            return times, min(shown)
+        times, shown = as_user(NOBODY, NOBODY, work)
+    for what, seconds in times.items():
+        assert min(seconds) > held, (what, min(seconds))
+    for what in ("product", "version", "link"):
+        hidden, absent = statistics.median(times[what, True]), statistics.median(times[what, False])
+        assert abs(hidden - absent) < held, (what, hidden, absent)
+    assert shown < held  # what is there, and what no product is called, does not wait
 
 
 def test_handles_of_files_do_not_count_what_is_hidden(hiding):
