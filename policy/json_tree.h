@@ -21,6 +21,7 @@ struct json_node {
 	size_t value;         /* 1 + the filter's column, or 0 */
 	bool read;            /* the filter reads here or below */
 	bool guarded;         /* something below is masked, dropped, or unknown */
+	bool closed;          /* one value by the contract: members of an object in its place have no name in it */
 	struct json_node **children;
 	size_t child_count;
 	uint32_t *table;      /* open addressing: 1 + index of the child */

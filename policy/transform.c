@@ -22,6 +22,37 @@ static bool is_covered(const struct column_action *actions, size_t count, const 
 	return false;
 }
 
+static bool is_below(const char *name, const char *path)
+{
+	size_t n = strlen(path);
+	return !strncmp(name, path, n) && name[n] == '.';
+}
+
+/* An object under the mask of a value gives null anyway.  A text in its place may hold what should stand in its members: the strictest of what is
+ * said of any of them is done to it. */
+static bool tighten(const struct transform *t, const struct column_action *actions, size_t count, struct column_action *a)
+{
+	struct mask *list = malloc((count + 2) * sizeof *list);
+	size_t n = 0;
+	bool members = false;
+	if (!list)
+		return false;
+	list[n++] = a->mask;
+	for (size_t i = 0; i < count; i++)
+		if (actions[i].mask.kind != MASK_KEEP && is_below(actions[i].column, a->column))
+			list[n++] = actions[i].mask;
+	for (size_t i = 0; t->object && i < t->object->column_count && !members; i++)
+		members = is_below(t->object->columns[i].name, a->column);
+	if (members && t->unnamed.kind != MASK_KEEP)
+		list[n++] = t->unnamed;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].kind == MASK_DROP) /* of a member: the column itself stays */
+			list[i].kind = MASK_NULL;
+	mask_strictest(list, n, &a->mask);
+	free(list);
+	return true;
+}
+
 static bool copy_actions(struct transform *t, const struct column_action *actions, size_t count)
 {
 	t->actions = calloc(count + 1, sizeof *t->actions);
@@ -36,6 +67,8 @@ static bool copy_actions(struct transform *t, const struct column_action *action
 		if (!a->column)
 			return false;
 		t->action_count++;
+		if (a->mask.kind > MASK_NULL && !tighten(t, actions, count, a))
+			return false;
 	}
 	if (t->action_count)
 		qsort(t->actions, t->action_count, sizeof *t->actions, order_actions);

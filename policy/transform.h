@@ -87,12 +87,12 @@ struct transform {
 	struct digest hash; /* SHA-256 of VIEW_CODE_VERSION, text and the keys' fingerprints */
 };
 
-#define VIEW_CODE_VERSION 4
+#define VIEW_CODE_VERSION 5
 
 /*
  * Builds one.  `actions` and `filter` are copied; a filter must be bound (policy/expr.h).  Actions that keep are left out, and so are those
  * under a column whose parent has an action: that one covers all that stands in it (null or drop; a value mask that meets an object or a
- * list gives null).  `contract` is referenced.  NULL without memory.
+ * list gives null, and is the strictest of all of theirs).  `contract` is referenced.  NULL without memory.
  */
 struct transform *transform_new(const struct column_action *actions, size_t count, const struct mask *unnamed, const struct expr *filter,
 				struct contract *contract, const struct contract_object *object);

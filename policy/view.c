@@ -143,6 +143,12 @@ bool view_has_named_below(const struct transform *t, const char *path, size_t le
 	return false;
 }
 
+bool view_column_closed(const struct transform *t, const char *name, size_t len)
+{
+	const struct contract_column *c = t->object && t->unnamed.kind != MASK_KEEP ? contract_column_find(t->object, name, len) : NULL;
+	return c && c->type != TYPE_NONE && c->type != TYPE_OBJECT && c->type != TYPE_ARRAY;
+}
+
 const struct mask *view_leaf_mask(const struct transform *t, const char *name, size_t len)
 {
 	static const struct mask null = { .kind = MASK_NULL };

@@ -250,7 +250,7 @@ static bool row_shown(struct run *r, const struct row *row)
 		if (raw[0] == '"') {
 			if (!scratch) {
 				buf_clear(&r->text);
-				scratch = buf_reserve(&r->text, v->filter_count * (row->next - row->start));
+				scratch = buf_reserve(&r->text, row->next - row->start); /* the fields are disjoint */
 				if (!scratch)
 					return false;
 			}

@@ -29,9 +29,13 @@ static void jsonl_free(struct line_view *v)
 
 static int add_names(struct line_view *v, const struct transform *t, const struct view_keys *keys, struct err *e)
 {
-	for (size_t i = 0; t->object && i < t->object->column_count; i++)
-		if (!json_tree_add(&v->tree, t->object->columns[i].name))
+	for (size_t i = 0; t->object && i < t->object->column_count; i++) {
+		const char *name = t->object->columns[i].name;
+		struct json_node *n = json_tree_add(&v->tree, name);
+		if (!n)
 			return err_set(e, -ENOMEM, "out of memory");
+		n->closed = view_column_closed(t, name, strlen(name));
+	}
 	for (size_t i = 0; i < t->action_count; i++) {
 		struct json_node *n = json_tree_add(&v->tree, t->actions[i].column);
 		if (!n)
@@ -121,7 +125,7 @@ static bool line_shown(struct run *r, size_t line_len)
 {
 	const struct line_view *v = r->view;
 	buf_clear(&r->text);
-	char *scratch = buf_reserve(&r->text, v->column_count * line_len);
+	char *scratch = buf_reserve(&r->text, line_len); /* no byte of the line is in two values that are read */
 	if (!scratch) {
 		r->failed = true;
 		return false;

@@ -35,6 +35,15 @@ static struct edit *add_edit(struct run *r, size_t from, size_t to, const struct
 	return &r->edits[r->edit_count++];
 }
 
+/* Everything that the filter reads at the node or below: nobody can tell which value is meant. */
+static void blur(struct run *r, const struct json_node *n)
+{
+	if (n->value)
+		r->found[n->value - 1].kind = JSON_AMBIGUOUS;
+	for (size_t i = 0; n->read && i < n->child_count; i++)
+		blur(r, n->children[i]);
+}
+
 static const struct mask_run null_mask = { .mask = { .kind = MASK_NULL } };
 
 /* A scalar or a container that is now known: what the filter reads of it, and what becomes of it. */
@@ -50,6 +59,10 @@ static void note_value(struct run *r, const struct place *at, const struct json_
 		if (at->many || twice)
 			found->kind = JSON_AMBIGUOUS;
 	}
+	/* Where members are read: a text may hold them in a way of its own, so that none of them is known to be absent. */
+	if (n->read && n->child_count && value->kind != JSON_CONTAINER && value->kind != JSON_NULL)
+		for (size_t i = 0; i < n->child_count; i++)
+			blur(r, n->children[i]);
 	const struct mask_run *mask = &n->mask;
 	if (mask->mask.kind == MASK_KEEP) {
 		/* The contract says that members stand here, and rules concern them: a scalar in their place may hold anything. */
@@ -166,16 +179,6 @@ static void remove_member(struct run *r, struct members *m, size_t key, size_t e
 		m->kept_end = end;
 }
 
-/* Everything that the filter reads at the node or below: nobody can tell which value is meant. */
-static void blur(struct run *r, const struct json_node *n)
-{
-	if (n->value)
-		r->found[n->value - 1].kind = JSON_AMBIGUOUS;
-	for (size_t i = 0; i < n->child_count; i++)
-		if (n->children[i]->read)
-			blur(r, n->children[i]);
-}
-
 /* A member of this name: readers differ in which of two counts. */
 static inline void meet(struct run *r, const struct json_node *n)
 {
@@ -220,7 +223,7 @@ static struct place member_place(struct run *r, const struct place *at, size_t k
 	struct place place = { NULL, at->many };
 	if (at->node) {
 		place.node = key_child(r, at->node, r->positions[k] + 1, r->positions[k + 1]);
-		if (!place.node && (at->node->child_count || at->node == &r->view->tree.root))
+		if (!place.node && (at->node->child_count || at->node->closed || at->node == &r->view->tree.root))
 			place.node = &r->view->unnamed;
 	}
 	return place;

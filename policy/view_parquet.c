@@ -118,15 +118,18 @@ static int make_segments(struct parquet_plan *p, const struct parquet_part *part
 
 /* -- the actions ------------------------------------------------------------------------------ */
 
-/* The mask on a leaf: the first action from the root down; a part that the contract does not name, next to parts that it does, is unnamed. */
+/* The mask on a leaf: the first action from the root down; a part that the contract does not name, next to parts that it does or in what it calls one value, is
+ * unnamed. */
 const struct mask *view_path_mask(const struct transform *t, const char *path)
 {
 	for (const char *dot = path;; dot++) {
 		dot = strchr(dot, '.');
 		size_t len = dot ? (size_t)(dot - path) : strlen(path);
 		const struct mask *m = dot ? view_column_mask(t, path, len) : view_leaf_mask(t, path, len);
-		if (m->kind != MASK_KEEP || !dot || !view_has_named_below(t, path, len))
+		if (m->kind != MASK_KEEP || !dot)
 			return m;
+		if (!view_has_named_below(t, path, len))
+			return view_column_closed(t, path, len) ? &t->unnamed : m;
 	}
 }
 

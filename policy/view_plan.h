@@ -60,6 +60,8 @@ const struct mask *view_leaf_mask(const struct transform *t, const char *name, s
 const struct mask *view_path_mask(const struct transform *t, const char *path); /* of a dotted path: the first from the root down */
 /* Does the contract's object name columns below the dotted path? */
 bool view_has_named_below(const struct transform *t, const char *path, size_t len);
+/* Does the contract say that the column is one value, and are there rules for columns that it does not name?  What an object in its place holds is such. */
+bool view_column_closed(const struct transform *t, const char *name, size_t len);
 /* Does the contract's object name the column? */
 bool view_column_named(const struct transform *t, const char *name, size_t len);
 

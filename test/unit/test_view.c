@@ -138,6 +138,24 @@ TEST(csv_field_in_the_place_of_members)
 	csv("mask email redact\n", "id,address\n1,x\n", "id,address\n1,x\n", 0);
 }
 
+/* What stands where a column does that the contract calls one value, and that has members, the contract does not name; a text where it names members may hold
+ * any of them. */
+TEST(wrong_shapes_tighten)
+{
+	jsonl("unnamed drop\n", "{\"email\":{\"ssn\":\"1\"},\"id\":[1,{\"ssn\":\"2\",\"deep\":{\"ssn\":3}}]}\n", "{\"email\":{},\"id\":[1,{}]}\n", 0);
+	jsonl("unnamed redact\n", "{\"email\":{\"ssn\":\"1\"}}\n{\"email\":\"x\"}\n", "{\"email\":{\"ssn\":\"REDACTED\"}}\n{\"email\":\"x\"}\n", 0);
+	jsonl("mask age drop\n", "{\"email\":{\"ssn\":\"1\"},\"age\":1}\n", "{\"email\":{\"ssn\":\"1\"}}\n", 0);
+	gives_rejecting("contract\n  - {name: id}\n  - {name: free, logicalType: object}\n  - {name: list, logicalType: array}\nend\nunnamed drop\n", "t.jsonl",
+			"{\"id\":{\"a\":1},\"free\":{\"a\":1},\"list\":[{\"a\":1}],\"more\":1}\n", "{\"id\":{\"a\":1},\"free\":{\"a\":1},\"list\":[{\"a\":1}]}\n", 0);
+	jsonl("mask address partial first 9\nmask address.zip drop\n", "{\"address\":\"12345 Town\"}\n{\"address\":{\"zip\":1}}\n", "{\"address\":null}\n{\"address\":null}\n", 0);
+	jsonl("mask address partial first 9\nunnamed drop\n", "{\"address\":\"12345 Town\"}\n", "{\"address\":null}\n", 0);
+	jsonl("mask address partial first 9\nmask address.zip redact\n", "{\"address\":\"12345 Town\"}\n", "{\"address\":\"REDACTED\"}\n", 0);
+	jsonl("mask address partial first 1\nmask address.city partial first 3\n", "{\"address\":\"Town\"}\n", "{\"address\":\"T***\"}\n", 0);
+	csv("mask address partial first 9\nmask address.zip drop\n", "id,address\n1,12345 Town\n", "id,address\n1,\n", 0);
+	jsonl("rows row.address.zip is null\n", "{\"address\":\"12345\"}\n{\"address\":7}\n{\"address\":null}\n{\"address\":{}}\n{\"id\":1}\n",
+	      "{\"address\":null}\n{\"address\":{}}\n{\"id\":1}\n", 0);
+}
+
 /* Readers of JSON differ in which of two members of one name counts: what a filter reads there is unknown. */
 TEST(jsonl_filter_reads_no_member_twice)
 {
