@@ -1,7 +1,6 @@
 #include "catalog/gate.h"
 
 #include "catalog/compat.h"
-#include "catalog/records.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,10 +16,6 @@ struct gate {
 
 static int check_failed(const char *path, int code, struct err *e)
 {
-	if (code == -EFBIG)
-		return err_set(e, code, "%s: a record is larger than %u MiB", path, RECORD_BYTES_MAX >> 20);
-	if (code == -E2BIG)
-		return err_set(e, code, "%s: more than %u columns", path, RECORD_COLUMNS_MAX);
 	return err_set(e, code, "%s: the contract's checks could not run: %s", path, strerror(-code));
 }
 

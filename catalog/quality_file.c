@@ -4,6 +4,7 @@
 #include "catalog/base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,14 +218,25 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	return r;
 }
 
+/* A record that is longer, or has more columns, than anything here reads. */
+static bool is_over(int code)
+{
+	return code == -EFBIG || code == -E2BIG;
+}
+
 static int feed_records(struct quality_file *f, const void *bytes, size_t len)
 {
 	pthread_mutex_lock(&f->q->looks);
 	f->piece = bytes;
 	f->piece_len = len;
-	int r = records_feed(f->records, bytes, len);
-	if (!r)
-		r = batch_settle(f);
+	int r = records_feed(f->records, bytes, len), settled = 0;
+	const bool over = is_over(r);
+	if (over)
+		settled = batch_record(f, true); /* what there may be of the record that is over the bounds */
+	if (!settled && (!r || over))
+		settled = batch_settle(f); /* before the piece goes */
+	if (settled)
+		r = settled;
 	f->piece_len = 0;
 	pthread_mutex_unlock(&f->q->looks);
 	return r;
@@ -237,14 +249,28 @@ static int feed_unpacked(void *arg, const void *bytes, size_t len)
 	return r == -EBADMSG ? -EIO : r; /* that number is the unpacker's */
 }
 
+/* A record is over the bounds: no check of such a file has an answer, and no view will be made of it. */
+static int give_up(struct quality_file *f, int code)
+{
+	char why[ERR_TEXT_MAX];
+	char *path = text_printable(f->path, strlen(f->path));
+	if (code == -EFBIG)
+		snprintf(why, sizeof why, "%.300s: a record is longer than %u MiB", path ? path : "", RECORD_BYTES_MAX >> 20);
+	else
+		snprintf(why, sizeof why, "%.300s: more than %u columns", path ? path : "", RECORD_COLUMNS_MAX);
+	free(path);
+	f->broken = true;
+	return quality_unread_file(f->q, f->object, why, false);
+}
+
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len)
 {
 	if (!f || f->broken)
 		return 0;
-	if (!f->unpack)
-		return feed_records(f, bytes, len);
-	int r = unpack_feed(f->unpack, bytes, len, feed_unpacked, f);
-	if (r != -EBADMSG)
+	int r = f->unpack ? unpack_feed(f->unpack, bytes, len, feed_unpacked, f) : feed_records(f, bytes, len);
+	if (is_over(r))
+		return give_up(f, r);
+	if (r != -EBADMSG || !f->unpack)
 		return r;
 	f->broken = true;
 	note(f->q, &f->q->unreadable, f->path);
@@ -270,10 +296,12 @@ int quality_file_end(struct quality_file *f)
 	if (f->unpack && !f->broken && !unpack_complete(f->unpack)) /* it ends too early */
 		note(f->q, &f->q->unreadable, f->path);
 	pthread_mutex_lock(&f->q->looks);
-	int r = f->records ? records_end(f->records) : 0;
+	int r = f->records && !f->broken ? records_end(f->records) : 0;
 	if (!r)
 		r = batch_settle(f);
 	pthread_mutex_unlock(&f->q->looks);
+	if (is_over(r))
+		r = give_up(f, r);
 	if (!r)
 		atomic_fetch_add(&f->object->rows, f->row - 1);
 	for (size_t i = 0; i < f->object->whole_count; i++)

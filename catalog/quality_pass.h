@@ -99,7 +99,7 @@ struct quality_file {
 	struct records *records; /* NULL: an engine reads it */
 	bool *present;		 /* by column of the object: an engine finds it in the file; NULL with records */
 	struct unpack *unpack; /* of a .gz or .zst file */
-	bool broken;           /* it cannot be unpacked: noted, and the rest of it is not looked at */
+	bool broken;           /* it cannot be unpacked, or a record is too long: noted, and the rest of it is not looked at */
 	struct personal_file *personal;
 	uint64_t row, first_row; /* under way; the batch's first */
 	struct pass_column *columns; /* by column of the object: the batch */
@@ -114,6 +114,10 @@ struct quality_file {
 	} *tallies; /* by check: of this file */
 	size_t undeclared;
 };
+
+/* No check of the object has an answer: a file that it claims was not read, or not to its end.  The first reason counts; files without a contract promise
+ * nothing. */
+int quality_unread_file(struct quality *q, struct object_checks *object, const char *why, bool no_engine);
 
 /* A value of one of the object's columns, of the record under way. */
 int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, const char *text, size_t len);

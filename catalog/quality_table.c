@@ -179,8 +179,7 @@ struct job {
 	char path[];
 };
 
-/* The first reason counts.  Files without a contract promise nothing. */
-static int unread(struct quality *q, struct object_checks *object, const char *why, bool no_engine)
+int quality_unread_file(struct quality *q, struct object_checks *object, const char *why, bool no_engine)
 {
 	int r = 0;
 	pthread_mutex_lock(&q->lock);
@@ -215,7 +214,7 @@ static void run(void *arg)
 	struct err why = ERR_INIT;
 	int r = atomic_load(&j->q->scanner->stopping) ? 0 : read_file(j, &why);
 	const bool no_engine = r == -EOPNOTSUPP;
-	if (r && unread(j->q, j->object, no_engine ? NO_ENGINE : why.code ? why.text : strerror(-r), no_engine))
+	if (r && quality_unread_file(j->q, j->object, no_engine ? NO_ENGINE : why.code ? why.text : strerror(-r), no_engine))
 		atomic_store(&j->q->scanner->no_memory, true);
 	free(j);
 }
@@ -236,7 +235,7 @@ static int start(struct quality *q)
 int scanner_add(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path)
 {
 	if (!q->engine || !q->engine->scan)
-		return unread(q, object, NO_ENGINE, true);
+		return quality_unread_file(q, object, NO_ENGINE, true);
 	pthread_mutex_lock(&q->lock);
 	int r = start(q);
 	pthread_mutex_unlock(&q->lock);

@@ -191,6 +191,7 @@ static void open_entry(struct op *op, struct place *p)
 		op_fail(op, r);
 	} else if (f.decision.outcome == OUTCOME_DENY) {
 		recorder_close_record(s->mesh->recorder, record, 0);
+		verdict_refuse(f.verdict, buf_text(&path), f.decision.reason);
 		op_fail(op, -EACCES);
 	} else {
 		serve(op, p, buf_text(&path), &f, record);

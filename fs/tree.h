@@ -70,7 +70,7 @@ int tree_link(struct session *s, struct place *p, struct buf *ret, struct wait *
 
 /* -- versions ------------------------------------------------------------------------------- */
 
-/* What policy says of a version to this session: immutable but for its lock. */
+/* What policy says of a version to this session: immutable but for its lock and what that guards. */
 struct verdict {
 	atomic_uint refs;
 	pthread_mutex_t lock; /* the decision is used by one thread at a time; rank "verdict" */
@@ -83,10 +83,16 @@ struct verdict {
 	uint64_t epoch;
 	uint32_t serial;
 	char policy_hex[SHA256_HEX_SIZE];
+	struct buf refusals; /* files whose opening was refused, a line each with the reason; guarded by the lock */
+	unsigned refusal_count;
 };
 
 int slot_verdict(struct session *s, struct slot *slot, struct verdict **ret, struct err *e); /* a reference */
 void verdict_unref(struct verdict *v);
+/* Keeps why the file was refused, for who reads policy.txt then: what makes a view impossible is often known only once it was tried. */
+void verdict_refuse(struct verdict *v, const char *path, const char *reason);
+/* Appends the decision in words, and what was refused so far. */
+void verdict_explain(struct verdict *v, struct buf *ret);
 /* Forgets a verdict whose time is over (or that rests on a clock that is wrong, or right again); true: it did. */
 bool slot_lapse(struct session *s, struct slot *slot);
 int slot_contract(struct slot *slot, struct contract **ret); /* a reference, or NULL */

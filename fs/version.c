@@ -7,6 +7,7 @@
 
 #include "catalog/base/clock.h"
 #include "catalog/base/log.h"
+#include "catalog/base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #define FOLDER_DEPTH_MAX 64
+#define REFUSALS_MAX 100 /* of which policy.txt tells */
 
 /* -- manifest -------------------------------------------------------------------------------- */
 
@@ -123,8 +125,33 @@ void verdict_unref(struct verdict *v)
 	version_decision_free(v->decision);
 	policy_unref(v->policy);
 	contract_unref(v->contract);
+	buf_free(&v->refusals);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
+}
+
+void verdict_refuse(struct verdict *v, const char *path, const char *reason)
+{
+	char *name = text_printable(path, strlen(path));
+	struct buf line = BUF_INIT;
+	buf_addf(&line, "  %s: %s\n", name ? name : "?", reason);
+	pthread_mutex_lock(&v->lock);
+	if (!buf_check(&line) && v->refusal_count < REFUSALS_MAX && !strstr(buf_text(&v->refusals), buf_text(&line))) {
+		buf_adds(&v->refusals, buf_text(&line));
+		v->refusal_count++;
+	}
+	pthread_mutex_unlock(&v->lock);
+	buf_free(&line);
+	free(name);
+}
+
+void verdict_explain(struct verdict *v, struct buf *ret)
+{
+	pthread_mutex_lock(&v->lock);
+	version_decision_explain(v->decision, ret);
+	if (v->refusal_count)
+		buf_addf(ret, "\nRefused to this session%s:\n%s", v->refusal_count < REFUSALS_MAX ? "" : " (the first of them)", buf_text(&v->refusals));
+	pthread_mutex_unlock(&v->lock);
 }
 
 /* The wall clock, unless it was set back while we run, or was wrong before: an exemption that has ended must not come back. */
@@ -278,6 +305,9 @@ static int see(struct slot *slot, const struct manifest_entry *entry, const char
 	r = content_size(f->content, &f->size);
 	if (r == -EACCES) {
 		const char *why = content_denied(f->content);
+		size_t n = strlen(path);
+		if (text_starts(why, path) && text_starts(why + n, ": ")) /* whoever is told knows which file */
+			why += n + 2;
 		snprintf(f->decision.reason, sizeof f->decision.reason, "it cannot be filtered%s%.400s", *why ? ": " : "", why);
 		deny(slot, f);
 		return 0;

@@ -150,7 +150,7 @@ static int derive(struct content *c, const struct view_plan *plan, uint32_t inde
 	uint64_t offset;
 	int r = view_source_chunk(c, index, &offset, &d->source_length);
 	if (r == -EACCES)
-		return err_set(e, r, "%s: its chunks do not end with records and it is too large to be filtered in one piece", c->path);
+		return err_set(e, r, "%s: a record is longer than %u MiB, or it holds bytes that no text has", c->path, VIEW_ROW_MAX >> 20);
 	if (r)
 		return err_set(e, r, "%s: %s", c->path, strerror(-r));
 	unsigned char *bytes = budget_buffer(c->reader->budget, d->source_length);

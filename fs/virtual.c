@@ -27,7 +27,7 @@ static const struct virtual_file product_files[] = {
 static const struct virtual_file version_files[] = {
 	{ .name = "contract.yaml", .make = version_contract, .optional = true },
 	{ .name = "manifest.csv", .make = version_manifest, .slow = true },
-	{ .name = "policy.txt", .make = version_policy },
+	{ .name = "policy.txt", .make = version_policy, .changing = true },
 	{ .name = "quality.json", .make = version_quality, .optional = true },
 	{ .name = "lineage.json", .make = version_lineage, .changing = true, .slow = true },
 	{ .name = "croissant.json", .make = version_croissant, .slow = true },

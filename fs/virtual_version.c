@@ -41,9 +41,7 @@ int version_policy(struct session *s, const struct vnode *v, struct buf *ret, st
 	int r = slot_verdict(s, v->slot, &verdict, e);
 	if (r)
 		return r;
-	pthread_mutex_lock(&verdict->lock);
-	version_decision_explain(verdict->decision, ret);
-	pthread_mutex_unlock(&verdict->lock);
+	verdict_explain(verdict, ret);
 	verdict_unref(verdict);
 	return 0;
 }

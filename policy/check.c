@@ -1,5 +1,6 @@
 #include "policy/check.h"
 
+#include "catalog/address.h"
 #include "catalog/base/clock.h"
 #include "catalog/base/text.h"
 #include "policy/decide_internal.h"
@@ -65,6 +66,33 @@ static void check_domains(const struct rule *r, const struct mesh_config *mesh, 
 	}
 }
 
+/* What stands for the version, when it is no version and has no place for one to be put: `latest`, or the start of a number. */
+static bool is_no_version(const char *glob, char ret[VERSION_SIZE])
+{
+	const char *part = glob;
+	struct semver v;
+	for (int i = 0; i < 2; i++) {
+		size_t n = strcspn(part, "/");
+		if (memmem(part, n, "**", 2) || !part[n])
+			return false;
+		part += n + 1;
+	}
+	size_t n = strcspn(part, "/");
+	if (!n || n >= VERSION_SIZE || memchr(part, '*', n) || memchr(part, '?', n))
+		return false;
+	memcpy(ret, part, n);
+	ret[n] = '\0';
+	return semver_parse(ret, &v) != 0;
+}
+
+static void check_versions(const struct rule *r, policy_warning warn, void *arg)
+{
+	char part[VERSION_SIZE];
+	for (size_t i = 0; i < r->file_count; i++)
+		if (is_no_version(r->files[i], part))
+			say(warn, arg, r, "has files '%s', and no version is called '%s' (1.2.0 is one, 1.* stands for many)", r->files[i], part);
+}
+
 void policy_check_rules(const struct policy *p, const struct mesh_config *mesh, int64_t now_ns, policy_warning warn, void *arg)
 {
 	for (size_t i = 0; i < p->problem_count; i++)
@@ -77,6 +105,7 @@ void policy_check_rules(const struct policy *p, const struct mesh_config *mesh, 
 			say(warn, arg, r, "matches nothing: a domain's rules concern only addresses of the domain %s", r->file->domain);
 		if (!r->file->domain && mesh)
 			check_domains(r, mesh, warn, arg);
+		check_versions(r, warn, arg);
 	}
 }
 

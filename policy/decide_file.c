@@ -27,6 +27,32 @@ static bool entry_applies(const struct entry *n, const char *domain, const char 
 	return n->pending ? rule_holds(n->rule, env) : n->holds;
 }
 
+static bool is_exempt(const struct version_decision *d, const unsigned char *applied, size_t i)
+{
+	return d->entries[i].rule->kind == RULE_EXEMPT && bit_get(applied, i);
+}
+
+static void clear(unsigned char *applied, size_t i)
+{
+	applied[i / 8] &= (unsigned char)~(1u << (i % 8));
+}
+
+/* What an exempt that applies names does not apply; an exempt that lifts nothing does not either. */
+static void lift(const struct version_decision *d, unsigned char *applied)
+{
+	for (size_t k = 0; k < d->entry_count; k++) {
+		bool lifts = false;
+		for (size_t i = 0; is_exempt(d, applied, k) && i < d->entry_count && !lifts; i++)
+			lifts = i != k && bit_get(applied, i) && exempt_names(d->entries[k].rule, d->entries[i].rule);
+		if (!lifts && d->entries[k].rule->kind == RULE_EXEMPT)
+			clear(applied, k);
+	}
+	for (size_t i = 0; i < d->entry_count; i++)
+		for (size_t k = 0; k < d->entry_count && bit_get(applied, i); k++)
+			if (is_exempt(d, applied, k) && exempt_names(d->entries[k].rule, d->entries[i].rule))
+				clear(applied, i);
+}
+
 void decide_applied(struct version_decision *d, const struct file_facts *f, unsigned char *applied)
 {
 	struct expr_env env;
@@ -46,11 +72,8 @@ void decide_applied(struct version_decision *d, const struct file_facts *f, unsi
 		exempts |= applies && n->rule->kind == RULE_EXEMPT;
 	}
 	buf_free(&address);
-	for (size_t i = 0; exempts && i < d->entry_count; i++)
-		for (size_t k = 0; k < d->entry_count && bit_get(applied, i); k++)
-			if (d->entries[k].rule->kind == RULE_EXEMPT && bit_get(applied, k) && i != k &&
-			    exempt_names(d->entries[k].rule, d->entries[i].rule))
-				applied[i / 8] &= (unsigned char)~(1u << (i % 8));
+	if (exempts)
+		lift(d, applied);
 }
 
 /* -- columns ------------------------------------------------------------------------------------ */
@@ -177,10 +200,11 @@ static void deny_column_rules(const struct version_decision *d, const unsigned c
 			add_rule(ret, d->entries[i].rule->id);
 }
 
-static void add_permits(const struct version_decision *d, const unsigned char *applied, struct file_decision *ret)
+/* What lets it be read: permits, and the exempts that lifted something. */
+static void add_grants(const struct version_decision *d, const unsigned char *applied, struct file_decision *ret)
 {
 	for (size_t i = 0; i < d->entry_count; i++)
-		if (bit_get(applied, i) && d->entries[i].rule->kind == RULE_PERMIT)
+		if (bit_get(applied, i) && (d->entries[i].rule->kind == RULE_PERMIT || d->entries[i].rule->kind == RULE_EXEMPT))
 			add_rule(ret, d->entries[i].rule->id);
 }
 
@@ -291,7 +315,7 @@ static int decide_view(struct version_decision *d, const unsigned char *applied,
 			if (bit_get(applied, i) && is_column_rule(d->entries[i].rule))
 				add_rule(ret, d->entries[i].rule->id);
 	}
-	add_permits(d, applied, ret);
+	add_grants(d, applied, ret);
 out:
 	filters_free(&filters);
 	expr_free(filter);
@@ -311,7 +335,7 @@ static int decide(struct version_decision *d, const unsigned char *applied, cons
 	for (size_t i = 0; i < d->entry_count; i++)
 		columns |= bit_get(applied, i) && is_column_rule(d->entries[i].rule);
 	if (!columns || (o && o->document)) {
-		add_permits(d, applied, ret);
+		add_grants(d, applied, ret);
 		return 0;
 	}
 	if (o == &ambiguous) {

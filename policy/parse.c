@@ -137,6 +137,8 @@ static int check_glob(struct parser *p, const struct token *t)
 	int parts = 1, deep = 0;
 	for (const char *c = t->text; *c; c++) {
 		parts += *c == '/';
+		if (*c == '/' && (c[1] == '/' || (!c[1])))
+			return parse_error(p, t->column, "'%s' matches no file: a part of it is empty; 'sales/**' is all that stands below sales", t->text);
 		if (c[0] == '*' && c[1] == '*') {
 			deep++;
 			while (c[1] == '*')

@@ -2,6 +2,7 @@
  * Parquet where no value changes: the footer is written anew without what is not to be seen, and of the data region only the ranges that it still
  * refers to are served; everything else reads as zeros and is never fetched.  What would need values decoded goes to an engine.
  */
+#include "catalog/base/text.h"
 #include "policy/duckdb.h"
 #include "policy/parquet_prune.h"
 #include "policy/parquet_write.h"
@@ -254,7 +255,7 @@ int view_plan_new_parquet(struct transform *t, const struct view_source *source,
 	decide_groups(t, f, &a);
 	r = a.engine ? duckdb_plan_new(t, source, keys, f, ret, e) : plan_segments(f, &a, ret, e);
 out:
-	if (r != 0)
+	if (r != 0 && (!e || !text_starts(e->text, source->path)))
 		err_prefix(e, r, "%s", source->path);
 	free(a.leaves);
 	free(a.groups);

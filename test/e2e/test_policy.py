@@ -108,6 +108,31 @@ def test_check_warns_of_rules_that_do_not_do_what_they_seem_to(hr, text, said):
     assert len(warnings) == (2 if "named age" in text else 1)  # once a product, not once a version
 
 
+@pytest.mark.parametrize("glob,said", [("hr/people/1.0.0/", "a part of it is empty"), ("hr//people/**", "a part of it is empty"),
+                                       ("hr/people", "did you mean 'hr/people/**'"), ("/hr/people/**/", "a part of it is empty")])
+def test_a_glob_that_can_match_no_file_is_an_error(hr, glob, said):
+    rules(hr, f"policy k scope mesh version 1\n\ndeny d\n  files {glob}\n", "k")
+    assert said in hr.run("policy", "check", status=2).stderr
+
+
+@pytest.mark.parametrize("glob,warned", [("hr/people/latest/**", True), ("hr/people/1/*", True), ("hr/*/1.0/a.csv", True), ("hr/people/1.0.0/**", False),
+                                         ("hr/people/1.*/**", False), ("hr/**/latest/x", False), ("**/latest/**", False), ("hr/people/?.0.0/**", False)])
+def test_check_warns_of_a_version_that_can_not_be(hr, glob, warned):
+    rules(hr, f"policy k scope mesh version 1\n\ndeny d\n  files {glob}\n", "k")
+    assert ("no version is called" in hr.run("policy", "check").stderr) == warned
+
+
+def test_the_exempt_that_made_it_so_is_named(hr):
+    """A decision carries the ids of all rules that made it, so that the record of an exempted read says by whose leave."""
+    rules(hr, "policy more scope mesh version 1\n\ndeny all\n\nfilter adults\n  rows row.age >= 18\n\nexempt audit from all until 2090-01-01\n  when group == audit\n\n"
+              "exempt idle from no-ads until 2090-01-01\n", "more")
+    assert explain(hr, "hr/people", "user=ana,group=ds,purpose=research")["outcome"] == "deny"
+    allowed = explain(hr, "hr/people", "user=ana,group=audit,purpose=research")
+    assert allowed["outcome"] == "view" and "more/audit" in allowed["rules"] and "more/adults" in allowed["rules"]
+    assert "more/idle" not in allowed["rules"]  # it lifted nothing
+    assert "exempts from all until 2090-01-01" in hr.run("policy", "explain", "hr/people", "--as", "user=ana,group=audit,purpose=research").stdout
+
+
 def test_check_does_not_warn_of_rules_that_may_do_it(hr):
     rules(hr, "policy k scope mesh version 1\n\n"
               "deny d\n  files *r/**, **/raw/**\n  when purpose == none\n\n"

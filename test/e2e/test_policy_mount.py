@@ -519,6 +519,29 @@ def test_parquet_columns_that_are_not_what_the_contract_says(mesh, fuse):
             assert case == {"id": [1], "note": ["x"]}
 
 
+def test_policy_txt_says_why_a_file_was_refused(mesh, fuse):
+    """What makes a view impossible is known only once it was tried."""
+    mesh.domain("d")
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT.replace('    physicalName: "people*"\n', ""))
+    mesh.publish("d/people/1.0.0", {"bad.csv": "1,2,3\n", "x.parquet": "PAR1 nonsense PAR1", "licence.txt": "free\n", "p.jsonl.gz": "no gzip", "odd\nname.csv": "7\n",
+                                    "good.csv": "id,email\n1,secretmail\n", "private/y.csv": "id\n1\n"}, "--contract", contract, "--with-failures", "as it is")
+    rules(mesh, RULES + '\ndeny closed\n  files d/people/*/private/**\n  reason "ask the board"\n')
+    with mesh.mount(purpose="training") as m:
+        told = m.path / V / ".mesh/policy.txt"
+        assert "Refused" not in told.read_text()
+        for name in ("bad.csv", "x.parquet", "licence.txt", "p.jsonl.gz", "odd\nname.csv", "private/y.csv"):
+            refused(errno.EACCES, open, m.path / V / name)
+            refused(errno.EACCES, open, m.path / V / name)
+        text = told.read_text()
+        assert os.stat(told).st_size == len(text.encode())
+        for line in ("bad.csv: it cannot be filtered: the first record names none of the contract's columns", "x.parquet: it cannot be filtered: ",
+                     "licence.txt: rows or columns of it are restricted", "p.jsonl.gz: it cannot be filtered: not well-formed gzip",
+                     "private/y.csv: denied by the rule extra/closed: ask the board"):
+            assert text.count("\n  " + line) == 1, (line, text)
+        assert "odd\nname" not in text and "secretmail" not in text and "good.csv" not in text
+
+
 # -- partly served versions -------------------------------------------------------------------------
 
 def test_a_partly_served_version_tells_nothing_of_the_rest(mesh, fuse):

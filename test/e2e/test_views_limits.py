@@ -236,10 +236,26 @@ def test_a_row_that_is_too_long_denies_its_file_and_says_why(mesh, fuse, tmp_pat
                        ("t.csv.gz", gzip.compress(f"id,note\n1,a\n2,{wide}\n".encode(), 1))):
         got, why = views(spec, name, data, 1 << 30)
         assert got is None and why[0] == "denied" and "longer than 64 MiB" in why[1], (name, why)
-        # Its contract cannot be checked either: such a version is not made.
-        refusal = mesh.publish(f"d/{name.replace('.', '-')}/1.0.0", {name: data}, "--contract", named, check=False)
-        assert refusal.returncode == 1 and "64 MiB" in refusal.stderr, refusal.stderr
+        # Its contract's checks have no answer either: they fail, and whoever publishes it nevertheless says why.
+        address = f"d/{name.replace('.', '-')}/1.0.0"
+        refusal = mesh.publish(address, {name: data}, "--contract", named, status=3)
+        assert "longer than 64 MiB" in refusal.stderr, refusal.stderr
+        mesh.publish(address, {name: data, "more.csv": "id,note\n1,x\n"}, "--contract", named, "--with-failures", "one row is huge")
+        mesh.publish(address.replace("d/", "d/bare-"), {name: data})  # no contract, no checks
     views.close()
+    rules(mesh, "drop notes\n  columns named note\n  when purpose == part\n")
+    with mesh.mount(purpose="part") as m:
+        for name in ("t.csv", "t.jsonl", "t.csv.gz"):
+            version = m.path / f"d/{name.replace('.', '-')}/1.0.0"
+            for attempt in range(2):
+                assert opens(version / name) == errno.EACCES and os.stat(version / name).st_size == 0
+            told = (version / ".mesh/policy.txt").read_text()
+            assert told.count(f"\n  {name}: it cannot be filtered: a record is longer than 64 MiB") == 1, told
+            assert "longer than 64 MiB" in os.getxattr(version / name, "user.mesh.policy").decode()
+            assert (version / "more.csv").read_text() == "id\n1\n"
+        assert "wwww" not in m.log() and peak_kib(m) < 500 << 10, peak_kib(m)
+    with mesh.mount() as m:  # whom no rule concerns gets it as it is
+        assert os.stat(m.path / "d/t-csv/1.0.0/t.csv").st_size == len(f"id,note\n1,a\n2,{wide}\n3,c\n")
     fits = f"id,note\n1,a\n2,{'w' * (limit - 4096)}\n3,c\n"
     mesh.publish("d/t/1.0.0", {"fits.csv": fits}, "--contract", named)
     rules(mesh, "filter some\n  rows row.id != 3\n")
