@@ -176,7 +176,7 @@ static int decide_file(struct verdict *v, const char *path, uint64_t size, bool 
 	for (size_t i = 0; fd.transform && i < fd.transform->action_count; i++)
 		add_column(v, fd.transform->actions[i].column, &fd.transform->actions[i].mask);
 	if (fd.transform && fd.transform->filter && !v->rows.len)
-		expr_text(fd.transform->filter, &v->rows);
+		expr_words(fd.transform->filter, &v->rows);
 	if (fd.outcome == OUTCOME_DENY && !strcmp(fd.rules, "default") && !v->missed)
 		v->missed = version_decision_missed_permit(v->d, &f, &v->permit);
 	file_decision_fini(&fd);

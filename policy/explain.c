@@ -49,11 +49,11 @@ static void conditions_words(const struct rule *r, struct buf *ret)
 {
 	for (size_t i = 0; i < r->when_count; i++) {
 		buf_adds(ret, i ? " and " : ", when ");
-		expr_text(r->when[i], ret);
+		expr_words(r->when[i], ret);
 	}
 	for (size_t i = 0; i < r->unless_count; i++) {
 		buf_adds(ret, i ? " or " : ", unless ");
-		expr_text(r->unless[i], ret);
+		expr_words(r->unless[i], ret);
 	}
 }
 
@@ -71,7 +71,7 @@ void rule_words(const struct rule *r, struct buf *ret)
 		break;
 	case RULE_FILTER:
 		buf_adds(ret, "shows only rows where ");
-		expr_text(r->rows, ret);
+		expr_words(r->rows, ret);
 		break;
 	case RULE_DROP:
 		buf_adds(ret, "leaves out ");
@@ -137,23 +137,33 @@ static unsigned char *possible(const struct version_decision *d)
 	return bits;
 }
 
+static void mask_line(const struct mask *m, struct buf *ret)
+{
+	if (m->kind != MASK_DROP) {
+		mask_text(m, ret);
+		buf_adds(ret, ": ");
+	}
+	mask_words(m, ret);
+	buf_addc(ret, '\n');
+}
+
 static void column_words(const struct version_decision *d, const unsigned char *bits, struct buf *ret)
 {
 	const struct contract_object *objects;
 	size_t count = d->facts.contract ? contract_objects(d->facts.contract, &objects) : 0;
+	struct mask unnamed;
 	for (size_t i = 0; i < count; i++) {
 		for (size_t k = 0; !objects[i].document && k < objects[i].column_count; k++) {
 			struct mask m;
 			if (decide_mask(d, bits, &objects[i].columns[k], &m) || m.kind == MASK_KEEP)
 				continue;
 			buf_addf(ret, "  %s.%s: ", objects[i].name ? objects[i].name : "", objects[i].columns[k].name);
-			if (m.kind != MASK_DROP) {
-				mask_text(&m, ret);
-				buf_adds(ret, ": ");
-			}
-			mask_words(&m, ret);
-			buf_addc(ret, '\n');
+			mask_line(&m, ret);
 		}
+	}
+	if (count && !decide_mask(d, bits, NULL, &unnamed) && unnamed.kind != MASK_KEEP) {
+		buf_adds(ret, "  columns that the contract does not name: ");
+		mask_line(&unnamed, ret);
 	}
 }
 

@@ -60,7 +60,7 @@ static void failed_words(const struct rule *r, struct expr_env *env, struct buf 
 		if (holds(x, unless, env))
 			continue;
 		buf_addf(ret, "%s%s ", ret->len ? "; " : "", unless ? "unless" : "when");
-		expr_text(x, ret);
+		expr_words(x, ret);
 		attributes_words(x, env, ret);
 	}
 }

@@ -285,10 +285,11 @@ static void operand_text(const struct expr *x, const struct expr_operand *o, str
 	}
 }
 
+static const char *const signs[] = { [EXPR_EQ] = " == ", [EXPR_LT] = " < ",  [EXPR_LE] = " <= ", [EXPR_GT] = " > ",
+				     [EXPR_GE] = " >= ", [EXPR_IN] = " in ", [EXPR_LIKE] = " like " };
+
 void expr_node_text(const struct expr *x, const struct expr_node *n, struct buf *ret)
 {
-	static const char *const signs[] = { [EXPR_EQ] = " == ", [EXPR_LT] = " < ",  [EXPR_LE] = " <= ", [EXPR_GT] = " > ",
-					     [EXPR_GE] = " >= ", [EXPR_IN] = " in ", [EXPR_LIKE] = " like " };
 	switch (n->op) {
 	case EXPR_CONSTANT:
 		buf_adds(ret, n->constant == TRUTH_TRUE ? "true" : n->constant == TRUTH_FALSE ? "false" : "unknown");
@@ -320,6 +321,51 @@ void expr_node_text(const struct expr *x, const struct expr_node *n, struct buf 
 		buf_adds(ret, signs[n->op]);
 		operand_text(x, &n->right, ret);
 	}
+}
+
+/* -- for people ------------------------------------------------------------------------------ */
+
+static void node_words(const struct expr *x, const struct expr_node *n, bool inside, struct buf *ret);
+
+static void negated_words(const struct expr *x, const struct expr_node *n, struct buf *ret)
+{
+	const char *sign = n->op == EXPR_EQ ? " != " : n->op == EXPR_IN ? " not in " : n->op == EXPR_LIKE ? " not like " : n->op == EXPR_IS_NULL ? " is not null" : NULL;
+	if (!sign) {
+		buf_adds(ret, "not ");
+		node_words(x, n, true, ret);
+		return;
+	}
+	operand_text(x, &n->left, ret);
+	buf_adds(ret, sign);
+	operand_text(x, &n->right, ret);
+}
+
+static void list_words(const struct expr *x, const struct expr_node *n, bool inside, struct buf *ret)
+{
+	if (inside)
+		buf_addc(ret, '(');
+	for (size_t i = 0; i < n->child_count; i++) {
+		if (i)
+			buf_adds(ret, n->op == EXPR_AND ? " and " : " or ");
+		node_words(x, n->children[i], true, ret);
+	}
+	if (inside)
+		buf_addc(ret, ')');
+}
+
+static void node_words(const struct expr *x, const struct expr_node *n, bool inside, struct buf *ret)
+{
+	if (n->op == EXPR_NOT)
+		negated_words(x, n->children[0], ret);
+	else if (n->op == EXPR_AND || n->op == EXPR_OR)
+		list_words(x, n, inside, ret);
+	else
+		expr_node_text(x, n, ret);
+}
+
+void expr_words(const struct expr *x, struct buf *ret)
+{
+	node_words(x, x->root, false, ret);
 }
 
 void expr_text(const struct expr *x, struct buf *ret)

@@ -41,6 +41,8 @@ size_t expr_columns(const struct expr *x, const struct expr_column **ret);
 enum truth expr_eval_row(const struct expr *x, const struct row_value *values);
 /* Appends the canonical text: equal expressions have equal texts, whatever order `and` and `or` had. */
 void expr_text(const struct expr *x, struct buf *ret);
+/* The same for people: as one would write it, `!=` for a negated `==`, and no parentheses around the whole. */
+void expr_words(const struct expr *x, struct buf *ret);
 struct expr *expr_copy(const struct expr *x); /* NULL without memory */
 void expr_free(struct expr *x);
 

@@ -222,6 +222,6 @@ void transform_summary(const struct transform *t, struct buf *ret)
 	}
 	if (t->filter) {
 		buf_adds(ret, any ? "; rows where " : "rows where ");
-		expr_text(t->filter, ret);
+		expr_words(t->filter, ret);
 	}
 }

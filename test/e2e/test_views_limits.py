@@ -254,7 +254,7 @@ def test_a_row_that_is_too_long_denies_its_file_and_says_why(mesh, fuse, tmp_pat
             assert "longer than 64 MiB" in os.getxattr(version / name, "user.mesh.policy").decode()
             assert (version / "more.csv").read_text() == "id\n1\n"
         assert "wwww" not in m.log() and peak_kib(m) < 500 << 10, peak_kib(m)
-    with mesh.mount() as m:  # whom no rule concerns gets it as it is
+    with mesh.mount(purpose="all") as m:  # whom no rule concerns gets it as it is
         assert os.stat(m.path / "d/t-csv/1.0.0/t.csv").st_size == len(f"id,note\n1,a\n2,{wide}\n3,c\n")
     fits = f"id,note\n1,a\n2,{'w' * (limit - 4096)}\n3,c\n"
     mesh.publish("d/t/1.0.0", {"fits.csv": fits}, "--contract", named)

@@ -89,7 +89,7 @@ TEST(filters_and_read_raw_values)
 					    "drop e\n  columns named email\n");
 	struct answer a = ASK(p, .user = "ana");
 	CHECK_OUTCOME(a, "view");
-	CHECK_STR(a.summary, "drops email; columns that the contract does not name: drop; rows where (row.age >= 18 and row.email like \"*@x\")");
+	CHECK_STR(a.summary, "drops email; columns that the contract does not name: drop; rows where row.age >= 18 and row.email like \"*@x\"");
 	policy_unref(p);
 }
 

@@ -27,6 +27,7 @@ TEST(words_name_rule_file_and_line)
 	CHECK(strstr(buf_text(&b), "open/all permits reading"));
 	CHECK(strstr(buf_text(&b), "\nUnder a rule about rows or columns a file is denied that no table"));
 	CHECK(strstr(buf_text(&b), "people.email: hmac key k1"));
+	CHECK(strstr(buf_text(&b), "\n  columns that the contract does not name: hmac key k1: a keyed token"));
 	buf_free(&b);
 	version_decision_free(d);
 	contract_unref(c);

@@ -1,6 +1,9 @@
 /* Conditions: Kleene's tables, every comparison over every kind of value, exact numbers, dates, globs, binding. */
 #include "policy/attribute.h"
 #include "policy/condition.h"
+#include "policy/arena.h"
+#include "policy/expr.h"
+#include "policy/lexer.h"
 #include "test/unit/policy_fixture.h"
 
 enum { F = TRUTH_FALSE, T = TRUTH_TRUE, U = TRUTH_UNKNOWN };
@@ -78,6 +81,33 @@ static void expect(int line, const char *text, const struct cell *cells, size_t 
 #define IS(column, text) { column, text, VALUE_TEXT }
 
 /* -- Kleene ------------------------------------------------------------------------------------ */
+
+static void says(const char *text, const char *want)
+{
+	struct arena arena = { 0 };
+	struct lexer l;
+	struct err e = ERR_INIT;
+	struct expr *x = NULL;
+	struct buf b = BUF_INIT;
+	CHECK_OK(lexer_start(&l, "words", text, strlen(text), &arena, &e), &e);
+	CHECK_INT(lexer_line(&l, &e), 1);
+	CHECK_OK(expr_parse(&l, 0, true, &x, &e), &e);
+	expr_words(x, &b);
+	CHECK_STR(buf_text(&b), want);
+	buf_free(&b);
+	expr_free(x);
+	arena_free(&arena);
+}
+
+TEST(words_are_as_one_would_write_them)
+{
+	says("row.age >= 18 and row.name != user", "row.name != user and row.age >= 18");
+	says("row.b not in {x, y} and (row.a == 1 or row.c is not null)", "(row.c is not null or row.a == 1) and row.b not in {\"x\", \"y\"}");
+	says("not (row.a > 1)", "not row.a > 1");
+	says("not (row.a > 1 and row.b not like \"x*\")", "not (row.b not like \"x*\" and row.a > 1)");
+	says("not row.ok", "not row.ok");
+	says("row.ok", "row.ok");
+}
 
 TEST(kleenes_tables)
 {
