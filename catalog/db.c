@@ -43,7 +43,7 @@ static const struct {
 	{ SQLITE_BUSY, -EBUSY, "another process holds its lock; try again" },
 	{ SQLITE_LOCKED, -EBUSY, "another statement holds its lock" },
 	{ SQLITE_NOMEM, -ENOMEM, "out of memory" },
-	{ SQLITE_FULL, -ENOSPC, "the disk is full" },
+	{ SQLITE_FULL, -ENOSPC, "the disk is full; make room" },
 	{ SQLITE_READONLY, -EROFS, "it is read only" },
 	{ SQLITE_CORRUPT, -EBADMSG, "the file is broken" },
 	{ SQLITE_NOTADB, -EBADMSG, "the file is not a database" },
@@ -89,6 +89,8 @@ static int fail(struct db *db, int result, struct err *e)
 	} else if (db->untrusted && code == -EFBIG) {
 		code = -EBADMSG; /* no writer of ours puts such a value there */
 	}
+	if ((result & 0xff) == SQLITE_CANTOPEN && !advice && code != -ENOENT)
+		return err_set(e, code, "%s: cannot be opened: %s", db->name, strerror(-code));
 	return err_set(e, code, "%s: %s", db->name, advice ? advice : db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
 }
 

@@ -44,6 +44,24 @@ static void make_private(const char *path)
 		close(fd);
 }
 
+static int advise(struct err *e, int code)
+{
+	switch (code) {
+	case -EROFS:
+	case -EACCES:
+	case -EPERM:
+	case -ENOENT:
+		return err_advise(e, code, "who asks the record writes there too: set lineage.db in the mesh file to where you can write, or to a copy there");
+	case -EISDIR:
+	case -ENOTDIR:
+		return err_advise(e, code, "set lineage.db in the mesh file to a file");
+	case -EBADMSG:
+		return err_advise(e, code, "put a copy from before in its place, or move it away: a new one is made, and what waits in its journals is kept");
+	default:
+		return code;
+	}
+}
+
 int lineage_open(const char *path, struct lineage **ret, struct err *e)
 {
 	struct lineage *l = calloc(1, sizeof *l);
@@ -58,10 +76,15 @@ int lineage_open(const char *path, struct lineage **ret, struct err *e)
 	if (!r)
 		make_private(path); /* what fails here fails in db_open, which says why */
 	if (!r)
-		r = db_open(path, DB_CREATE | DB_WAL, &l->db, e);
+		r = db_open(path, DB_CREATE, &l->db, e);
+	if (!r)
+		r = lineage_schema_accept(l->db, l->path, e); /* nothing is written to what is not ours */
+	if (!r)
+		r = db_exec(l->db, "PRAGMA journal_mode = wal; PRAGMA synchronous = normal", e);
 	if (!r)
 		r = lineage_schema_make(l->db, l->path, e);
 	if (r) {
+		advise(e, r);
 		lineage_close(l);
 		if (e && e->kind == ERR_ABSENT)
 			e->kind = ERR_FAIL; /* what was asked about may well exist: the record of it cannot be opened */

@@ -142,6 +142,28 @@ static int check_format(struct db *db, const char *path, int64_t *ret, struct er
 	return r;
 }
 
+/* A database that somebody else made is not to be written to. */
+static int check_empty(struct db *db, const char *path, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(db, "SELECT name FROM sqlite_schema LIMIT 1", &s, e);
+	if (r)
+		return r;
+	r = db_step(s, e);
+	if (r == DB_ROW)
+		r = err_set(e, -EPROTO, "%s: this is no lineage database (it has a '%s'); set lineage.db in the mesh file to another file", path,
+			    db_text(s, 0) ? db_text(s, 0) : "?");
+	db_finalize(s);
+	return r;
+}
+
+int lineage_schema_accept(struct db *db, const char *path, struct err *e)
+{
+	int64_t format = 0;
+	int r = check_format(db, path, &format, e);
+	return r || format ? r : check_empty(db, path, e);
+}
+
 int lineage_schema_make(struct db *db, const char *path, struct err *e)
 {
 	int64_t format = 0;
@@ -155,8 +177,8 @@ int lineage_schema_make(struct db *db, const char *path, struct err *e)
 		db_rollback(db);
 		return 0;
 	}
-	if (!r && format > 0)
-		r = db_exec(db, drop_views, e);
+	if (!r)
+		r = format > 0 ? db_exec(db, drop_views, e) : check_empty(db, path, e);
 	if (!r && format == 1)
 		r = db_exec(db, from_1, e);
 	if (!r && (format == 1 || format == 2))

@@ -202,7 +202,7 @@ int lineage_verb_export(const struct invocation *inv, int argc, char **argv, int
 	else if (!r)
 		r = export_graph(&x, inv, down, e);
 	if (!r && x.output)
-		r = io_write_file(x.output, buf_text(&x.text), x.text.len, 0644, e);
+		r = io_write_output(x.output, buf_text(&x.text), x.text.len, 0644, e);
 	finish(&x);
 	return r == -EPIPE ? 0 : r;
 }

@@ -4,6 +4,7 @@
 #include "catalog/base/io.h"
 #include "catalog/base/json.h"
 #include "catalog/base/text.h"
+#include "catalog/db.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_seal.h"
 #include "catalog/mesh.h"
@@ -72,8 +73,11 @@ static int write_head(struct lineage *l, const char *path, struct err *e)
 	int r = lineage_seal_head(l, &head, e);
 	if (r || !head.seq)
 		return r;
+	r = db_exec(lineage_db(l), "PRAGMA wal_checkpoint(PASSIVE)", e); /* a power cut must not leave a head that is ahead of its seals */
+	if (r)
+		return r;
 	char *text = text_format("%lld %s\n", (long long)head.seq, head.chain);
-	r = text ? io_write_file(path, text, strlen(text), 0600, e) : err_set(e, -ENOMEM, "no memory for the head");
+	r = text ? io_write_output(path, text, strlen(text), 0600, e) : err_set(e, -ENOMEM, "no memory for the head");
 	free(text);
 	return r;
 }

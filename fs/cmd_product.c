@@ -171,7 +171,7 @@ static int product_new(int argc, char **argv, struct err *e)
 	if (!r)
 		r = profile_contract(p, a.domain, a.product, &text, e);
 	if (!r && output)
-		r = io_write_file(output, text.data, text.len, 0644, e);
+		r = io_write_output(output, text.data, text.len, 0644, e);
 	else if (!r)
 		fwrite(text.data, 1, text.len, stdout);
 	buf_free(&text);

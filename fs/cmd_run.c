@@ -261,22 +261,10 @@ static int run_command(const struct run *run, struct err *e)
 
 static int hash_file(int fd, struct run_message *m)
 {
-	struct sha256 *h = sha256_new();
-	char *bytes = malloc(1 << 20);
-	ssize_t n = h && bytes ? 1 : -1;
-	m->size = 0;
-	while (n > 0 && (n = read(fd, bytes, 1 << 20)) > 0) {
-		sha256_update(h, bytes, (size_t)n);
-		m->size += n;
-	}
-	int r = n < 0 ? -EIO : 0;
 	struct digest d;
-	if (h)
-		sha256_final(h, &d);
+	int r = sha256_of_fd(fd, &d, &m->size);
 	if (!r)
 		hex_format(d.bytes, sizeof d.bytes, m->sha256);
-	sha256_free(h);
-	free(bytes);
 	return r;
 }
 
@@ -304,7 +292,7 @@ static int send_output(const struct run *run, const char *name, int fd, struct e
 {
 	struct run_message m = { .kind = RUN_OUTPUT };
 	struct stat st;
-	char *path = io_absolute(NULL, name);
+	char *path = io_canonical(name);
 	if (!path || strlen(path) >= sizeof m.text) {
 		free(path);
 		return err_set(e, -ENAMETOOLONG, "--output %s: the path is too long", name);

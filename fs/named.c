@@ -1,13 +1,18 @@
 #include "fs/named.h"
 
+#include "catalog/base/hash.h"
+#include "catalog/base/io.h"
 #include "catalog/base/text.h"
 #include "catalog/lineage_graph.h"
 #include "catalog/lineage_query.h"
 #include "catalog/manifest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define NEAR_FILES_MAX 20000 /* looked at for a suggestion */
 
@@ -152,6 +157,29 @@ static bool is_address(const struct invocation *inv, const char *what)
 	return is;
 }
 
+/* A file that a run recorded, under another spelling of its name, or moved or copied since: then its content tells which it is. */
+static int walk_file(struct lineage *l, const char *what, bool down, struct lineage_graph **ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct digest d;
+	struct stat st;
+	int64_t size;
+	char *path = io_canonical(what), hash[SHA256_HEX_SIZE];
+	int r = path ? lineage_walk(l, path, down, ret, &why) : -ENOENT;
+	free(path);
+	int fd = r == -ENOENT ? open(what, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && !sha256_of_fd(fd, &d, &size)) {
+		hex_format(d.bytes, sizeof d.bytes, hash);
+		r = lineage_walk(l, hash, down, ret, &why);
+		if (r == -ENOENT)
+			r = err_set(&why, r, "%s: no run recorded a file of this content as its output (run --output); sha256 %s", what, hash);
+		err_move(e, &why);
+	}
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 int named_walk(const struct invocation *inv, struct lineage *l, const char *what, bool down, struct lineage_graph **ret, struct err *e)
 {
 	struct lineage_graph *g = NULL;
@@ -161,6 +189,8 @@ int named_walk(const struct invocation *inv, struct lineage *l, const char *what
 	int r = lineage_resolve(l, what, &plain, &why);
 	if (!r)
 		r = lineage_walk(l, plain, down, &g, &why);
+	if (r == -ENOENT)
+		r = walk_file(l, what, down, &g, &why);
 	if (r == -ENOENT && is_address(inv, plain ? plain : what)) {
 		struct err better = ERR_INIT;
 		if (named_check_in(inv, l, plain ? plain : what, &better) == -ENOENT)

@@ -1,7 +1,6 @@
 #include "fs/run_serve.h"
 
 #include "catalog/base/clock.h"
-#include "catalog/base/log.h"
 #include "catalog/lineage.h"
 #include "fs/identity.h"
 #include "fs/session.h"
@@ -11,6 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define OUTPUT_WAIT_NS 60000000000LL
+#define OUTPUT_RETRY_US 200000
 
 int run_send(int fd, const struct run_message *m)
 {
@@ -40,24 +42,35 @@ static void send_failure(int fd, const struct err *e)
 	run_send(fd, &m);
 }
 
-/* What the command made: until the waiter says how it ended. */
-static int receive_end(const struct run_setup *setup, const char *run, int fd)
+/* Waits for the database as the end of a run waits for its reads to be written. */
+static int record_output(const struct run_setup *setup, const char *run, const struct run_message *m, struct err *e)
+{
+	const int64_t until_ns = clock_mono_ns() + OUTPUT_WAIT_NS;
+	for (;;) {
+		struct lineage *l = NULL;
+		struct err why = ERR_INIT;
+		int r = lineage_open(setup->mesh->lineage_db, &l, &why);
+		if (!r)
+			r = lineage_artifact_add(l, run, m->text, m->sha256, m->size, clock_now_ns(), &why);
+		lineage_close(l);
+		if (!r)
+			return 0;
+		if ((r != -EBUSY && r != -ENOSPC) || clock_mono_ns() >= until_ns)
+			return err_set_kind(e, ERR_FAIL, r, "--output %s: not on record: %s", m->text, why.text);
+		usleep(OUTPUT_RETRY_US);
+	}
+}
+
+/* What the command made: until the waiter says how it ended.  `ret` is why an output is not on record, when one is not. */
+static int receive_end(const struct run_setup *setup, const char *run, int fd, struct err *ret)
 {
 	struct run_message m;
-	struct lineage *l = NULL;
 	int r, status = 128 + 9;
-	while (!(r = run_receive(fd, &m)) && m.kind == RUN_OUTPUT) {
-		struct err e = ERR_INIT;
-		if (!l)
-			r = lineage_open(setup->mesh->lineage_db, &l, &e);
-		if (!r)
-			r = lineage_artifact_add(l, run, m.text, m.sha256, m.size, clock_now_ns(), &e);
-		if (r)
-			log_error("run: %s is not on record: %s", m.text, e.text);
-	}
+	while (!(r = run_receive(fd, &m)) && m.kind == RUN_OUTPUT)
+		if (!ret->code)
+			record_output(setup, run, &m, ret);
 	if (!r && m.kind == RUN_EXIT)
 		status = m.code;
-	lineage_close(l);
 	return status;
 }
 
@@ -72,8 +85,10 @@ static int serve_session(const struct run_setup *setup, struct mesh *mesh, const
 	struct run_message ready = { .kind = RUN_READY };
 	snprintf(ready.text, sizeof ready.text, "%s", run);
 	run_send(fd, &ready);
-	*ret_status = receive_end(setup, run, fd);
-	return session_stop(session, *ret_status, e);
+	struct err lost = ERR_INIT;
+	*ret_status = receive_end(setup, run, fd, &lost);
+	r = session_stop(session, *ret_status, e);
+	return r ? r : lost.code ? err_move(e, &lost) : 0;
 }
 
 /* The run's groups are those that its session's subject has. */

@@ -7,6 +7,7 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -195,4 +196,31 @@ int hex_parse(const char *text, void *ret_bytes, size_t len)
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
 	return memcmp(a->bytes, b->bytes, SHA256_SIZE) == 0;
+}
+
+int sha256_of_fd(int fd, struct digest *ret, int64_t *ret_size)
+{
+	enum { BLOCK = 1 << 20 };
+	struct sha256 *h = sha256_new();
+	char *bytes = malloc(BLOCK);
+	int64_t size = 0;
+	int r = h && bytes ? 0 : -ENOMEM;
+	for (ssize_t n; !r && (n = read(fd, bytes, BLOCK));) {
+		if (n < 0) {
+			r = errno == EINTR ? 0 : -errno;
+			continue;
+		}
+		sha256_update(h, bytes, (size_t)n);
+		size += n;
+	}
+	struct digest d;
+	if (h)
+		sha256_final(h, &d);
+	if (!r) {
+		*ret = d;
+		*ret_size = size;
+	}
+	sha256_free(h);
+	free(bytes);
+	return r;
 }

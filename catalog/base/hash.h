@@ -29,6 +29,8 @@ struct xxh128 {
 };
 
 void sha256_of(const void *bytes, size_t len, struct digest *ret);
+/* Of all that can be read from the descriptor on, and how much that is.  0 or -errno. */
+int sha256_of_fd(int fd, struct digest *ret, int64_t *ret_size);
 void sha512_256_of(const void *bytes, size_t len, struct digest *ret); /* another function of the same length */
 /* The digests of two messages, faster than one after the other when they are of about equal length. */
 void sha256_pair(const void *x, size_t x_len, const void *y, size_t y_len, struct digest *ret_x, struct digest *ret_y);

@@ -90,6 +90,27 @@ out:
 	return r ? err_set(e, r, "%s: cannot write: %s", path, strerror(-r)) : 0;
 }
 
+static int write_into(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode), r = fd < 0 ? -errno : io_write_full(fd, bytes, len);
+	if (fd >= 0 && close(fd) && !r)
+		r = -errno;
+	return r ? err_set(e, r, "%s: cannot write: %s", path, strerror(-r)) : 0;
+}
+
+int io_write_output(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)
+{
+	struct stat st;
+	if (lstat(path, &st))
+		return io_write_file(path, bytes, len, mode, e);
+	if (stat(path, &st) || !S_ISREG(st.st_mode)) /* a link to what is not there yet, a device, a pipe */
+		return write_into(path, bytes, len, mode, e);
+	char *real = realpath(path, NULL);
+	int r = io_write_file(real ? real : path, bytes, len, mode, e);
+	free(real);
+	return r;
+}
+
 int io_read_full(int fd, void *bytes, size_t len)
 {
 	char *p = bytes;
@@ -265,6 +286,23 @@ char *io_absolute(const char *base, const char *path)
 	if (!strcmp(path, ".") || !*path)
 		return strdup(base);
 	return io_join(base, path);
+}
+
+char *io_canonical(const char *path)
+{
+	char *absolute = io_absolute(NULL, path), *slash = absolute ? strrchr(absolute, '/') : NULL;
+	if (!slash || !slash[1] || !strcmp(slash, "/..") || !strcmp(slash, "/."))
+		return absolute;
+	*slash = '\0';
+	char *folder = realpath(slash == absolute ? "/" : absolute, NULL);
+	char *ret = folder ? io_join(folder, slash + 1) : NULL;
+	*slash = '/';
+	if (folder) {
+		free(absolute);
+		absolute = ret;
+	}
+	free(folder);
+	return absolute;
 }
 
 static char *xdg(const char *variable, const char *under_home, const char *for_root)

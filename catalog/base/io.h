@@ -19,6 +19,8 @@ int io_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, stru
 
 /* Replaces `path` in one step: writes a temporary file beside it, syncs it, renames it, syncs the folder. */
 int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
+/* Where somebody says: through a symbolic link, and into a device or pipe as it is (/dev/stdout); else as io_write_file. */
+int io_write_output(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
 
 /* read(2)/write(2) until all is done.  EINTR is retried.  A short read gives -ENODATA. */
 int io_read_full(int fd, void *bytes, size_t len);
@@ -44,6 +46,8 @@ char *io_join(const char *folder, const char *name);
 char *io_expand_home(const char *path);
 /* An absolute form of `path`, relative to `base` (a folder; NULL means the current one); no symlinks resolved. */
 char *io_absolute(const char *base, const char *path);
+/* The one name of a file whose folder is there: that folder without links and dots, and the file's own name, which may be a link.  Else as io_absolute. */
+char *io_canonical(const char *path);
 /* $XDG_STATE_HOME/meshfs, $XDG_CACHE_HOME/meshfs; root without XDG variables: /var/lib/meshfs, /var/cache/meshfs. */
 char *io_state_folder(void);
 char *io_cache_folder(void);

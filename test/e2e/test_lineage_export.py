@@ -2,6 +2,7 @@
 import json
 import os
 import sqlite3
+import stat
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -140,6 +141,18 @@ def test_wrong_targets(shop, tmp_path):  # noqa: F811
     assert "no such folder" in export(shop, "--to", tmp_path / "none" / "x", check=False).stderr
     export(shop, "--to", tmp_path / "x", "--run", "join", status=2)
     shop.run("lineage", "export", "--format", "dot", "--to", tmp_path / "x", status=2)
+
+
+def test_what_is_no_file_stays_what_it_is(shop, tmp_path):  # noqa: F811
+    """A device, a pipe and a link are written into, not replaced."""
+    link, real = tmp_path / "link", tmp_path / "real.dot"
+    link.symlink_to(real)
+    for target in (link, "/dev/stdout"):
+        done = shop.run("lineage", "export", "--format", "dot", "-o", target)
+        assert link.is_symlink() and (done.stdout if target != link else real.read_text()).startswith("digraph")
+    before = os.stat("/dev/full")
+    assert "No space left" in shop.run("lineage", "export", "--format", "dot", "-o", "/dev/full", status=1).stderr
+    assert os.stat("/dev/full") == before and stat.S_ISCHR(before.st_mode)
 
 
 def test_facets_of_a_run_with_contracts_and_rules(shop, tmp_path):  # noqa: F811

@@ -228,6 +228,26 @@ def test_a_database_that_cannot_be_opened(shop):
         assert "/proc/nowhere" in done.stderr
 
 
+def test_what_is_no_lineage_database(shop, tmp_path):
+    """Said, with what to do about it, and left as it is."""
+    text = re.sub(r"^lineage:.*\n", "", shop.file.read_text(), flags=re.M)
+    (tmp_path / "folder").mkdir()
+    with sqlite3.connect(tmp_path / "foreign") as db:
+        db.execute("CREATE TABLE invoices(id)")
+    with sqlite3.connect(tmp_path / "newer") as db:
+        db.execute("PRAGMA user_version = 99")
+    (tmp_path / "text").write_text("a letter\n")
+    for name, status, words in (("folder", 1, "set lineage.db"), ("foreign", 1, "it has a 'invoices'"), ("newer", 1, "a newer meshfs"),
+                                ("text", 5, "move it away")):
+        before = (tmp_path / name).read_bytes() if name != "folder" else None
+        shop.file.write_text(text + f"lineage: {{ db: {tmp_path / name} }}\n")
+        for command in (("lineage", "runs"), ("lineage", "verify")):
+            done = shop.run(*command, status=status)
+            assert words in done.stderr and str(tmp_path / name) in done.stderr
+        assert words in shop.run("run", "--", "true", status=125).stderr
+        assert before is None or (tmp_path / name).read_bytes() == before
+
+
 def test_files_without_rows_are_no_answer(shop):
     folder = shop.tmp / "notes"
     folder.mkdir()

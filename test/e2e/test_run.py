@@ -7,6 +7,7 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -86,6 +87,37 @@ def test_output_is_hashed_and_recorded(orders, tmp_path):
     assert node["sha256"] == hashlib.sha256((tmp_path / "model.bin").read_bytes()).hexdigest()
     assert "did not make it" in orders.run("run", "--output", "none", "--", "true", status=125, cwd=tmp_path).stderr
     orders.run("run", "--output", "none", "--", "false", status=1, cwd=tmp_path)
+
+
+def test_an_output_is_known_by_any_name_of_its_file(orders, tmp_path):
+    folder, link = tmp_path / "real", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    orders.run("run", "--name", "train", "--output", "../link/./model.bin", "--", "sh", "-c", "echo weights > model.bin", cwd=folder)
+    model = folder / "model.bin"
+    nodes = orders.json("lineage up", model)
+    assert nodes[0]["path"] == str(model) and nodes[1]["name"] == "train"
+    shutil.copy(model, tmp_path / "copy")  # elsewhere, but the same bytes
+    assert orders.json("lineage up", link / "model.bin") == orders.json("lineage up", "copy", cwd=tmp_path) == nodes
+    model.write_text("other weights\n")
+    shutil.copy(model, tmp_path / "copy")
+    done = orders.run("lineage", "up", "copy", cwd=tmp_path, status=4)
+    assert hashlib.sha256(model.read_bytes()).hexdigest() in done.stderr and "no run recorded" in done.stderr
+
+
+def test_an_output_waits_for_a_locked_database(orders, tmp_path):
+    runner = start(orders, "--name", "train", "--output", tmp_path / "model", "--", "sh", "-c",
+                   f"cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv > {tmp_path}/model; touch {tmp_path}/read; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done")
+    wait_for(lambda: (tmp_path / "read").exists(), 30, what="that the command reads")
+    [path] = [Path(str(p).removesuffix(".journals")) for p in orders.folder.rglob("*.journals")]
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    (tmp_path / "go").touch()
+    time.sleep(11.5)  # longer than SQLite waits for a lock
+    assert runner.poll() is None
+    db.execute("ROLLBACK")
+    assert runner.wait(timeout=60) == 0
+    assert [n["kind"] for n in orders.json("lineage up", tmp_path / "model")] == ["output", "run", "version"]
 
 
 def test_background_children_do_not_hold_the_run(orders, tmp_path):
