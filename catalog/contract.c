@@ -1,9 +1,11 @@
 #include "catalog/contract.h"
 
+#include "catalog/base/map.h"
 #include "catalog/base/text.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,15 +188,17 @@ static int read_properties(const struct doc *d, const struct doc_node *list, con
 /* Two columns of one name would make it a matter of luck which rule a value meets. */
 static int check_twice(const struct doc *d, const struct contract_object *o, struct err *e)
 {
-	for (size_t i = 0; i < o->column_count; i++) {
+	struct map *seen = map_new();
+	int r = seen ? 0 : err_set(e, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < o->column_count && !r; i++) {
 		const struct contract_column *c = &o->columns[i];
-		const struct contract_column *first = contract_column_find(o, c->name, strlen(c->name));
-		if (first != c)
-			return doc_err(d, c->node, e, "column '%s' is described twice", c->name);
-		if (o->column_count > 2000)
-			break; /* quadratic: wide tables are checked at publish, against the data */
+		if (map_gets(seen, c->name))
+			r = doc_err(d, c->node, e, "column '%s' is described twice", c->name);
+		else if (map_sets(seen, c->name, (void *)(uintptr_t)c))
+			r = err_set(e, -ENOMEM, "out of memory");
 	}
-	return 0;
+	map_free(seen, NULL);
+	return r;
 }
 
 static int read_object(const struct doc *d, const struct doc_node *n, struct contract_object *ret, struct err *e)

@@ -289,16 +289,19 @@ static void vnode_free(struct nodes *n, struct vnode *v)
 	free(v);
 }
 
+struct vnode vnode_like(const struct vnode *v)
+{
+	struct vnode like = { .kind = v->kind, .domain = v->domain, .slot = v->slot, .decided = v->decided, .file = v->file, .text = v->text };
+	memcpy(like.product, v->product, sizeof like.product);
+	return like;
+}
+
 static int vnode_new(struct nodes *n, const char *key, const struct vnode *like, struct vnode **ret)
 {
 	struct vnode *v = malloc(sizeof *v);
 	if (!v)
 		return -ENOMEM;
-	*v = *like;
-	v->body = NULL;
-	v->body_len = 0;
-	v->lookups = 0;
-	v->users = 0;
+	*v = vnode_like(like);
 	v->key = strdup(key);
 	v->text = copy_text(like->text);
 	v->id = n->next_id;

@@ -121,6 +121,8 @@ void nodes_slot_unref(struct nodes *n, struct slot *s, uint64_t count);
 /* Calls `each` with a reference held, without the lock. */
 void nodes_each_slot(struct nodes *n, void (*each)(void *arg, struct slot *s), void *arg);
 
+/* What a node has in common with others of its place, for `like` below: nothing that changes, so that no lock is needed. */
+struct vnode vnode_like(const struct vnode *v);
 /* The vnode called `key`; made by copying `like` (whose text is copied, whose slot reference is taken) when there is none.
  * A use for the caller. */
 int nodes_vnode(struct nodes *n, const char *key, const struct vnode *like, struct vnode **ret);

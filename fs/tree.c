@@ -104,7 +104,7 @@ static int child_file(struct session *s, enum virtual_folder folder, const char 
 	const struct virtual_file *file = virtual_find(folder, name);
 	if (!file)
 		return -ENOENT;
-	struct vnode v = *like;
+	struct vnode v = vnode_like(like);
 	char key[KEY_SIZE];
 	v.kind = KIND_FILE;
 	v.file = file;
@@ -229,7 +229,7 @@ static int child_of_product(struct session *s, const struct vnode *product, cons
 static int child_of_version_meta(struct session *s, const struct vnode *meta, const char *name, struct place *ret)
 {
 	struct verdict *verdict = NULL;
-	struct vnode v = *meta;
+	struct vnode v = vnode_like(meta);
 	char key[KEY_SIZE];
 	int r = slot_verdict(s, meta->slot, &verdict, NULL);
 	if (r)

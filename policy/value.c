@@ -319,8 +319,9 @@ bool value_like(const char *glob, size_t glob_len, const char *text, size_t len)
 			star = ++g;
 			mark = t;
 		} else if (g < glob_len && (glob[g] == '?' || glob[g] == text[t])) {
-			g++;
-			t++;
+			bool character = glob[g++] == '?';
+			for (t++; character && t < len && ((unsigned char)text[t] & 0xC0) == 0x80; t++)
+				;
 		} else if (star != SIZE_MAX) {
 			g = star;
 			t = ++mark;

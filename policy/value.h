@@ -52,7 +52,7 @@ bool value_parse_time(const char *text, size_t len, struct row_value *ret);
  * compares by bytes; false is before true. */
 bool value_compare(const struct row_value *a, const struct row_value *b, int *ret_order);
 
-/* Glob over text: `*` any run of bytes, `?` one byte.  Linear in practice, never worse than len(glob) × len(text). */
+/* Glob over text: `*` any run of bytes, `?` one character (of UTF-8; a byte where it is none).  Linear in practice, never worse than len(glob) × len(text). */
 bool value_like(const char *glob, size_t glob_len, const char *text, size_t len);
 
 #endif

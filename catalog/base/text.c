@@ -54,8 +54,9 @@ bool text_glob(const char *glob, const char *path)
 			continue;
 		}
 		if (*path && (*glob == *path || (*glob == '?' && *path != '/'))) {
-			glob++;
-			path++;
+			bool character = *glob++ == '?';
+			for (path++; character && ((unsigned char)*path & 0xC0) == 0x80; path++)
+				;
 			continue;
 		}
 		if (!*path && !*glob)

@@ -17,7 +17,7 @@ char *text_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool text_starts(const char *text, const char *prefix);
 bool text_ends(const char *text, const char *suffix);
 
-/* Glob over '/'-separated paths: `*` any run of bytes but '/', `?` one byte but '/', `**` any run of bytes ('/'
+/* Glob over '/'-separated paths: `*` any run of bytes but '/', `?` one character but '/', `**` any run of bytes ('/'
  * included; a glob that ends in a slash and `**` also matches the folder itself).  No brackets, no escapes.  Linear in practice: backtracks to the last `*` and the last
  * `**` only. */
 bool text_glob(const char *glob, const char *path);

@@ -23,6 +23,29 @@ schema:
       - {{ name: keep, logicalType: string, classification: public }}
       - {{ name: open, logicalType: string, classification: public, examples: ["{example}"] }}
 {columns}"""
+NESTED = """apiVersion: v3.1.0
+kind: DataContract
+id: {name}
+name: {name}
+version: 1.0.0
+status: active
+schema:
+  - name: table
+    properties:
+      - {{ name: id, logicalType: integer, classification: public }}
+      - {{ name: keep, logicalType: string, classification: public }}
+      - {{ name: open, logicalType: string, classification: public }}
+      - name: who
+        logicalType: object
+        classification: public
+        properties:
+          - {{ name: name, logicalType: string, classification: public }}
+          - {{ name: mail, logicalType: string, classification: restricted, tags: [secret], examples: ["{example}"] }}
+      - name: part
+        logicalType: object
+        classification: public
+        properties: [ {{ name: a, logicalType: string, tags: [secret] }}, {{ name: b, logicalType: object, classification: public }} ]
+"""
 COLUMN = '      - {{ name: {name}, logicalType: string, classification: {kind}, tags: [secret], description: d, examples: ["{example}"] }}\n'
 MASKS = ["null", "redact", "redact keep length", "hmac key k1", "partial first 1", "partial last 1", "scrub EMAIL_ADDRESS"]
 LINE_FORMATS = ["csv", "tsv", "jsonl", "csv.gz", "jsonl.zst"]
@@ -110,6 +133,24 @@ class Scene:
         rows = [{"id": i, "keep": "yes", "open": self.token(False), "gone": self.token(True)} for i in range(200)]
         self.publish(mesh, name, {"p.parquet": self.encode("parquet", rows)}, contract)
         self.rules.append(f"drop gone-{name}\n  files d/{name}/**\n  columns named gone\n")
+
+    def nested(self, name, mesh):
+        """Members of objects, under masks and without a name in the contract, in every shape that JSON allows them."""
+        t = self.token
+        text = json.dumps
+        lines = ['{"id": 1, "keep": "yes", "open": %s, "who": {"name": %s, "mail": %s, "x%s": 1}}' % (text(t(False)), text(t(False)), text(t(True)), t(True)),
+                 '{"id": 2, "keep": "yes", "wh\\u006f": {"m\\u0061il": %s, "name": %s, "mail": [%s, {"a": %s}]}}' % (text(t(True)), text(t(False)), text(t(True)), text(t(True))),
+                 '{"id": 3, "keep": "yes", "who": %s, "open": {"deep": [%s]}}' % (text("a text: " + t(True)), text(t(True))),
+                 '{"id": 4, "keep": "yes", "who": [%s, {"mail": %s, "name": %s}], "%s": null}' % (text(t(True)), text(t(True)), text(t(False)), t(True)),
+                 '{"id": 5, "keep": "no", "keep": "yes", "open": %s}' % text(t(True)), '{"id": 6, "keep": {"keep": "yes"}, "open": %s}' % text(t(True)),
+                 '{"id": 7, "keep": "yes", "open": %s,}' % text(t(True)), '{"keep": "yes", "part": {"a": %s}, "id": 8}' % text(t(True)),
+                 '{"id": 9, "keep": "yes", "part": %s}' % text(t(True) + " rest"), '{"id": 10, "keep": "yes", "part": {"b": {"deep": %s}}, "open": null}' % text(t(True))]
+        data = "\n".join(lines).encode() + b"\n"
+        contract = NESTED.format(name=name, example=t(True))
+        self.publish(mesh, name, {"n.jsonl": data, "n.jsonl.gz": gzip.compress(data), "n.jsonl.zst": zstandard.ZstdCompressor().compress(data)}, contract)
+        self.rules.append(f"filter kept-{name}\n  files d/{name}/**\n  rows row.keep == \"yes\"\n")
+        self.rules.append(f"drop gone-{name}\n  files d/{name}/**\n  columns tagged secret\n")
+        self.rules.append(f"mask part-{name}\n  files d/{name}/**\n  columns named part\n  with partial last 4\n")
 
     def denied(self, name, mesh):
         contract = CONTRACT.format(name=name, title=name, about="t", example=self.token(True), columns="")

@@ -85,7 +85,9 @@ def collect(mesh, mount, program):
         c.open_files(pid)
         c.commands([program, "-m", str(mesh.file)], environment,
                    [["ls"], ["ls", "d"], ["ls", "-R", "d/t0/1.0.0"], ["show", "d"], ["show", "d/t0"], ["show", "--json", "d/t0/1.0.0"], ["search", "common"],
-                    ["lineage", "reads"], ["lineage", "runs"], ["policy", "explain", "d/t0"], ["cache", "status"]])
+                    ["lineage", "reads"], ["lineage", "runs"], ["policy", "explain", "d/t0"], ["cache", "status"], ["status"], ["doctor"], ["policy", "check"],
+                     ["policy", "test"], ["verify", "d/t0"], ["lineage", "up", "d/t0"], ["lineage", "down", "d/t0"], ["lineage", "export", "--format", "json"],
+                     ["lineage", "trace", "d/t0", "--where", 'keep == "no"'], ["lineage", "denials"], ["policy", "explain", "d/nest/1.0.0/n.jsonl"]])
         return c.found
     return as_user(NOBODY, NOBODY, work)
 
@@ -109,6 +111,7 @@ def test_no_denied_value_is_ever_obtained(open_mesh, seed):
     scene.visible("t0", mesh)
     scene.visible("t1", mesh)
     scene.parquet("pq", mesh)
+    scene.nested("nest", mesh)
     scene.denied("no", mesh)
     scene.hidden(mesh)
     rules(mesh, scene.policy(), "scene")

@@ -58,6 +58,8 @@ TEST(globs)
 		{ "?.csv", "/.csv", false }, { "*", "", true }, { "a*b*c", "axxbyyc", true }, { "a*b*c", "axxbyy", false },
 		{ "**.csv", "a/b.csv", true }, { "health/encounters/**", "health/encounters/2.0.0/e.csv", true },
 		{ "health/encounters/**", "health/encounters2/e", false }, { "a/**/b/**/c", "a/b/b/c", true },
+		{ "M?ller", "M\xC3\xBCller", true }, { "M??ller", "M\xC3\xBCller", false }, { "*?ller", "M\xC3\xBCller", true }, { "a/???", "a/\xE2\x82\xACuro", false },
+		{ "a/?uro", "a/\xE2\x82\xACuro", true }, { "a/?", "a/\xFF", true },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		if (text_glob(cases[i].glob, cases[i].path) != cases[i].match)

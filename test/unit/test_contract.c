@@ -3,6 +3,7 @@
 #include "catalog/base/io.h"
 #include "catalog/contract.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define HEAD "kind: DataContract\napiVersion: v3.1.0\nid: orders\nversion: 1.0.0\nstatus: active\n"
@@ -113,6 +114,19 @@ static void one_broken(char *words, const char *yaml, size_t len)
 }
 
 /* test/data/contracts/broken.txt: at least 60 variants, each refused at its line, in its words. */
+TEST(a_column_described_twice_among_very_many)
+{
+	struct buf b = BUF_INIT;
+	struct contract *c = NULL;
+	struct err e = ERR_INIT;
+	buf_adds(&b, HEAD "schema:\n- name: t\n  properties:\n");
+	for (int i = 0; i < 5000; i++)
+		buf_addf(&b, "  - {name: c%d}\n", i == 4999 ? 2500 : i);
+	CHECK_INT(contract_parse("contract.yaml", buf_text(&b), b.len, &c, &e), -EINVAL);
+	CHECK(strstr(e.text, "'c2500' is described twice"));
+	buf_free(&b);
+}
+
 TEST(broken_contracts)
 {
 	struct err e = ERR_INIT;

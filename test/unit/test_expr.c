@@ -358,6 +358,7 @@ TEST(like_is_linear_enough)
 {
 	char text[20001], glob[] = "*a*a*a*a*a*a*a*a*a*a*b";
 	memset(text, 'a', 20000);
+	CHECK(value_like("M?ller", 6, "M\xC3\xBCller", 7) && !value_like("M??ller", 7, "M\xC3\xBCller", 7) && value_like("*?", 2, "\xC3\xBC", 2) && !value_like("*??", 3, "\xC3\xBC", 2));
 	CHECK(!value_like(glob, strlen(glob), text, 20000));
 	text[19999] = 'b';
 	CHECK(value_like(glob, strlen(glob), text, 20000));
