@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,13 @@ static int find_folder(struct run *run, struct err *e)
 	if (run->account && lchown(run->folder, run->account->pw_uid, run->account->pw_gid))
 		return err_set_kind(e, ERR_FAIL, -errno, "%s: cannot give it to %s: %s", run->folder, run->user, strerror(errno));
 	return 0;
+}
+
+/* The server removes its mount; one that was killed leaves it dead, in our namespace alone. */
+static void remove_folder(const char *folder)
+{
+	if (rmdir(folder) && errno == EBUSY && !umount2(folder, MNT_DETACH))
+		rmdir(folder);
 }
 
 /* -- the server ------------------------------------------------------------------------------ */
@@ -406,7 +414,7 @@ int cmd_run(const struct invocation *inv, int argc, char **argv, int *ret_status
 	if (!r)
 		r = execute(&run, e);
 	if (run.folder_made)
-		rmdir(run.folder);
+		remove_folder(run.folder);
 	free(run.folder);
 	free(run.command);
 	mesh_config_free(run.mesh);

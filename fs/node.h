@@ -105,6 +105,9 @@ struct vnode {
 	char *key; /* its name in the table; never changes */
 };
 
+/* What says which node it is, without what a lock guards; the text is still the original's. */
+struct vnode vnode_like(const struct vnode *v);
+
 /* A promoted node. */
 enum backing_mode { BACKING_UNDECIDED, BACKING_PASSTHROUGH, BACKING_CACHED };
 

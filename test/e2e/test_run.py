@@ -180,6 +180,23 @@ def test_a_killed_waiter_still_ends_the_run(orders):
     assert "TMPDIR or --at" in orders.run("run", "--", "true", status=125).stderr
 
 
+def test_a_killed_server_leaves_no_folder(orders):
+    (folder := orders.folder / "tmp").mkdir()
+    orders.env["TMPDIR"] = str(folder)
+    p = start(orders, "--name", "killed", "--output", "made", "--", "sh", "-c", "cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; read line; echo 1 > made",
+              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.readline() == "id\n"
+    children = Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()
+    [server] = [c for c in children if os.path.realpath(f"/proc/{c}/exe") == os.path.realpath(binary())]
+    os.kill(int(server), signal.SIGKILL)
+    _, errors = p.communicate("\n", timeout=30)
+    assert p.returncode == 125 and "server of the mount ended early" in errors
+    assert not any(folder.iterdir())
+    run = orders.json("lineage runs")[0]
+    assert run["ended"] and run["reads"] == 1 and run["exit"] is None
+    orders.run("lineage", "verify")
+
+
 def test_nested_runs(orders):
     inner = f"{binary()} run --name inner -- sh -c 'cat $MESHFS_MOUNT/sales/orders/1.0.0/b.csv'"
     orders.run("run", "--name", "outer", "--", "sh", "-ec", f"cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; {inner}")

@@ -4,6 +4,7 @@
 #include "catalog/base/text.h"
 #include "catalog/db.h"
 #include "catalog/lineage.h"
+#include "catalog/lineage_seal.h"
 #include "fs/drain.h"
 #include "fs/journal.h"
 #include "fs/recorder.h"
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -486,6 +488,7 @@ static void days_pass(int64_t keep_ms, int64_t seals, int64_t pruned, int64_t re
 	recorder_close_record(r, record, 1);
 	for (int i = 0; i < 200 && ask("SELECT count(*) FROM seals") < seals + pruned; i++)
 		usleep(50000);
+	CHECK_OK(recorder_drain(r, &e), &e);
 	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'reads'"), seals);
 	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'prune'"), pruned);
 	CHECK_INT(ask("SELECT count(*) FROM reads"), reads);
@@ -499,6 +502,110 @@ TEST(a_mount_seals_days_and_prunes_old_ones)
 	days_pass(0, 1, 0, 2);
 	days_pass(6 * 86400 * 1000LL, 1, 0, 2);
 	days_pass(2 * 86400 * 1000LL, 1, 1, 1);
+}
+
+/* -- all at once ------------------------------------------------------------------------------- */
+
+struct operator {
+	atomic_bool stop;
+	int asked, offences, failed;
+};
+
+static void count_offence(void *arg, enum lineage_finding kind, const char *what)
+{
+	if (kind == LINEAGE_CHANGED)
+		fprintf(stderr, "%s\n", what);
+	((struct operator *)arg)->offences += kind == LINEAGE_CHANGED;
+}
+
+/* What commands do beside mounts that serve: drain, prune whatever may be, verify. */
+static void *operate(void *arg)
+{
+	struct operator *o = arg;
+	while (!atomic_load(&o->stop)) {
+		struct lineage *l;
+		struct lineage_verified v;
+		struct err e = ERR_INIT;
+		struct lineage_prune p = { .before_ns = clock_now_ns(), .now_ns = clock_now_ns() };
+		int r = lineage_open(db_path, &l, &e);
+		if (r) {
+			o->failed++;
+			break;
+		}
+		r = drain_folder(l, &e);
+		if (!r)
+			r = lineage_prune(l, &p, &e);
+		if (!r)
+			r = lineage_verify(l, NULL, count_offence, o, &v, &e);
+		if (r)
+			fprintf(stderr, "%s\n", e.text);
+		o->failed += r != 0;
+		o->asked++;
+		lineage_close(l);
+	}
+	return NULL;
+}
+
+/* The run began five days ago, and read something then. */
+static void age(struct recorder *r, const char *run)
+{
+	struct err e = ERR_INIT;
+	struct lineage *l;
+	char sql[512];
+	const long long days = 5 * LINEAGE_PART_NS;
+	struct read_facts read = read_facts(run, "old");
+	uint64_t record;
+	CHECK_INT(recorder_open_record(r, &read, &record), 0);
+	recorder_close_record(r, record, 1);
+	CHECK_OK(recorder_drain(r, &e), &e);
+	CHECK_OK(lineage_open(db_path, &l, &e), &e);
+	snprintf(sql, sizeof sql, "BEGIN IMMEDIATE; UPDATE runs SET started_ns = started_ns - %lld WHERE uuid = '%s'; UPDATE reads SET first_ns = first_ns - %lld, last_ns = last_ns - %lld"
+				  " WHERE run = (SELECT id FROM runs WHERE uuid = '%s'); COMMIT", days, run, days, days, run);
+	CHECK_OK(db_exec(lineage_db(l), sql, &e), &e);
+	lineage_close(l);
+}
+
+TEST(mounts_that_tidy_and_commands_beside_them_lose_nothing)
+{
+	enum { MOUNTS = 3, THREADS = 2, OPENS = 4000 };
+	struct recorder *r[MOUNTS];
+	char run[MOUNTS][RUN_ID_SIZE] = { "" };
+	struct opener openers[MOUNTS * THREADS];
+	pthread_t threads[MOUNTS * THREADS], asks;
+	struct operator o = { 0 };
+	struct err e = ERR_INIT;
+	struct run_facts facts = run_facts("beside");
+	fresh();
+	for (int m = 0; m < MOUNTS; m++) {
+		struct recorder_config config = { .db_path = db_path, .slots = 1000, .text_bytes = 32768, .tidy_ms = 5, .keep_ms = m ? 2 * 86400 * 1000LL : 0 };
+		CHECK_OK(recorder_start_with(&config, &r[m], &e), &e);
+		CHECK_OK(recorder_begin_run(r[m], &facts, run[m], &e), &e);
+		age(r[m], run[m]);
+	}
+	CHECK_INT(thread_start(&asks, "operator", operate, &o), 0);
+	for (int i = 0; i < MOUNTS * THREADS; i++) {
+		openers[i] = (struct opener){ r[i % MOUNTS], run[i % MOUNTS], i, OPENS, 0 };
+		CHECK_INT(thread_start(&threads[i], "opener", open_many, &openers[i]), 0);
+	}
+	for (int i = 0; i < MOUNTS * THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		CHECK_INT(openers[i].failed, 0);
+	}
+	for (int m = 0; m < MOUNTS; m++) {
+		CHECK_OK(recorder_end_run(r[m], run[m], 0, &e), &e);
+		CHECK_OK(recorder_stop(r[m], &e), &e);
+	}
+	usleep(20000);
+	atomic_store(&o.stop, true);
+	pthread_join(asks, NULL);
+	CHECK(o.asked > 0);
+	CHECK_INT(o.failed, 0);
+	CHECK_INT(o.offences, 0);
+	CHECK_INT(ask("SELECT sum(opens) FROM inputs"), MOUNTS * (THREADS * OPENS + 1));
+	CHECK_INT(ask("SELECT count(*) FROM seals WHERE kind = 'reads' AND part = 0"), MOUNTS);
+	CHECK_INT(ask("SELECT count(*) FROM mesh_reads WHERE file = 'old'"), 0); /* pruned, by whoever was first */
+	CHECK_INT(journals_left(), 0);
+	clean();
 }
 
 TEST(network_file_systems_are_refused)
