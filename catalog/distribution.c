@@ -166,20 +166,34 @@ static void order_value(struct distribution *d, double v)
 	}
 }
 
-void distribution_add(struct distribution *d, uint64_t hash, struct cell *v)
+/* What is ordered by of a value.  False: it has none. */
+static bool measure(const struct distribution *d, struct cell *v, double *ret)
 {
-	double number;
 	int64_t ns;
-	d->count++;
-	count_value(d, hash, v->text, v->len);
-	if (!d->sample)
-		return;
-	if (d->type == TYPE_DATE || d->type == TYPE_TIMESTAMP) {
-		if (cell_moment(v, &ns))
-			order_value(d, (double)ns / NS_PER_S);
-	} else if (cell_number(v, &number)) {
-		order_value(d, number);
-	}
+	if (d->type != TYPE_DATE && d->type != TYPE_TIMESTAMP)
+		return cell_number(v, ret);
+	if (!cell_moment(v, &ns))
+		return false;
+	*ret = (double)ns / NS_PER_S;
+	return true;
+}
+
+void distribution_parse(const struct distribution *d, struct cell *v)
+{
+	double measured;
+	if (d->sample)
+		measure(d, v, &measured);
+}
+
+void distribution_add(struct distribution *d, const uint64_t *hashes, struct cell *values, size_t count)
+{
+	double measured;
+	d->count += count;
+	for (size_t i = 0; i < count; i++)
+		count_value(d, hashes[i], values[i].text, values[i].len);
+	for (size_t i = 0; d->sample && i < count; i++)
+		if (measure(d, &values[i], &measured))
+			order_value(d, measured);
 }
 
 /* -- the end --------------------------------------------------------------------------------------- */

@@ -35,8 +35,10 @@ struct distribution;
 struct distribution *distribution_new(enum logical_type type, bool values);
 void distribution_free(struct distribution *d); /* NULL is legal */
 bool distribution_orders(const struct distribution *d); /* are its values told as numbers or moments? */
-/* A value that is there (not null, not missing), and its hash: 64 bits, always of the same kind. */
-void distribution_add(struct distribution *d, uint64_t hash, struct cell *v);
+/* Some values that are there (not null, not missing), and their hashes: 64 bits, always of the same kind. */
+void distribution_add(struct distribution *d, const uint64_t *hashes, struct cell *values, size_t count);
+/* Parses what distribution_add will ask of a value. */
+void distribution_parse(const struct distribution *d, struct cell *v);
 
 /* What came of it, in numbers.  distinct 0: not known.  `ordered`: low, high and quantiles (NAN: not known) are there; dates and times in seconds
  * since 1970. */

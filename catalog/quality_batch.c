@@ -51,14 +51,38 @@ int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, con
 
 int batch_fields(struct quality_file *f, const uint32_t *columns, const struct record_field *fields, size_t count)
 {
+	const uintptr_t piece = (uintptr_t)f->piece, piece_len = f->piece_len;
+	const uint32_t record = (uint32_t)(f->row - f->first_row), known = (uint32_t)f->object->column_count;
+	struct pass_column *named = f->columns;
+	size_t added = 0;
 	int r = 0;
-	for (size_t i = 0; i < count && !r; i++)
-		if (fields[i].kind == VALUE_NULL)
+	for (size_t i = 0; i < count && !r; i++) {
+		const char *text = fields[i].text;
+		const size_t len = fields[i].len;
+		const enum value_kind kind = fields[i].kind;
+		const uint32_t column = columns[i];
+		if (kind == VALUE_NULL)
 			continue;
-		else if (columns[i] < f->object->column_count)
-			r = batch_add(f, columns[i], fields[i].kind, fields[i].text, fields[i].len);
-		else
-			personal_value(f->personal, columns[i], f->row, fields[i].text, fields[i].len);
+		if (column >= known) {
+			personal_value(f->personal, column, f->row, text, len);
+			continue;
+		}
+		struct pass_column *c = &named[column];
+		const size_t at = c->count;
+		if ((uintptr_t)text - piece >= piece_len || len > PASS_BYTES_MAX || at == c->capacity) {
+			r = batch_add(f, column, kind, text, len);
+			continue;
+		}
+		struct pass_value *v = &c->values[at];
+		c->count = at + 1;
+		v->text = text;
+		v->len = (uint32_t)len;
+		v->record = record;
+		v->kind = (uint8_t)kind;
+		v->form = PASS_TEXT;
+		added++;
+	}
+	f->value_count += added;
 	return r;
 }
 
@@ -159,7 +183,12 @@ static void judge_nulls(struct quality_file *f, const struct null_check *n)
 {
 	const unsigned char *there = f->columns[n->column].there, *parent = n->parent >= 0 ? f->columns[n->parent].there : NULL;
 	const bool missing = f->q->list.items[n->check]->kind == CHECK_MISSING;
-	for (size_t i = 0; i < f->rejected.len; i++) {
+	const size_t records = f->rejected.len;
+	if (!parent && !missing && !memchr(there, 0, records) && !memchr(f->rejected.data, 1, records)) {
+		f->tallies[n->check].examined += records; /* as most batches are */
+		return;
+	}
+	for (size_t i = 0; i < records; i++) {
 		if (f->rejected.data[i] || (parent && !parent[i]))
 			continue;
 		f->tallies[n->check].examined++;

@@ -96,8 +96,8 @@ struct check {
 	size_t offender_count;
 };
 
-/* Is a non-null, non-missing value right under a check of single values? */
-bool check_value(const struct check *c, struct cell *v);
+/* Sets `bit` in wrong[i] for each of some values, neither null nor missing, that a check of single values finds wrong (CHECK_FRESH: right). */
+void check_values(const struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit);
 /* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */
 value_judge *check_format(const char *name);
 /* Does the measure satisfy the comparison? */

@@ -1,6 +1,8 @@
 /*
  * The values of a column in a batch, judged: each is parsed once for all checks and for the column's distribution.
  *
+ * Some values at a time, step by step: what is the same for all of them is decided once, and what the processor waits for it fetches for several.
+ *
  * Many columns hold few different values.  What was found of a short one is remembered (a cache with one place a value can be in, so that
  * bounded work finds it), until it shows that the column's values seldom repeat.
  */
@@ -16,24 +18,39 @@
 #define MEMO_SLOTS 256u
 #define MEMO_BYTES 16u	  /* longer values are not remembered */
 #define MEMO_TRIAL 4096u  /* values after which it must have paid */
-#define DISTINCT_AT_ONCE 256u
+#define BLOCK 128u	  /* values at a time: they stay in the first cache */
 #define BITS 64u
-
-struct verdict {
-	struct cell value;
-	uint64_t hash;	/* for the distribution */
-	uint64_t wrong; /* bit k: check k of the column says so */
-};
 
 struct memo_slot {
 	bool used;
 	uint64_t head, tail; /* all of a value's bytes, with its length */
-	struct verdict verdict;
+	struct cell value;
+	uint64_t hash, wrong;
 };
 
 struct column_memo {
 	uint32_t tried, found;
 	struct memo_slot slots[MEMO_SLOTS];
+};
+
+/* What a column's values are wanted for beside its checks. */
+struct wanted {
+	bool distinct, keyed, personal, text, hash;
+};
+
+struct block {
+	struct quality_file *file;
+	struct column_checks *checks;
+	struct pass_column *column;
+	uint32_t number; /* of the column */
+	struct wanted wanted;
+	size_t count;
+	struct cell cells[BLOCK];
+	const struct pass_value *from[BLOCK];
+	uint64_t wrong[BLOCK];	/* bit k: check k of the column says so */
+	uint64_t hashes[BLOCK]; /* for the distribution */
+	char rooms[BLOCK][CLOCK_TEXT_MAX]; /* texts of typed values */
+	struct distinct_item items[BLOCK];
 };
 
 /* -- values seen before -------------------------------------------------------------------------- */
@@ -61,13 +78,13 @@ static void ends_of(const char *text, size_t len, uint64_t *head, uint64_t *tail
 static struct memo_slot *memo_find(struct column_memo *m, const struct cell *v, bool *ret_known)
 {
 	uint64_t head, tail;
+	m->tried++;
 	if (v->len > MEMO_BYTES)
 		return NULL;
 	ends_of(v->text, v->len, &head, &tail);
 	const uint64_t mixed = (head ^ (tail << 29 | tail >> 35) ^ v->len) * 0x9e3779b97f4a7c15u;
 	struct memo_slot *s = &m->slots[mixed >> 56];
-	*ret_known = s->used && s->head == head && s->tail == tail && s->verdict.value.len == v->len && s->verdict.value.kind == v->kind;
-	m->tried++;
+	*ret_known = s->used && s->head == head && s->tail == tail && s->value.len == v->len && s->value.kind == v->kind;
 	m->found += *ret_known;
 	s->head = head;
 	s->tail = tail;
@@ -96,56 +113,7 @@ static void memo_judge(struct column_checks *cc)
 	}
 }
 
-/* -- one value ------------------------------------------------------------------------------------- */
-
-static bool is_wrong(const struct check *c, struct cell *v)
-{
-	return c->kind != CHECK_DISTINCT && check_value(c, v) == (c->kind == CHECK_FRESH); /* that one counts what is right */
-}
-
-static void judge(const struct quality_file *f, const struct column_checks *cc, struct verdict *x)
-{
-	x->wrong = 0;
-	for (size_t k = 0; k < cc->count && k < BITS; k++)
-		x->wrong |= (uint64_t)is_wrong(f->q->list.items[cc->checks[k]], &x->value) << k;
-}
-
-static void tell(struct quality_file *f, size_t check, uint64_t row)
-{
-	if (f->q->list.items[check]->kind == CHECK_FRESH)
-		f->tallies[check].wrong++;
-	else
-		pass_wrong(f, check, row);
-}
-
-/* What was found, and of a column with more checks than bits the rest. */
-static void tell_all(struct quality_file *f, const struct column_checks *cc, struct verdict *x, uint64_t row)
-{
-	for (uint64_t wrong = x->wrong; wrong; wrong &= wrong - 1)
-		tell(f, cc->checks[__builtin_ctzll(wrong)], row);
-	for (size_t k = BITS; k < cc->count; k++)
-		if (is_wrong(f->q->list.items[cc->checks[k]], &x->value))
-			tell(f, cc->checks[k], row);
-}
-
-/* -- values that must differ --------------------------------------------------------------------------- */
-
-struct gathered {
-	struct distinct_item items[DISTINCT_AT_ONCE];
-	size_t count;
-};
-
-static int give(struct quality_file *f, const struct column_checks *cc, struct gathered *g)
-{
-	int r = 0;
-	for (size_t k = 0; k < cc->count && !r && g->count; k++) {
-		struct check *c = f->q->list.items[cc->checks[k]];
-		if (c->kind == CHECK_DISTINCT)
-			r = distinct_add_many(c->distinct, g->items, g->count);
-	}
-	g->count = 0;
-	return r;
-}
+/* -- putting a block together ------------------------------------------------------------------------ */
 
 static bool has_distinct(const struct quality_file *f, const struct column_checks *cc)
 {
@@ -155,30 +123,10 @@ static bool has_distinct(const struct quality_file *f, const struct column_check
 	return false;
 }
 
-/* -- all of them --------------------------------------------------------------------------------------- */
-
-static void count_examined(struct quality_file *f, const struct column_checks *cc, uint64_t values)
-{
-	for (size_t k = 0; k < cc->count; k++)
-		f->tallies[cc->checks[k]].examined += values;
-}
-
-static void count_records(const struct quality_file *f, struct column_checks *cc, const struct pass_column *c)
-{
-	const char *rejected = f->rejected.data;
-	for (size_t i = 0; i < f->rejected.len; i++)
-		cc->records += !rejected[i] && c->there[i] == 1;
-}
-
-/* What a value is wanted for beside its checks. */
-struct wanted {
-	bool distinct, keyed, personal, text;
-};
-
 static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 {
 	const struct column_checks *cc = &f->object->columns[column];
-	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column) };
+	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column), .hash = cc->distribution != NULL };
 	w.keyed = w.distinct || f->columns[column].in_key;
 	w.text = w.keyed || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
 	for (size_t k = 0; k < cc->count; k++) {
@@ -240,88 +188,243 @@ static void typed_value(const struct pass_value *p, bool text, char room[CLOCK_T
 		text_of(p, room, v);
 }
 
-/* What values are told apart by. */
-static const void *essence(const struct pass_value *p, const struct cell *v, bool text, size_t *ret_len)
+static bool is_scalar(uint8_t kind)
 {
-	const bool by_text = p->form == PASS_TEXT || p->form == PASS_COPIED || p->form == PASS_BOOL || text;
-	*ret_len = by_text ? v->len : sizeof p->integer;
-	return by_text ? (const void *)v->text : &p->integer;
+	return kind == VALUE_TEXT || kind == VALUE_NUMBER || kind == VALUE_MOMENT;
+}
+
+static void add_typed(struct block *b, const struct pass_value *p, struct cell *v)
+{
+	struct quality_file *f = b->file;
+	const bool looked_at = b->wanted.personal && is_scalar(p->kind) && personal_next(f->personal, b->number);
+	typed_value(p, b->wanted.text || looked_at, b->rooms[b->count], v);
+	if (looked_at)
+		personal_value(f->personal, b->number, f->first_row + p->record, v->text, v->len);
 }
 
 static bool counts_as_missing(const struct column_checks *cc, const struct cell *v)
 {
-	return cc->missing && v->kind != VALUE_OBJECT && v->kind != VALUE_ARRAY && word_set_has(&cc->missing->words, v->text, v->len);
+	return v->kind != VALUE_OBJECT && v->kind != VALUE_ARRAY && word_set_has(&cc->missing->words, v->text, v->len);
 }
 
-/* A value that is there. */
-static int judge_value(struct quality_file *f, uint32_t column, const struct pass_value *p, struct verdict *own, const struct wanted *w, struct gathered *g)
+static void look_at_texts(struct block *b)
 {
-	struct column_checks *cc = &f->object->columns[column];
-	const uint64_t row = f->first_row + p->record;
-	struct verdict *x = own;
-	bool known = false;
-	struct memo_slot *slot = cc->memo && p->form <= PASS_COPIED ? memo_find(cc->memo, &own->value, &known) : NULL;
-	if (slot) {
-		if (!known)
-			slot->verdict = *own;
-		x = &slot->verdict;
-		x->value.text = own->value.text;
+	struct quality_file *f = b->file;
+	for (size_t i = 0; i < b->count; i++)
+		if (b->from[i]->form <= PASS_COPIED && is_scalar(b->from[i]->kind))
+			personal_value(f->personal, b->number, f->first_row + b->from[i]->record, b->cells[i].text, b->cells[i].len);
+}
+
+static void drop_missing(struct block *b)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < b->count; i++) {
+		const bool missing = counts_as_missing(b->checks, &b->cells[i]);
+		b->column->there[b->from[i]->record] = missing ? 2 : 1;
+		if (missing || kept++ == i)
+			continue;
+		b->cells[kept - 1] = b->cells[i];
+		b->from[kept - 1] = b->from[i];
 	}
+	b->count = kept;
+}
+
+/* The next values into the block; what counts as missing is left out.  Returns where to go on. */
+static size_t fill(struct block *b, size_t at)
+{
+	const struct pass_column *c = b->column;
+	const struct pass_value *p = &c->values[at], *end = c->count - at < BLOCK ? &c->values[c->count] : p + BLOCK;
+	const char *copies = b->file->copies.data;
+	unsigned char *there = c->there;
+	struct cell *v = b->cells;
+	const struct pass_value **from = b->from;
+	for (b->count = 0; p < end; p++, v++, b->count++) {
+		v->kind = p->kind;
+		v->number_known = v->moment_known = false; /* what is known by them is set with them */
+		if (p->form > PASS_COPIED) {
+			add_typed(b, p, v);
+		} else {
+			v->text = p->form == PASS_TEXT ? p->text : copies + p->offset;
+			v->len = p->len;
+		}
+		there[p->record] = 1;
+		*from++ = p;
+	}
+	at += b->count;
+	if (b->wanted.personal)
+		look_at_texts(b);
+	if (b->checks->missing)
+		drop_missing(b);
+	return at;
+}
+
+/* -- judging it ---------------------------------------------------------------------------------------- */
+
+/* What values are told apart by. */
+static const void *essence(const struct block *b, size_t i, size_t *ret_len)
+{
+	const struct pass_value *p = b->from[i];
+	const bool by_text = p->form <= PASS_BOOL || b->wanted.text;
+	*ret_len = by_text ? b->cells[i].len : sizeof p->integer;
+	return by_text ? (const void *)b->cells[i].text : &p->integer;
+}
+
+static void hash_some(struct block *b, size_t from, size_t to)
+{
 	size_t len;
-	const void *bytes = essence(p, &x->value, w->text, &len);
-	if (!known)
-		judge(f, cc, x);
-	if (cc->distribution && !known)
-		x->hash = xxh64_of(bytes, len);
-	if (cc->distribution)
-		distribution_add(cc->distribution, x->hash, &x->value);
-	if (x->wrong || cc->count > BITS)
-		tell_all(f, cc, x, row);
-	if (!w->keyed)
-		return 0;
-	struct distinct_item item = { .place = pass_place(f, row) };
-	xxh128_of(bytes, len, &item.hash);
-	if (f->columns[column].in_key)
-		f->columns[column].hashes[p->record] = item.hash;
-	if (w->distinct)
-		g->items[g->count++] = item;
-	return g->count == DISTINCT_AT_ONCE ? give(f, cc, g) : 0;
+	for (size_t i = from; i < to; i++) {
+		const void *bytes = essence(b, i, &len);
+		b->hashes[i] = xxh64_of(bytes, len);
+	}
+}
+
+/* The first BITS of the checks; tell_all sees to the others. */
+static void judge_some(struct block *b, size_t from, size_t to)
+{
+	const struct column_checks *cc = b->checks;
+	memset(b->wrong + from, 0, (to - from) * sizeof *b->wrong);
+	for (size_t k = 0; k < cc->count && k < BITS; k++)
+		check_values(b->file->q->list.items[cc->checks[k]], b->cells + from, to - from, b->wrong + from, 1ull << k);
+}
+
+static void judge_remembering(struct block *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct cell *v = &b->cells[i];
+		bool known = false;
+		struct memo_slot *slot = b->from[i]->form <= PASS_COPIED ? memo_find(b->checks->memo, v, &known) : NULL;
+		if (known) {
+			const char *text = v->text;
+			*v = slot->value;
+			v->text = text;
+			b->hashes[i] = slot->hash;
+			b->wrong[i] = slot->wrong;
+			continue;
+		}
+		judge_some(b, i, i + 1);
+		if (b->wanted.hash)
+			hash_some(b, i, i + 1);
+		if (b->checks->distribution)
+			distribution_parse(b->checks->distribution, v);
+		if (slot) {
+			slot->value = *v;
+			slot->hash = b->hashes[i];
+			slot->wrong = b->wrong[i];
+		}
+	}
+}
+
+/* Keys and values that must differ, which are told apart by more bits; the distribution takes some of these. */
+static int judge_keyed(struct block *b)
+{
+	struct quality_file *f = b->file;
+	int r = 0;
+	for (size_t i = 0; i < b->count; i++) {
+		size_t len;
+		const void *bytes = essence(b, i, &len);
+		struct distinct_item *item = &b->items[i];
+		xxh128_of(bytes, len, &item->hash);
+		item->place = pass_place(f, f->first_row + b->from[i]->record);
+		memcpy(&b->hashes[i], item->hash.bytes, sizeof b->hashes[i]);
+		if (b->column->in_key)
+			b->column->hashes[b->from[i]->record] = item->hash;
+	}
+	for (size_t k = 0; k < b->checks->count && !r; k++) {
+		struct check *c = f->q->list.items[b->checks->checks[k]];
+		if (c->kind == CHECK_DISTINCT)
+			r = distinct_add_many(c->distinct, b->items, b->count);
+	}
+	return r;
+}
+
+/* -- what was found ------------------------------------------------------------------------------------- */
+
+static void tell(struct quality_file *f, size_t check, uint64_t row)
+{
+	if (f->q->list.items[check]->kind == CHECK_FRESH)
+		f->tallies[check].wrong++;
+	else
+		pass_wrong(f, check, row);
+}
+
+/* What was found, and of a column with more checks than bits the rest. */
+static void tell_all(struct block *b, size_t i)
+{
+	struct quality_file *f = b->file;
+	const struct column_checks *cc = b->checks;
+	const uint64_t row = f->first_row + b->from[i]->record;
+	for (uint64_t wrong = b->wrong[i]; wrong; wrong &= wrong - 1)
+		tell(f, cc->checks[__builtin_ctzll(wrong)], row);
+	for (size_t k = BITS; k < cc->count; k++) {
+		uint64_t wrong = 0;
+		check_values(f->q->list.items[cc->checks[k]], &b->cells[i], 1, &wrong, 1);
+		if (wrong)
+			tell(f, cc->checks[k], row);
+	}
+}
+
+static int judge_block(struct block *b)
+{
+	struct distribution *d = b->checks->distribution;
+	int r = 0;
+	if (b->checks->memo) {
+		judge_remembering(b);
+	} else {
+		judge_some(b, 0, b->count);
+		if (b->wanted.keyed)
+			r = judge_keyed(b);
+		else if (b->wanted.hash)
+			hash_some(b, 0, b->count);
+	}
+	if (d)
+		distribution_add(d, b->hashes, b->cells, b->count);
+	uint64_t any = b->checks->count > BITS;
+	for (size_t i = 0; i < b->count; i++)
+		any |= b->wrong[i];
+	for (size_t i = 0; any && i < b->count; i++)
+		if (b->wrong[i] || b->checks->count > BITS)
+			tell_all(b, i);
+	return r;
+}
+
+/* -- all of them --------------------------------------------------------------------------------------- */
+
+static void count_examined(struct quality_file *f, const struct column_checks *cc, uint64_t values)
+{
+	for (size_t k = 0; k < cc->count; k++)
+		f->tallies[cc->checks[k]].examined += values;
+}
+
+/* Records that have a value and are not rejected, eight at a time: all of these bytes are 0 to 2, and 0 or 1. */
+static void count_records(const struct quality_file *f, struct column_checks *cc, const struct pass_column *c)
+{
+	const size_t records = f->rejected.len;
+	for (size_t i = 0; i < records; i += 8) {
+		uint64_t there = 0, rejected = 0;
+		memcpy(&there, c->there + i, records - i < 8 ? records - i : 8);
+		memcpy(&rejected, f->rejected.data + i, records - i < 8 ? records - i : 8);
+		cc->records += (unsigned)__builtin_popcountll(there & ~rejected & 0x0101010101010101u);
+	}
 }
 
 int pass_column_judge(struct quality_file *f, uint32_t column)
 {
 	struct pass_column *c = &f->columns[column];
 	struct column_checks *cc = &f->object->columns[column];
-	const struct wanted w = wanted_of(f, column);
-	char room[CLOCK_TEXT_MAX];
-	struct gathered g;
+	struct block b;
 	uint64_t values = 0;
 	int r = 0;
-	g.count = 0;
-	memo_start(cc, c, w.distinct);
-	for (size_t i = 0; i < c->count && !r; i++) {
-		const struct pass_value *p = &c->values[i];
-		const bool typed = p->form > PASS_COPIED, scalar = p->kind == VALUE_TEXT || p->kind == VALUE_NUMBER || p->kind == VALUE_MOMENT;
-		const bool looked_at = w.personal && scalar && (!typed || personal_next(f->personal, column));
-		struct verdict own;
-		own.value.kind = p->kind;
-		own.value.number_known = own.value.moment_known = false; /* what is known by them is set with them */
-		if (typed) {
-			typed_value(p, w.text || looked_at, room, &own.value);
-		} else {
-			own.value.text = p->form == PASS_TEXT ? p->text : f->copies.data + p->offset;
-			own.value.len = p->len;
-		}
-		if (looked_at)
-			personal_value(f->personal, column, f->first_row + p->record, own.value.text, own.value.len);
-		c->there[p->record] = counts_as_missing(cc, &own.value) ? 2 : 1;
-		if (c->there[p->record] == 2)
-			continue;
-		values++;
-		r = judge_value(f, column, p, &own, &w, &g);
+	b.file = f;
+	b.checks = cc;
+	b.column = c;
+	b.number = column;
+	b.wanted = wanted_of(f, column);
+	memo_start(cc, c, b.wanted.distinct);
+	for (size_t at = 0; at < c->count && !r;) {
+		at = fill(&b, at);
+		r = judge_block(&b);
+		values += b.count;
 	}
-	if (!r)
-		r = give(f, cc, &g);
 	count_examined(f, cc, values);
 	count_records(f, cc, c);
 	memo_judge(cc);

@@ -223,14 +223,14 @@ bool word_set_has(const struct word_set *s, const char *text, size_t len)
 	return false;
 }
 
-bool check_value(const struct check *c, struct cell *v)
+static inline __attribute__((always_inline)) bool is_right(const struct check *c, enum check_kind kind, struct cell *v)
 {
 	double number;
-	if (c->kind == CHECK_TYPE)
+	if (kind == CHECK_TYPE)
 		return has_type(c, v);
 	if (v->kind == VALUE_OBJECT || v->kind == VALUE_ARRAY)
 		return true; /* the other checks are of scalars */
-	switch (c->kind) {
+	switch (kind) {
 	case CHECK_LENGTH:
 		return has_length(c, v->text, v->len);
 	case CHECK_PATTERN:
@@ -250,6 +250,46 @@ bool check_value(const struct check *c, struct cell *v)
 		return word_set_has(&c->words, v->text, v->len);
 	default:
 		return true;
+	}
+}
+
+static inline __attribute__((always_inline)) void each_value(const struct check *c, enum check_kind kind, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_right(c, kind, &values[i]) == (kind == CHECK_FRESH)) /* that one counts what is right */
+			wrong[i] |= bit;
+}
+
+/* One loop for each kind, so that a value does not choose among them. */
+void check_values(const struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
+{
+	switch (c->kind) {
+	case CHECK_TYPE:
+		each_value(c, CHECK_TYPE, values, count, wrong, bit);
+		break;
+	case CHECK_LENGTH:
+		each_value(c, CHECK_LENGTH, values, count, wrong, bit);
+		break;
+	case CHECK_PATTERN:
+		each_value(c, CHECK_PATTERN, values, count, wrong, bit);
+		break;
+	case CHECK_FORMAT:
+		each_value(c, CHECK_FORMAT, values, count, wrong, bit);
+		break;
+	case CHECK_RANGE:
+		each_value(c, CHECK_RANGE, values, count, wrong, bit);
+		break;
+	case CHECK_FRESH:
+		each_value(c, CHECK_FRESH, values, count, wrong, bit);
+		break;
+	case CHECK_MULTIPLE:
+		each_value(c, CHECK_MULTIPLE, values, count, wrong, bit);
+		break;
+	case CHECK_VALUES:
+		each_value(c, CHECK_VALUES, values, count, wrong, bit);
+		break;
+	default: /* of no single value */
+		break;
 	}
 }
 

@@ -7,18 +7,20 @@
 
 /* -- fields ------------------------------------------------------------------------ */
 
-/* The next field of the record, `at` so far; NULL without memory. */
-static struct record_field *field_new(struct records *r, size_t at)
+/* Room for so many fields of a record. */
+static int fields_reserve(struct records *r, size_t count)
 {
-	if (at == r->field_capacity) {
-		size_t capacity = r->field_capacity ? r->field_capacity * 2 : 32;
-		struct record_field *more = realloc(r->fields, capacity * sizeof *more);
-		if (!more)
-			return NULL;
-		r->fields = more;
-		r->field_capacity = capacity;
-	}
-	return &r->fields[at];
+	size_t capacity = r->field_capacity ? r->field_capacity : 32;
+	if (count <= r->field_capacity)
+		return 0;
+	while (capacity < count)
+		capacity *= 2;
+	struct record_field *more = realloc(r->fields, capacity * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	r->fields = more;
+	r->field_capacity = capacity;
+	return 0;
 }
 
 static struct record_field plain_field(const char *text, size_t len)
@@ -74,10 +76,10 @@ static const char *split(struct records *r, const char *line, size_t len, size_t
 	size_t count = 0;
 	buf_clear(&r->unescaped);
 	for (;; p++) {
-		struct record_field *f = field_new(r, count++);
 		const char *stop;
-		if (!f)
+		if (fields_reserve(r, count + 1))
 			return "out of memory";
+		struct record_field *f = &r->fields[count++];
 		if (p < end && *p == '"') {
 			if (!(stop = closing_quote(p + 1, end)))
 				return "a quote is not closed";
@@ -173,25 +175,24 @@ struct walk {
 	uint64_t lines;	      /* in its quotes */
 };
 
-/* The scanner saw that quotes are right. */
-static int take_field(struct records *r, struct walk *w, size_t end)
+/* The scanner saw that quotes are right; room is reserved. */
+static inline void take_field(struct records *r, struct walk *w, size_t end, bool last)
 {
 	const char *text = w->bytes + w->field;
 	size_t len = end - w->field;
-	struct record_field *f = field_new(r, w->count++);
-	if (!f)
-		return -ENOMEM;
-	if (len && text[len - 1] == '\r' && w->bytes[end] == '\n')
+	struct record_field *f = &r->fields[w->count++];
+	if (last && len && text[len - 1] == '\r')
 		len--;
 	if (len && *text == '"') {
 		*f = quoted_field(r, text + 1, text + len - 1);
 		for (const char *q = text; (q = memchr(q, '\n', (size_t)(text + len - q))); q++)
 			w->lines++;
 	} else {
-		*f = plain_field(text, len);
+		f->text = text;
+		f->len = len;
+		f->kind = len ? VALUE_TEXT : VALUE_NULL;
 	}
 	w->field = end + 1;
-	return 0;
 }
 
 static int take_record(struct records *r, struct walk *w)
@@ -218,10 +219,12 @@ int records_csv_many(struct records *r, const char *bytes, size_t len, size_t *r
 	buf_clear(&r->unescaped);
 	while (!code && !s.done && !s.broken) {
 		const size_t n = r->scan(&s, r->positions, sizeof r->positions / sizeof *r->positions);
+		code = fields_reserve(r, w.count + n);
 		for (size_t i = 0; i < n && !code; i++) {
 			const size_t at = r->positions[i];
-			code = take_field(r, &w, at);
-			if (!code && bytes[at] == '\n')
+			const bool last = bytes[at] == '\n';
+			take_field(r, &w, at, last);
+			if (last)
 				code = take_record(r, &w);
 		}
 	}

@@ -1,5 +1,6 @@
 /* The low-level SHA-256 calls need no memory, and copy a context for less than the EVP ones take to find their way. */
 #define OPENSSL_SUPPRESS_DEPRECATED
+#define XXH_INLINE_ALL /* most of what is hashed is short: a call takes as long as the hash */
 #include "catalog/base/hash.h"
 
 #include <errno.h>

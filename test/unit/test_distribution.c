@@ -9,7 +9,8 @@
 static void add(struct distribution *d, const char *text)
 {
 	struct cell v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
-	distribution_add(d, xxh64_of(text, strlen(text)), &v);
+	const uint64_t hash = xxh64_of(text, strlen(text));
+	distribution_add(d, &hash, &v, 1);
 }
 
 static void json_of(struct distribution *d, enum logical_type type, uint64_t nulls, const char *expected)
