@@ -72,17 +72,23 @@ const char *logical_type_name(enum logical_type t)
 	return type_names[t];
 }
 
+enum logical_type logical_type_of(const char *name)
+{
+	for (size_t i = 1; name && i < TYPE_NAMES; i++)
+		if (!strcmp(type_names[i], name))
+			return (enum logical_type)i;
+	return TYPE_NONE;
+}
+
 static int read_type(const struct doc *d, const struct doc_node *property, enum logical_type *ret, struct err *e)
 {
 	const struct doc_node *n = doc_get(property, "logicalType");
 	if (doc_kind(n) == DOC_NULL)
 		return 0;
 	const char *text = doc_text(n);
-	for (size_t i = 1; text && i < TYPE_NAMES; i++)
-		if (!strcmp(type_names[i], text)) {
-			*ret = (enum logical_type)i;
-			return 0;
-		}
+	*ret = logical_type_of(text);
+	if (*ret != TYPE_NONE)
+		return 0;
 	const char *near = text ? text_nearest(text, type_names + 1, TYPE_NAMES - 1) : NULL;
 	if (near)
 		return doc_err(d, n, e, "'%s' is no logicalType (did you mean '%s'?)", text, near);
@@ -152,6 +158,9 @@ static int read_column(const struct doc *d, const struct doc_node *property, con
 		r = read_flag(d, property, "unique", &c.unique, e);
 	if (!r)
 		r = read_flag(d, property, "primaryKey", &c.primary_key, e);
+	c.whole = (c.type == TYPE_OBJECT || c.type == TYPE_ARRAY) &&
+		  (c.unique || c.primary_key || doc_count(doc_get(property, "logicalTypeOptions")) || doc_count(doc_get(property, "quality")) ||
+		   doc_count(doc_get(property, "items")));
 	const struct doc_node *classification = doc_get(property, "classification");
 	if (!r && doc_kind(classification) != DOC_NULL && !doc_text(classification))
 		r = doc_err(d, classification, e, "'classification' must be a text");

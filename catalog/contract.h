@@ -18,6 +18,7 @@ struct contract;
 
 enum logical_type { TYPE_NONE, TYPE_STRING, TYPE_DATE, TYPE_TIMESTAMP, TYPE_TIME, TYPE_NUMBER, TYPE_INTEGER, TYPE_OBJECT, TYPE_ARRAY, TYPE_BOOLEAN };
 const char *logical_type_name(enum logical_type t); /* as contracts write it; "untyped" */
+enum logical_type logical_type_of(const char *name); /* TYPE_NONE: NULL, or no such type */
 
 struct contract_column {
 	const char *name; /* nested columns by dotted path: "address.zip"; physicalName when the contract gives one */
@@ -26,6 +27,7 @@ struct contract_column {
 	const char *const *tags;      /* own tags, and those of the object it stands in do not count */
 	size_t tag_count;
 	bool required, unique, primary_key;
+	bool whole; /* of an object or array: checks look at all of it, not only at what is in it */
 	const struct doc_node *node;  /* its ODCS property */
 };
 

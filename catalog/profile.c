@@ -28,7 +28,9 @@ struct column {
 	unsigned missing; /* bits: which of missing_texts were seen */
 	unsigned types; /* IS_*: what every value so far is */
 	bool container_object, container_array, quoted_text; /* JSON kinds seen */
-	uint64_t values;
+	bool scalar, nested_items; /* values that are no items of arrays; arrays and objects that are */
+	uint64_t values;    /* items of arrays included */
+	uint64_t containers; /* that are no items */
 	double low, high;
 	struct distinct *distinct;
 	bool unique, in_record;
@@ -162,18 +164,9 @@ static int on_column(void *arg, uint32_t number, const char *name, size_t len)
 	return c->name && (c->distinct || !c->unique) ? 0 : -ENOMEM;
 }
 
-static int on_value(void *arg, uint32_t number, enum value_kind kind, const char *text, size_t len)
+static int add_value(struct profile *p, struct column *c, uint32_t number, enum value_kind kind, const char *text, size_t len)
 {
-	struct profile *p = arg;
-	struct column *c = column_at(p, number);
 	double v = 0;
-	if (!c || kind == VALUE_NULL)
-		return 0;
-	if (kind == VALUE_OBJECT || kind == VALUE_ARRAY) {
-		c->container_object |= kind == VALUE_OBJECT;
-		c->container_array |= kind == VALUE_ARRAY;
-		return 0;
-	}
 	for (size_t i = 0; kind == VALUE_TEXT && i < MISSING_TEXTS; i++)
 		if (strlen(missing_texts[i]) == len && !memcmp(missing_texts[i], text, len)) {
 			c->missing |= 1u << i;
@@ -196,6 +189,32 @@ static int on_value(void *arg, uint32_t number, enum value_kind kind, const char
 	struct xxh128 hash;
 	xxh128_of(text, len, &hash);
 	return distinct_add(c->distinct, &hash, p->row);
+}
+
+static int on_value(void *arg, uint32_t number, enum value_kind kind, const char *text, size_t len)
+{
+	struct column *c = column_at(arg, number);
+	if (!c || kind == VALUE_NULL)
+		return 0;
+	if (kind == VALUE_OBJECT || kind == VALUE_ARRAY) {
+		c->container_object |= kind == VALUE_OBJECT;
+		c->container_array |= kind == VALUE_ARRAY;
+		c->containers++;
+		return 0;
+	}
+	c->scalar = true;
+	return add_value(arg, c, number, kind, text, len);
+}
+
+static int on_item(void *arg, uint32_t number, enum value_kind kind, const char *text, size_t len)
+{
+	struct column *c = column_at(arg, number);
+	if (!c || kind == VALUE_NULL)
+		return 0;
+	if (kind != VALUE_OBJECT && kind != VALUE_ARRAY)
+		return add_value(arg, c, number, kind, text, len);
+	c->nested_items = true;
+	return 0;
 }
 
 static int on_record(void *arg, uint64_t number, uint64_t line, const char *broken)
@@ -237,7 +256,7 @@ int profile_file_begin(struct profile *p, const char *path, struct err *e)
 			return err_set(e, -ENOMEM, "out of memory");
 		return -EOPNOTSUPP;
 	}
-	struct records_callbacks call = { on_column, on_value, on_record, p, NULL };
+	struct records_callbacks call = { on_column, on_value, on_record, p, NULL, on_item };
 	p->current = calloc(1, sizeof *p->current);
 	free(p->path);
 	p->path = strdup(path);
@@ -303,6 +322,9 @@ static void join(struct object *into, const struct object *from)
 		a->missing |= b->missing;
 		a->container_object |= b->container_object;
 		a->container_array |= b->container_array;
+		a->scalar |= b->scalar;
+		a->nested_items |= b->nested_items;
+		a->containers += b->containers;
 		a->unique = false; /* across files nothing was compared */
 	}
 	into->records += from->records;
@@ -364,12 +386,8 @@ static void quoted(struct buf *out, const char *text)
 	buf_addc(out, '"');
 }
 
-static const char *type_name(const struct column *c)
+static const char *scalar_name(const struct column *c)
 {
-	if (c->container_array)
-		return "array";
-	if (c->container_object)
-		return "object";
 	if (!c->values || !c->types)
 		return "string";
 	return c->types & IS_INTEGER   ? "integer"
@@ -379,23 +397,44 @@ static const char *type_name(const struct column *c)
 				       : "timestamp";
 }
 
+/* NULL: values of several kinds, which no type describes. */
+static const char *type_name(const struct column *c)
+{
+	if (c->container_array + c->container_object + c->scalar > 1)
+		return NULL;
+	return c->container_array ? "array" : c->container_object ? "object" : scalar_name(c);
+}
+
 static bool is_child(const struct column *c, const struct column *parent)
 {
 	size_t n = strlen(parent->name);
 	return !strncmp(c->name, parent->name, n) && c->name[n] == '.' && !strchr(c->name + n + 1, '.');
 }
 
-static void write_column(struct buf *out, const struct object *o, const struct column *c, int indent)
+static void write_column(struct buf *out, const struct object *o, const struct column *c, int indent);
+
+/* What an object or array holds. */
+static void write_below(struct buf *out, const struct object *o, const struct column *c, int indent, bool array)
 {
-	const char *dot = strrchr(c->name, '.'), *type = type_name(c);
-	bool number = !strcmp(type, "integer") || !strcmp(type, "number");
-	buf_addf(out, "%*s- name: ", indent, "");
-	quoted(out, indent > 6 && dot ? dot + 1 : c->name);
-	buf_addf(out, "\n%*slogicalType: %s\n", indent + 2, "", type);
-	if (c->values == o->records && o->records && indent == 6)
-		buf_addf(out, "%*srequired: true\n", indent + 2, "");
-	if (c->unique)
-		buf_addf(out, "%*sunique: true   # every value is different: a key?\n", indent + 2, "");
+	bool any = false;
+	for (size_t i = 0; i < o->count; i++) {
+		if (!is_child(&o->columns[i], c) || indent > 40)
+			continue;
+		if (!any && array)
+			buf_addf(out, "%*sitems:\n%*slogicalType: object\n%*sproperties:\n", indent + 2, "", indent + 4, "", indent + 4, "");
+		else if (!any)
+			buf_addf(out, "%*sproperties:\n", indent + 2, "");
+		any = true;
+		write_column(out, o, &o->columns[i], indent + (array ? 6 : 4));
+	}
+	if (!any && array && c->values && !c->nested_items)
+		buf_addf(out, "%*sitems: { logicalType: %s }\n", indent + 2, "", scalar_name(c));
+}
+
+/* What looks personal, what was seen of numbers, what stands for a missing value. */
+static void write_looks(struct buf *out, const struct column *c, const char *type, int indent)
+{
+	bool number = type && (!strcmp(type, "integer") || !strcmp(type, "number"));
 	if (c->entity)
 		buf_addf(out, "%*stags: [pii, %s]   # looks like it; remove the tags if it is not\n%*sclassification: restricted\n", indent + 2, "",
 			 c->entity, indent + 2, "");
@@ -403,27 +442,32 @@ static void write_column(struct buf *out, const struct object *o, const struct c
 		buf_addf(out, "%*s# classification: public | internal | confidential | restricted   (none counts as restricted)\n", indent + 2, "");
 	if (number && c->values && !c->entity && !c->unique)
 		buf_addf(out, "%*s# seen: %.15g to %.15g\n", indent + 2, "", c->low, c->high);
-	if (c->missing) {
-		buf_addf(out, "%*squality:   # these texts stand for a missing value\n%*s- { type: library, metric: missingValues, mustBeGreaterOrEqualTo: 0, "
-			      "arguments: { missingValues: [", indent + 2, "", indent + 4, "");
-		for (size_t i = 0, n = 0; i < MISSING_TEXTS; i++)
-			if (c->missing & (1u << i))
-				buf_addf(out, "%s\"%s\"", n++ ? ", " : "", missing_texts[i]);
-		buf_adds(out, "] } }\n");
-	}
-	if (strcmp(type, "object") != 0 && strcmp(type, "array") != 0)
+	if (!c->missing || !type || c->containers)
 		return;
-	bool any = false;
-	for (size_t i = 0; i < o->count; i++) {
-		if (!is_child(&o->columns[i], c) || indent > 40)
-			continue;
-		if (!any && !strcmp(type, "array"))
-			buf_addf(out, "%*sitems:\n%*slogicalType: object\n%*sproperties:\n", indent + 2, "", indent + 4, "", indent + 4, "");
-		else if (!any)
-			buf_addf(out, "%*sproperties:\n", indent + 2, "");
-		any = true;
-		write_column(out, o, &o->columns[i], indent + (strcmp(type, "array") ? 4 : 6));
-	}
+	buf_addf(out, "%*squality:   # these texts stand for a missing value\n%*s- { type: library, metric: missingValues, mustBeGreaterOrEqualTo: 0, "
+		      "arguments: { missingValues: [", indent + 2, "", indent + 4, "");
+	for (size_t i = 0, n = 0; i < MISSING_TEXTS; i++)
+		if (c->missing & (1u << i))
+			buf_addf(out, "%s\"%s\"", n++ ? ", " : "", missing_texts[i]);
+	buf_adds(out, "] } }\n");
+}
+
+static void write_column(struct buf *out, const struct object *o, const struct column *c, int indent)
+{
+	const char *dot = strrchr(c->name, '.'), *type = type_name(c);
+	buf_addf(out, "%*s- name: ", indent, "");
+	quoted(out, indent > 6 && dot ? dot + 1 : c->name);
+	if (type)
+		buf_addf(out, "\n%*slogicalType: %s\n", indent + 2, "", type);
+	else
+		buf_addf(out, "\n%*s# logicalType: its values are of several kinds\n", indent + 2, "");
+	if (type && (c->containers ? c->containers : c->values) == o->records && o->records && indent == 6)
+		buf_addf(out, "%*srequired: true\n", indent + 2, "");
+	if (type && c->unique && !c->containers)
+		buf_addf(out, "%*sunique: true   # every value is different: a key?\n", indent + 2, "");
+	write_looks(out, c, type, indent);
+	if (c->containers)
+		write_below(out, o, c, indent, type && !strcmp(type, "array"));
 }
 
 /* Does the column stand below another one of the object (JSON)? */

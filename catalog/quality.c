@@ -167,7 +167,6 @@ static void column_free(struct column_checks *c)
 	free(c->checks);
 	distribution_free(c->distribution);
 	free(c->memo);
-	free(c->unread);
 }
 
 void quality_free(struct quality *q)
@@ -234,7 +233,7 @@ const struct quality_engine *quality_engine_of(const struct quality *q)
 const char *quality_unread(struct quality *q, const struct check *c)
 {
 	const struct object_checks *o = &q->objects[c->object];
-	return o->unread || c->column < 0 ? o->unread : o->columns[c->column].unread;
+	return o->unread;
 }
 
 bool quality_lacks_engine(struct quality *q, const struct check *c)
@@ -255,7 +254,7 @@ bool quality_look(struct quality *q, size_t object, size_t column, uint64_t *ret
 	const struct object_checks *o = &q->objects[object];
 	const struct column_checks *c = &o->columns[column];
 	uint64_t rows = quality_rows(q, object);
-	if (!c->distribution || !rows || o->unread || c->unread)
+	if (!c->distribution || !rows || o->unread)
 		return false;
 	*ret_texts = c->distribution;
 	*ret_nulls = rows > c->records ? rows - c->records : 0;

@@ -5,11 +5,13 @@
 #include "catalog/base/map.h"
 #include "catalog/cell.h"
 #include "catalog/contract.h"
+#include "catalog/date_format.h"
 #include "catalog/distinct.h"
 #include "catalog/distribution.h"
 #include "catalog/pattern.h"
 #include "catalog/personal.h"
 #include "catalog/quality.h"
+#include "catalog/quality_form.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -67,6 +69,10 @@ struct check {
 	bool has_low, has_high, low_exclusive, high_exclusive;
 	int64_t low_ns, high_ns; /* dates and times */
 	const char *format;
+	struct date_format *dates; /* how the column writes its dates and times; NULL: as ISO 8601 does */
+	const struct integer_form *integers; /* CHECK_TYPE: of so many bits, or NULL */
+	const struct doc_node *container; /* CHECK_TYPE: the options of an object or array, or NULL */
+	struct check *item; /* CHECK_TYPE of an array: what each of its items must be, or NULL */
 	value_judge *judge; /* CHECK_FORMAT */
 	struct pattern *pattern;
 	const struct doc_node *values; /* list of texts, or NULL */
@@ -74,6 +80,7 @@ struct check {
 	const struct doc_node *columns; /* CHECK_DISTINCT over several columns: their names */
 	struct word_set column_words;
 	const char *query;
+	char *owned; /* a text made for `name` */
 	const char *detail;
 	const char *counted; /* what is counted, in words: "values that are too old"; or NULL */
 	/* judging the count */
@@ -98,6 +105,8 @@ struct check {
 
 /* Sets `bit` in wrong[i] for each of some values, neither null nor missing, that a check of single values finds wrong (CHECK_FRESH: right). */
 void check_values(const struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit);
+/* The moment that the text of a date, timestamp or time says, by its column's format or as ISO 8601; of a time since midnight. */
+bool check_moment(const struct check *c, struct cell *v, int64_t *ret_ns);
 /* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */
 value_judge *check_format(const char *name);
 /* Does the measure satisfy the comparison? */

@@ -2,9 +2,11 @@
 #include "catalog/quality_check.h"
 
 #include "catalog/base/clock.h"
+#include "catalog/base/text.h"
 #include "catalog/sla.h"
 
 #include <errno.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ struct compiler {
 	struct check_list *list;
 	size_t object;
 	struct err *err;
+	bool arrays; /* the column has arrays */
 };
 
 void check_free(struct check *c)
@@ -24,6 +27,9 @@ void check_free(struct check *c)
 	for (size_t i = 0; i < c->offender_count; i++)
 		free(c->offenders[i].file);
 	pattern_free(c->pattern);
+	check_free(c->item);
+	free(c->owned);
+	date_format_free(c->dates);
 	distinct_free(c->distinct);
 	word_set_fini(&c->words);
 	word_set_fini(&c->column_words);
@@ -74,57 +80,125 @@ static int bad(struct compiler *k, const struct doc_node *n, const char *text)
 
 /* -- logicalTypeOptions ------------------------------------------------------------- */
 
-static int bound(struct compiler *k, const struct doc_node *options, const char *name, enum logical_type type, bool *ret_has, double *ret,
-		 int64_t *ret_ns)
-{
-	const struct doc_node *n = doc_get(options, name);
-	if (doc_kind(n) == DOC_NULL)
-		return 0;
-	if (type == TYPE_DATE || type == TYPE_TIMESTAMP) {
-		if (!doc_text(n) || clock_parse(doc_text(n), ret_ns))
-			return bad(k, n, "a bound must be a date such as 2026-11-22");
-	} else if (doc_double(n, ret)) {
-		return bad(k, n, "a bound must be a number");
-	}
-	*ret_has = true;
-	return 0;
-}
-
-static int add_range(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
-{
-	bool low = false, high = false, above = false, below = false;
-	struct check probe;
-	memset(&probe, 0, sizeof probe);
-	int r = bound(k, options, "minimum", col->type, &low, &probe.low, &probe.low_ns);
-	if (!r)
-		r = bound(k, options, "maximum", col->type, &high, &probe.high, &probe.high_ns);
-	if (!r)
-		r = bound(k, options, "exclusiveMinimum", col->type, &above, &probe.low, &probe.low_ns);
-	if (!r)
-		r = bound(k, options, "exclusiveMaximum", col->type, &below, &probe.high, &probe.high_ns);
-	if (r || !(low || high || above || below))
-		return r;
-	struct check *c = add(k, CHECK_RANGE, column, "range", "conformity");
-	if (!c)
-		return -ENOMEM;
-	c->type = col->type;
-	c->low = probe.low;
-	c->high = probe.high;
-	c->low_ns = probe.low_ns;
-	c->high_ns = probe.high_ns;
-	c->has_low = low || above;
-	c->has_high = high || below;
-	c->low_exclusive = above;
-	c->high_exclusive = below;
-	return 0;
-}
-
 static int never(struct compiler *k, int64_t column, const char *name, const char *why)
 {
 	struct check *c = add(k, CHECK_NEVER, column, name, NULL);
 	if (!c)
 		return -ENOMEM;
 	c->detail = why;
+	return 0;
+}
+
+static void cannot_read_dates(struct check *c)
+{
+	c->kind = CHECK_NEVER;
+	c->detail = "no check knows the format of its dates (known are y M d H h m s S a E, zones X x Z, and texts in quotes)";
+}
+
+/* The column's way to write dates and times, for a check that is to read them.  -EOPNOTSUPP: nobody knows it here. */
+static int read_dates(struct compiler *k, const struct contract_column *col, struct date_format **ret)
+{
+	const char *format = doc_text(doc_path(col->node, "logicalTypeOptions.format"));
+	if (!format || (col->type != TYPE_DATE && col->type != TYPE_TIMESTAMP && col->type != TYPE_TIME))
+		return 0;
+	int r = date_format_new(format, ret);
+	return r == -ENOMEM ? err_set(k->err, r, "out of memory") : r;
+}
+
+/* A bound may be written as the column writes its values, or as ISO 8601 does. */
+static bool bound_moment(const struct check *c, const char *text, int64_t *ret_ns)
+{
+	struct cell v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
+	struct check plain = { .type = c->type };
+	return check_moment(c, &v, ret_ns) || check_moment(&plain, &v, ret_ns);
+}
+
+/* One bound of a range into the check; of two that bound the same side the narrower holds. */
+static int read_bound(struct compiler *k, const struct doc_node *options, const char *name, bool low, bool exclusive, struct check *c)
+{
+	const struct doc_node *n = doc_get(options, name);
+	if (doc_kind(n) == DOC_NULL)
+		return 0;
+	const bool moment = c->type != TYPE_INTEGER && c->type != TYPE_NUMBER;
+	double number = 0;
+	int64_t ns = 0;
+	if (moment && (!doc_text(n) || !bound_moment(c, doc_text(n), &ns)))
+		return bad(k, n, c->type == TYPE_TIME ? "a bound must be a time such as 21:20:00" : "a bound must be a date such as 2026-11-22");
+	if (!moment && doc_double(n, &number))
+		return bad(k, n, "a bound must be a number");
+	bool *has = low ? &c->has_low : &c->has_high;
+	double *bound = low ? &c->low : &c->high;
+	int64_t *bound_ns = low ? &c->low_ns : &c->high_ns;
+	const int further = moment ? (ns > *bound_ns) - (ns < *bound_ns) : (number > *bound) - (number < *bound);
+	if (*has && (further == 0 ? !exclusive : (further > 0) != low))
+		return 0;
+	*has = true;
+	*bound = number;
+	*bound_ns = ns;
+	*(low ? &c->low_exclusive : &c->high_exclusive) = exclusive;
+	return 0;
+}
+
+static int read_bounds(struct compiler *k, const struct doc_node *options, struct check *c)
+{
+	int r = read_bound(k, options, "minimum", true, false, c);
+	if (!r)
+		r = read_bound(k, options, "exclusiveMinimum", true, true, c);
+	if (!r)
+		r = read_bound(k, options, "maximum", false, false, c);
+	return r ? r : read_bound(k, options, "exclusiveMaximum", false, true, c);
+}
+
+static bool has_bounds(const struct doc_node *options)
+{
+	return doc_get(options, "minimum") || doc_get(options, "maximum") || doc_get(options, "exclusiveMinimum") || doc_get(options, "exclusiveMaximum");
+}
+
+static int add_range(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
+{
+	if (!has_bounds(options))
+		return 0;
+	struct check *c = add(k, CHECK_RANGE, column, "range", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	int r = read_dates(k, col, &c->dates);
+	if (r == -EOPNOTSUPP)
+		return cannot_read_dates(c), 0;
+	return r ? r : read_bounds(k, options, c);
+}
+
+/* Of how many bits: i32, u8, f32 … */
+static int add_width(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
+{
+	const char *format = doc_get_text(options, "format");
+	if (!format || (col->type != TYPE_INTEGER && col->type != TYPE_NUMBER) || !strcmp(format, "f64"))
+		return 0;
+	const struct integer_form *integers = integer_form_find(format);
+	if (!integers && strcmp(format, "f32") != 0)
+		return never(k, column, "format", "no check knows this format");
+	struct check *c = add(k, integers ? CHECK_TYPE : CHECK_RANGE, column, "format", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	c->integers = integers;
+	c->counted = "values that this format cannot hold";
+	c->has_low = c->has_high = true;
+	c->low = -(double)FLT_MAX;
+	c->high = (double)FLT_MAX;
+	return 0;
+}
+
+static int add_container_options(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
+{
+	if (!doc_count(options))
+		return 0;
+	struct check *c = add(k, CHECK_TYPE, column, "logicalTypeOptions", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	c->container = options;
+	c->counted = col->type == TYPE_ARRAY ? "arrays that do not keep to the options" : "objects that do not keep to the options";
 	return 0;
 }
 
@@ -175,8 +249,10 @@ static int add_options(struct compiler *k, int64_t column, const struct contract
 	if (col->type == TYPE_STRING)
 		return add_text_options(k, column, options);
 	if (col->type == TYPE_OBJECT || col->type == TYPE_ARRAY)
-		return doc_count(options) ? never(k, column, "logicalTypeOptions", "options of objects and arrays are not checked yet") : 0;
-	int r = col->type == TYPE_TIME ? 0 : add_range(k, column, col, options);
+		return add_container_options(k, column, col, options);
+	int r = add_width(k, column, col, options);
+	if (!r)
+		r = add_range(k, column, col, options);
 	double step;
 	if (!r && !doc_double(doc_get(options, "multipleOf"), &step) && step > 0) {
 		struct check *c = add(k, CHECK_MULTIPLE, column, "multipleOf", "conformity");
@@ -235,6 +311,10 @@ static int add_metric(struct compiler *k, const struct doc_node *n, int64_t colu
 		return bad(k, n, "this metric is of a column: put it below a property");
 	} else if (!strcmp(metric, "nullValues")) {
 		c = add(k, CHECK_NULL, column, "nullValues", "completeness");
+	} else if (k->arrays) {
+		c = add(k, CHECK_NEVER, column, metric, NULL);
+		if (c)
+			c->detail = "the column's values are arrays: say it of their items, in logicalTypeOptions";
 	} else if (!strcmp(metric, "missingValues")) {
 		c = add(k, CHECK_MISSING, column, "missingValues", "completeness");
 		if (c)
@@ -294,24 +374,94 @@ static int add_qualities(struct compiler *k, const struct doc_node *of, int64_t 
 
 /* -- columns and objects --------------------------------------------------------------- */
 
+static int add_items(struct compiler *k, int64_t column, const struct doc_node *of);
+
+static int add_type(struct compiler *k, int64_t column, const struct contract_column *col)
+{
+	struct check *c = add(k, CHECK_TYPE, column, "logicalType", "conformity");
+	if (!c)
+		return -ENOMEM;
+	c->type = col->type;
+	int r = read_dates(k, col, &c->dates);
+	if (r == -EOPNOTSUPP)
+		cannot_read_dates(c);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* What is checked of a single item of an array.  `item` stands for a column of items. */
+static int add_item_checks(struct compiler *k, const struct contract_column *item)
+{
+	bool required = false;
+	int r = item->type != TYPE_NONE ? add_type(k, -1, item) : 0;
+	doc_bool(doc_get(item->node, "required"), &required);
+	if (!r && required && !add(k, CHECK_NULL, -1, "required", NULL))
+		r = -ENOMEM;
+	if (!r)
+		r = add_options(k, -1, item);
+	if (!r && item->type == TYPE_ARRAY)
+		r = add_items(k, -1, item->node);
+	if (!r && doc_count(doc_get(item->node, "quality")))
+		r = never(k, -1, "quality", "metrics and queries of items are not run: say it in their logicalTypeOptions");
+	return r;
+}
+
+/* A check of items counts the arrays that have a wrong one. */
+static int wrap_item(struct compiler *k, int64_t column, struct check *item)
+{
+	struct check *c = add(k, CHECK_TYPE, column, item->name, item->dimension);
+	if (!c) {
+		check_free(item);
+		return -ENOMEM;
+	}
+	c->item = item;
+	c->type = TYPE_ARRAY;
+	c->counted = "arrays that have a wrong item";
+	c->owned = text_format("items %s", item->name);
+	c->name = c->owned;
+	if (item->kind == CHECK_NEVER) {
+		c->kind = CHECK_NEVER;
+		c->detail = item->detail;
+	}
+	return c->owned ? 0 : -ENOMEM;
+}
+
+static int add_items(struct compiler *k, int64_t column, const struct doc_node *of)
+{
+	const struct doc_node *node = doc_get(of, "items");
+	if (doc_kind(node) != DOC_MAP)
+		return 0;
+	const struct contract_column item = { .name = "items", .type = logical_type_of(doc_get_text(node, "logicalType")), .node = node };
+	struct check_list list = { NULL, 0 };
+	struct compiler inner = { k->contract, &list, k->object, k->err, false };
+	int r = add_item_checks(&inner, &item);
+	for (size_t i = 0; i < list.count; i++) {
+		if (r)
+			check_free(list.items[i]);
+		else
+			r = wrap_item(k, column, list.items[i]);
+	}
+	free(list.items);
+	return r;
+}
+
 static int add_column(struct compiler *k, int64_t column, const struct contract_column *col)
 {
-	if (col->type != TYPE_NONE) {
-		struct check *c = add(k, CHECK_TYPE, column, "logicalType", "conformity");
-		if (!c)
-			return -ENOMEM;
-		c->type = col->type;
-		if (col->type == TYPE_DATE || col->type == TYPE_TIMESTAMP || col->type == TYPE_TIME)
-			c->format = doc_text(doc_path(col->node, "logicalTypeOptions.format"));
-	}
+	int r = col->type != TYPE_NONE ? add_type(k, column, col) : 0;
+	if (r)
+		return r;
 	if ((col->required || col->primary_key) && !add(k, CHECK_NULL, column, "required", "completeness"))
 		return -ENOMEM;
-	int r = 0;
 	if (col->unique)
 		r = add_distinct(k, column, "unique", NULL);
 	if (!r)
 		r = add_options(k, column, col);
-	return r ? r : add_qualities(k, col->node, column);
+	if (!r && col->type == TYPE_ARRAY)
+		r = add_items(k, column, col->node);
+	k->arrays = col->type == TYPE_ARRAY;
+	if (!r)
+		r = add_qualities(k, col->node, column);
+	k->arrays = false;
+	return r;
 }
 
 static int add_object(struct compiler *k, const struct contract_object *o)
@@ -360,6 +510,11 @@ static int add_level(struct compiler *k, const struct doc_node *n, const char *n
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
+	int r = read_dates(k, col, &c->dates);
+	if (r == -EOPNOTSUPP)
+		cannot_read_dates(c);
+	else if (r)
+		return r;
 	c->has_low = true;
 	c->low_ns = clock_now_ns() - span;
 	if (c->type == TYPE_DATE)
@@ -412,7 +567,7 @@ int quality_compile(const struct contract *contract, struct check_list *ret, str
 {
 	const struct contract_object *objects;
 	size_t count = contract_objects(contract, &objects);
-	struct compiler k = { contract, ret, 0, e };
+	struct compiler k = { contract, ret, 0, e, false };
 	for (k.object = 0; k.object < count; k.object++) {
 		int r = add_object(&k, &objects[k.object]);
 		if (r)

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-int quality_file_column(struct quality_file *f, uint32_t column, const char *name, size_t len)
+static int on_column(void *arg, uint32_t column, const char *name, size_t len)
 {
+	struct quality_file *f = arg;
 	int r = personal_column(f->personal, column, name, len);
 	if (r)
 		return r;
@@ -25,16 +26,23 @@ int quality_file_column(struct quality_file *f, uint32_t column, const char *nam
 	return 0;
 }
 
-static int on_column(void *arg, uint32_t column, const char *name, size_t len)
-{
-	return quality_file_column(arg, column, name, len);
-}
-
 static int on_value(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
 {
 	struct quality_file *f = arg;
 	if (column < f->object->column_count)
 		return kind == VALUE_NULL ? 0 : batch_add(f, column, kind, text, len);
+	if (kind == VALUE_TEXT || kind == VALUE_NUMBER)
+		personal_value(f->personal, column, f->row, text, len);
+	return 0;
+}
+
+/* Of a column of arrays the checks look at the array's text, items included. */
+static int on_item(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len)
+{
+	struct quality_file *f = arg;
+	const struct contract_object *o = f->contract_object;
+	if (!o || column >= o->column_count || o->columns[column].type != TYPE_ARRAY)
+		return on_value(arg, column, kind, text, len);
 	if (kind == VALUE_TEXT || kind == VALUE_NUMBER)
 		personal_value(f->personal, column, f->row, text, len);
 	return 0;
@@ -99,6 +107,7 @@ void quality_file_drop(struct quality_file *f)
 		return;
 	personal_file_drop(f->personal);
 	records_free(f->records);
+	records_free(f->nested);
 	unpack_free(f->unpack);
 	batch_free(f);
 	free(f->tallies);
@@ -207,7 +216,7 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	r = quality_file_new(q, object, claims, path, &f);
 	if (r)
 		return r;
-	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields };
+	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields, on_item };
 	r = records_new(format, separator, object->header, claims, &call, &f->records);
 	if (!r && stem)
 		r = unpack_new(path, &f->unpack);
@@ -216,6 +225,30 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	else
 		*ret = f;
 	return r;
+}
+
+/* -- what an engine reads as JSON ---------------------------------------------------------------- */
+
+static int on_nested_record(void *arg, uint64_t number, uint64_t line, const char *broken)
+{
+	(void)arg, (void)number, (void)line;
+	return broken ? -EIO : 0;
+}
+
+int quality_file_expect_nested(struct quality_file *f, const struct contract_object *claims)
+{
+	struct records_callbacks call = { on_column, on_value, on_nested_record, f, NULL, on_item };
+	return records_new(RECORDS_JSONL, 0, true, claims, &call, &f->nested);
+}
+
+int quality_file_nested_column(struct quality_file *f, const char *name, size_t len, uint32_t *ret)
+{
+	return records_column(f->nested, name, len, ret);
+}
+
+int quality_file_nested(struct quality_file *f, const char *line, size_t len)
+{
+	return records_feed(f->nested, line, len);
 }
 
 /* A record that is longer, or has more columns, than anything here reads. */

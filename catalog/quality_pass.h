@@ -23,7 +23,6 @@ struct column_checks {
 	const struct check *missing; /* what its words are counts as a missing value */
 	struct distribution *distribution; /* quality.looks; NULL: beyond QUALITY_COLUMNS_TOLD */
 	uint64_t records;                  /* quality.looks: that have a value here */
-	char *unread;			   /* quality.lock: why the engine did not read it somewhere; NULL: it did */
 	struct column_memo *memo;	   /* quality.looks; of values seen before; owned, NULL: none */
 	bool memo_off;			   /* it did not pay */
 };
@@ -97,6 +96,7 @@ struct quality_file {
 	char *path;
 	uint64_t file_number;
 	struct records *records; /* NULL: an engine reads it */
+	struct records *nested;	 /* of lists and structs that an engine reads; NULL with records */
 	bool *present;		 /* by column of the object: an engine finds it in the file; NULL with records */
 	struct unpack *unpack; /* of a .gz or .zst file */
 	bool broken;           /* it cannot be unpacked, or a record is too long: noted, and the rest of it is not looked at */
@@ -142,11 +142,14 @@ int batch_record(struct quality_file *f, bool rejected);
 int batch_settle(struct quality_file *f);
 void batch_free(struct quality_file *f);
 
-/* quality_file.c: which checks a file meets, and a file under way without a reader of its bytes (`ret` is freed by quality_file_end).  The column
- * of a name, at first sight one of its own. */
+/* quality_file.c: which checks a file meets, and a file under way without a reader of its bytes (`ret` is freed by quality_file_end). */
 int quality_file_new(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path, struct quality_file **ret);
 void quality_file_drop(struct quality_file *f); /* nothing of it counts; NULL is legal */
-int quality_file_column(struct quality_file *f, uint32_t column, const char *name, size_t len);
+/* Of a file that an engine reads: columns that the contract does not have get numbers of their own, and lists and structs come as lines of JSON, an
+ * object with one column each. */
+int quality_file_expect_nested(struct quality_file *f, const struct contract_object *claims);
+int quality_file_nested_column(struct quality_file *f, const char *name, size_t len, uint32_t *ret);
+int quality_file_nested(struct quality_file *f, const char *line, size_t len);
 
 /* quality_table.c: has the engine read a Parquet file, beside what else is done. */
 int scanner_add(struct quality *q, struct object_checks *object, const struct contract_object *claims, const char *path);

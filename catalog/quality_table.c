@@ -1,6 +1,7 @@
 /* Files that an engine reads: one at a time, beside what else is done. */
 #include "catalog/quality_table.h"
 
+#include "catalog/base/json.h"
 #include "catalog/base/pool.h"
 #include "catalog/base/text.h"
 #include "catalog/quality_pass.h"
@@ -16,8 +17,8 @@
 
 struct quality_table {
 	struct quality_file *file;
-	uint32_t columns; /* so far: of the object, then of the file alone */
 	struct pass_value beside;
+	struct buf line; /* nested values as a line of JSON */
 };
 
 struct scanner {
@@ -28,12 +29,7 @@ struct scanner {
 
 /* -- columns ------------------------------------------------------------------------------------- */
 
-const char *quality_table_wanted(const struct quality_table *t, size_t column)
-{
-	return column < t->file->object->column_count ? t->file->contract_object->columns[column].name : NULL;
-}
-
-/* The contract's column of that name or dotted path; -1: it has none. */
+/* The contract's column of that name; -1: it has none. */
 static int64_t wanted_number(const struct quality_table *t, const char *name, size_t len)
 {
 	const struct contract_object *o = t->file->contract_object;
@@ -44,32 +40,11 @@ static int64_t wanted_number(const struct quality_table *t, const char *name, si
 int quality_table_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret)
 {
 	const int64_t wanted = wanted_number(t, name, len);
-	if (wanted < 0) {
-		*ret = t->columns++;
-		return quality_file_column(t->file, *ret, name, len);
-	}
+	if (wanted < 0)
+		return quality_file_nested_column(t->file, name, len, ret);
 	t->file->present[wanted] = true;
 	*ret = (uint32_t)wanted;
 	return 0;
-}
-
-bool quality_table_has(const struct quality_table *t, const char *path)
-{
-	const int64_t k = wanted_number(t, path, strlen(path));
-	return k >= 0 && t->file->present[k];
-}
-
-int quality_table_unreachable(struct quality_table *t, const char *path)
-{
-	struct quality_file *f = t->file;
-	const int64_t k = wanted_number(t, path, strlen(path));
-	pthread_mutex_lock(&f->q->lock);
-	char **why = k >= 0 ? &f->object->columns[k].unread : NULL;
-	if (why && !*why)
-		*why = text_format("not checked in %s: the SQL engine (DuckDB) finds no such column, or it lies in a list", f->path);
-	const int r = why && !*why ? -ENOMEM : 0;
-	pthread_mutex_unlock(&f->q->lock);
-	return r;
 }
 
 /* -- values -------------------------------------------------------------------------------------- */
@@ -109,6 +84,19 @@ int quality_table_text(struct quality_table *t, uint32_t column, uint32_t record
 	if (is_beside(t, column) && (kind == VALUE_TEXT || kind == VALUE_NUMBER))
 		personal_value(t->file->personal, column, t->file->row, v->text, len);
 	return 0;
+}
+
+int quality_table_json(struct quality_table *t, const char *name, uint32_t record, const char *text, size_t len)
+{
+	struct json j;
+	t->file->row = t->file->first_row + record;
+	buf_clear(&t->line);
+	json_start(&j, &t->line);
+	json_open(&j, '{');
+	json_key(&j, name);
+	buf_add(&t->line, text, len);
+	buf_adds(&t->line, "}\n");
+	return buf_check(&t->line) ? -ENOMEM : quality_file_nested(t->file, t->line.data, t->line.len);
 }
 
 int quality_table_integer(struct quality_table *t, uint32_t column, uint32_t record, int64_t value)
@@ -194,14 +182,17 @@ int quality_unread_file(struct quality *q, struct object_checks *object, const c
 
 static int read_file(const struct job *j, struct err *why)
 {
-	struct quality_table t = { .columns = (uint32_t)j->object->column_count };
+	struct quality_table t = { .line = BUF_INIT };
 	int r = quality_file_new(j->q, j->object, j->claims, j->path, &t.file);
 	if (!r) {
 		t.file->present = calloc(j->object->column_count ? j->object->column_count : 1, sizeof *t.file->present);
 		r = t.file->present ? 0 : -ENOMEM;
 	}
 	if (!r)
+		r = quality_file_expect_nested(t.file, j->claims);
+	if (!r)
 		r = j->q->engine->scan(j->q->engine->arg, j->path, &t, why);
+	buf_free(&t.line);
 	if (!r)
 		return quality_file_end(t.file);
 	quality_file_drop(t.file);

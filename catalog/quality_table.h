@@ -11,19 +11,16 @@
 
 struct quality_table;
 
-/* The contract's columns, nested ones by dotted path.  NULL: there are no more than `column`. */
-const char *quality_table_wanted(const struct quality_table *t, size_t column);
-/* A column that the file has, by its name or dotted path; *ret is what the calls below know it by.  0 or -ENOMEM. */
+/* A column that the file has, by its name; *ret is what the calls below know it by.  0 or -ENOMEM. */
 int quality_table_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret);
-bool quality_table_has(const struct quality_table *t, const char *path); /* was the contract's column found? */
-/* A column of the contract that the engine does not reach: its checks fail and say so.  0 or -ENOMEM. */
-int quality_table_unreachable(struct quality_table *t, const char *path);
 
 /* Rows follow, of which the first is `row` of the file (from 1). */
 void quality_table_at(struct quality_table *t, uint64_t row);
 /* The value of a column in the `record`th of these rows (from 0); nulls are left out.  0, -ENOMEM or -EFBIG.  VALUE_OBJECT and VALUE_ARRAY have no
- * text; a decimal is a text that is a VALUE_NUMBER, a time one that is a VALUE_MOMENT. */
+ * text, where they are not wanted whole; a decimal is a text that is a VALUE_NUMBER, a time one that is a VALUE_MOMENT. */
 int quality_table_text(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, const char *text, size_t len);
+/* The same of a column of lists or structs, by its name: the value as JSON, in which what is nested has dotted paths.  -EIO: it is no JSON. */
+int quality_table_json(struct quality_table *t, const char *name, uint32_t record, const char *text, size_t len);
 int quality_table_bool(struct quality_table *t, uint32_t column, uint32_t record, bool value);
 int quality_table_integer(struct quality_table *t, uint32_t column, uint32_t record, int64_t value);
 int quality_table_number(struct quality_table *t, uint32_t column, uint32_t record, double value);

@@ -10,15 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_time(const char *t, size_t n)
+static bool time_of_day(const char *t, size_t n, int64_t *ret_ns)
 {
-	int64_t ns;
-	char copy[80] = "2000-01-01T";
+	char copy[80] = "1970-01-01T";
 	if (n < 5 || n > 60)
 		return false;
 	memcpy(copy + 11, t, n);
-	copy[11 + n] = '\0';
-	return clock_parse(copy, &ns) == 0;
+	return clock_parse_text(copy, n + 11, ret_ns) == 0;
+}
+
+bool check_moment(const struct check *c, struct cell *v, int64_t *ret_ns)
+{
+	if (c->dates && v->kind != VALUE_MOMENT)
+		return date_format_read(c->dates, v->text, v->len, ret_ns);
+	return c->type == TYPE_TIME ? time_of_day(v->text, v->len, ret_ns) : cell_moment(v, ret_ns);
 }
 
 static bool equal_any_case(const char *t, size_t n, const char *word)
@@ -26,28 +31,24 @@ static bool equal_any_case(const char *t, size_t n, const char *word)
 	return strlen(word) == n && strncasecmp(t, word, n) == 0;
 }
 
-/* A format of java.time's letters with fixed widths ("yyyy-MM-dd HH:mm"): letters stand for digits, other bytes for themselves. */
-static bool matches_date_format(const char *format, const char *t, size_t n)
+static bool item_is_right(void *arg, struct cell *item)
 {
-	size_t i = 0;
-	for (const char *f = format; *f; f++) {
-		if (i == n)
-			return false;
-		if (*f == '\'')
-			continue;
-		if (strchr("yuMdHhmsS", *f)) {
-			if (!isdigit((unsigned char)t[i]))
-				return false;
-			i++;
-		} else if (strchr("ZXxz", *f)) {
-			return true; /* a zone: to the end */
-		} else if (*f == t[i]) {
-			i++;
-		} else {
-			return false;
-		}
-	}
-	return i == n;
+	const struct check *c = arg;
+	if (item->kind == VALUE_NULL || c->kind == CHECK_NULL)
+		return c->kind != CHECK_NULL || item->kind != VALUE_NULL;
+	uint64_t wrong = 0;
+	check_values(c, item, 1, &wrong, 1);
+	return !wrong;
+}
+
+/* Another check says of what is no array, or no object, that it is none. */
+static bool is_container(const struct check *c, const struct cell *v, enum value_kind kind)
+{
+	if (!c->container && !c->item)
+		return v->kind == kind;
+	if (v->kind != kind)
+		return true;
+	return c->item ? container_each(v, item_is_right, c->item) : container_fits(c->container, v);
 }
 
 static bool has_type(const struct check *c, struct cell *v)
@@ -62,21 +63,22 @@ static bool has_type(const struct check *c, struct cell *v)
 	case TYPE_STRING:
 		return v->kind == VALUE_TEXT;
 	case TYPE_INTEGER:
+		if (c->integers)
+			return integer_form_fits(c->integers, v);
 		return cell_is_integer(v) || (v->kind == VALUE_NUMBER && cell_number(v, &number) && number == floor(number));
 	case TYPE_NUMBER:
 		return cell_is_number(v) && v->kind != VALUE_BOOL;
 	case TYPE_BOOLEAN:
 		return v->kind == VALUE_BOOL || (v->kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
 	case TYPE_DATE:
-		return v->kind == VALUE_MOMENT ? cell_moment(v, &ns) : c->format ? matches_date_format(c->format, t, n) : n == 10 && cell_moment(v, &ns);
+		return (v->kind == VALUE_MOMENT || c->dates || n == 10) && check_moment(c, v, &ns);
 	case TYPE_TIMESTAMP:
-		return v->kind != VALUE_MOMENT && c->format ? matches_date_format(c->format, t, n) : cell_moment(v, &ns);
 	case TYPE_TIME:
-		return v->kind != VALUE_MOMENT && c->format ? matches_date_format(c->format, t, n) : is_time(t, n);
+		return check_moment(c, v, &ns);
 	case TYPE_OBJECT:
-		return v->kind == VALUE_OBJECT;
+		return is_container(c, v, VALUE_OBJECT);
 	case TYPE_ARRAY:
-		return v->kind == VALUE_ARRAY;
+		return is_container(c, v, VALUE_ARRAY);
 	}
 	return false;
 }
@@ -165,9 +167,9 @@ value_judge *check_format(const char *name)
 
 static bool in_range(const struct check *c, struct cell *v)
 {
-	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP) {
+	if (c->type == TYPE_DATE || c->type == TYPE_TIMESTAMP || c->type == TYPE_TIME) {
 		int64_t ns;
-		if (!cell_moment(v, &ns))
+		if (!check_moment(c, v, &ns))
 			return false;
 		return (!c->has_low || (c->low_exclusive ? ns > c->low_ns : ns >= c->low_ns)) &&
 		       (!c->has_high || (c->high_exclusive ? ns < c->high_ns : ns <= c->high_ns));

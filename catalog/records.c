@@ -68,6 +68,11 @@ int records_column(struct records *r, const char *name, size_t len, uint32_t *re
 	return code;
 }
 
+bool records_wants_whole(const struct records *r, uint32_t column)
+{
+	return r->object && column < r->object->column_count && r->object->columns[column].whole;
+}
+
 int records_new(enum record_format format, char separator, bool header, const struct contract_object *object,
 		const struct records_callbacks *callbacks, struct records **ret)
 {
@@ -84,10 +89,12 @@ int records_new(enum record_format format, char separator, bool header, const st
 	r->before = '\n';
 	r->line_number = r->line_next = 1;
 	r->scan = csv_scan_best();
+	r->object = object;
 	int code = 0;
 	for (size_t i = 0; object && i < object->column_count && !code; i++) {
 		uint32_t column;
 		code = column_add(r, object->columns[i].name, strlen(object->columns[i].name), &column);
+		r->wholes |= callbacks->on_item && object->columns[i].whole;
 	}
 	if (!code && format == RECORDS_JSONL)
 		code = records_json_new(r, callbacks, &r->json);

@@ -36,7 +36,8 @@ struct record_field {
 struct records_callbacks {
 	/* A column that the contract does not name, at its first sight.  Non-zero stops. */
 	int (*on_column)(void *arg, uint32_t column, const char *name, size_t len);
-	/* CSV fields come as VALUE_TEXT, an empty unquoted one as VALUE_NULL.  `text` is unescaped, valid during the call; containers have none. */
+	/* CSV fields come as VALUE_TEXT, an empty unquoted one as VALUE_NULL.  `text` is unescaped, valid during the call; containers have
+	 * none, but those of a contract's column that is wanted `whole`: their JSON, after what is in them. */
 	int (*on_value)(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len);
 	/* Ends record `number` (from 1, the head not counted), which began on line `line`.  `broken` (a reason in words, without
 	 * values) when strict parsing rejects it; its values so far were handed over. */
@@ -44,6 +45,8 @@ struct records_callbacks {
 	void *arg;
 	/* All fields of a record of CSV at once, instead of on_value for each, where it is given; `columns` are their columns. */
 	int (*on_fields)(void *arg, const uint32_t *columns, const struct record_field *fields, size_t count);
+	/* JSONL: an item of an array, which has the array's column, instead of on_value, where it is given. */
+	int (*on_item)(void *arg, uint32_t column, enum value_kind kind, const char *text, size_t len);
 };
 
 struct records;
@@ -58,6 +61,8 @@ void records_free(struct records *r);
 /* 0; what a callback returned; -ENOMEM; -EFBIG: a record beyond RECORD_BYTES_MAX; -E2BIG: too many columns. */
 int records_feed(struct records *r, const char *bytes, size_t len);
 int records_end(struct records *r); /* the last record may lack its line end */
+/* The number of a column by its name, given anew at first sight. */
+int records_column(struct records *r, const char *name, size_t len, uint32_t *ret);
 /* Did what was fed so far end with a record's end? */
 bool records_between(const struct records *r);
 

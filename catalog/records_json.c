@@ -2,7 +2,6 @@
 #include "catalog/records_json.h"
 #include "catalog/records_private.h"
 
-#include "catalog/base/buf.h"
 #include "catalog/base/text.h"
 
 #include <errno.h>
@@ -169,7 +168,8 @@ static bool number(struct records_json *j)
 	return true;
 }
 
-static bool hand_over(struct records_json *j, enum value_kind kind, const char *text, size_t len)
+/* `item`: it stands in an array, whose path it has. */
+static bool hand_over(struct records_json *j, bool item, enum value_kind kind, const char *text, size_t len)
 {
 	uint32_t column;
 	if (buf_check(&j->path) || buf_check(&j->value)) {
@@ -178,11 +178,11 @@ static bool hand_over(struct records_json *j, enum value_kind kind, const char *
 	}
 	j->code = records_column(j->owner, buf_text(&j->path), j->path.len, &column);
 	if (!j->code)
-		j->code = j->call.on_value(j->call.arg, column, kind, text, len);
+		j->code = (item && j->call.on_item ? j->call.on_item : j->call.on_value)(j->call.arg, column, kind, text, len);
 	return j->code == 0;
 }
 
-static bool value(struct records_json *j, int depth);
+static bool value(struct records_json *j, int depth, bool item);
 
 static bool members(struct records_json *j, int depth)
 {
@@ -204,7 +204,7 @@ static bool members(struct records_json *j, int depth)
 		skip_space(j);
 		if (j->p == j->end || *j->p++ != ':')
 			return fail(j, "a member without a value");
-		if (!value(j, depth + 1))
+		if (!value(j, depth + 1, false))
 			return false;
 		j->path.len = base;
 		skip_space(j);
@@ -227,7 +227,7 @@ static bool items(struct records_json *j, int depth)
 		return true;
 	}
 	for (;;) {
-		if (!value(j, depth + 1))
+		if (!value(j, depth + 1, true))
 			return false;
 		skip_space(j);
 		if (j->p < j->end && *j->p == ',') {
@@ -240,16 +240,35 @@ static bool items(struct records_json *j, int depth)
 	}
 }
 
-static bool word(struct records_json *j, const char *text, enum value_kind kind)
+static bool word(struct records_json *j, bool item, const char *text, enum value_kind kind)
 {
 	size_t n = strlen(text);
 	if ((size_t)(j->end - j->p) < n || memcmp(j->p, text, n) != 0)
 		return fail(j, "a value that JSON does not know");
 	j->p += n;
-	return hand_over(j, kind, kind == VALUE_NULL ? NULL : text, kind == VALUE_NULL ? 0 : n);
+	return hand_over(j, item, kind, kind == VALUE_NULL ? NULL : text, kind == VALUE_NULL ? 0 : n);
 }
 
-static bool value(struct records_json *j, int depth)
+/* A container comes before what is in it; one whose text is wanted after that. */
+static bool container(struct records_json *j, enum value_kind kind, int depth, bool item)
+{
+	const char *start = j->p;
+	uint32_t column = 0;
+	bool whole = false;
+	if (j->owner->wholes && depth && !item) {
+		j->code = buf_check(&j->path) ? -ENOMEM : records_column(j->owner, buf_text(&j->path), j->path.len, &column);
+		if (j->code)
+			return false;
+		whole = records_wants_whole(j->owner, column);
+	}
+	if (depth && !whole && !hand_over(j, item, kind, NULL, 0))
+		return false;
+	if (!(kind == VALUE_ARRAY ? items(j, depth) : members(j, depth)))
+		return false;
+	return !whole || hand_over(j, item, kind, start, (size_t)(j->p - start));
+}
+
+static bool value(struct records_json *j, int depth, bool item)
 {
 	skip_space(j);
 	if (j->p == j->end)
@@ -259,20 +278,20 @@ static bool value(struct records_json *j, int depth)
 	const char *start = j->p;
 	switch (*j->p) {
 	case '{':
-		return (!depth || hand_over(j, VALUE_OBJECT, NULL, 0)) && members(j, depth);
+		return container(j, VALUE_OBJECT, depth, item);
 	case '[':
-		return hand_over(j, VALUE_ARRAY, NULL, 0) && items(j, depth);
+		return container(j, VALUE_ARRAY, depth, item);
 	case '"':
 		buf_clear(&j->value);
-		return string(j, &j->value) && hand_over(j, VALUE_TEXT, buf_text(&j->value), j->value.len);
+		return string(j, &j->value) && hand_over(j, item, VALUE_TEXT, buf_text(&j->value), j->value.len);
 	case 't':
-		return word(j, "true", VALUE_BOOL);
+		return word(j, item, "true", VALUE_BOOL);
 	case 'f':
-		return word(j, "false", VALUE_BOOL);
+		return word(j, item, "false", VALUE_BOOL);
 	case 'n':
-		return word(j, "null", VALUE_NULL);
+		return word(j, item, "null", VALUE_NULL);
 	default:
-		return number(j) && hand_over(j, VALUE_NUMBER, start, (size_t)(j->p - start));
+		return number(j) && hand_over(j, item, VALUE_NUMBER, start, (size_t)(j->p - start));
 	}
 }
 
@@ -290,7 +309,7 @@ int records_json_record(struct records_json *j, uint64_t record, uint64_t line, 
 		fail(j, "not a JSON object");
 	else if (!text_is_utf8(text, len))
 		fail(j, "not UTF-8");
-	else if (value(j, 0)) {
+	else if (value(j, 0, false)) {
 		skip_space(j);
 		if (j->p != j->end)
 			fail(j, "text after the object");
@@ -298,4 +317,10 @@ int records_json_record(struct records_json *j, uint64_t record, uint64_t line, 
 	if (j->code)
 		return j->code;
 	return j->call.on_record(j->call.arg, record, line, j->broken);
+}
+
+bool records_json_text(const char *quoted, size_t len, struct buf *out)
+{
+	struct records_json j = { .p = quoted, .end = quoted + len };
+	return string(&j, out) && !buf_check(out);
 }

@@ -39,6 +39,8 @@ struct records {
 	csv_scan_fn *scan;
 	uint32_t positions[RECORDS_POSITIONS + CSV_SCAN_SLACK];
 	struct records_json *json;
+	const struct contract_object *object; /* or NULL */
+	bool wholes; /* some of its columns are wanted whole */
 };
 
 /* One record of CSV without its line end; the first is the head, when there is one. */
@@ -46,7 +48,7 @@ int records_csv_record(struct records *r, const char *line, size_t len);
 /* Hands over the strict records that lie whole at the start of the bytes, which start a record; *ret_used: how many bytes they take.  What follows
  * is the end of the piece, or a record that is read by itself. */
 int records_csv_many(struct records *r, const char *bytes, size_t len, size_t *ret_used);
-/* The number of a column by its name, given anew at first sight. */
-int records_column(struct records *r, const char *name, size_t len, uint32_t *ret);
+/* Is the text of an object or array in that column wanted? */
+bool records_wants_whole(const struct records *r, uint32_t column);
 
 #endif

@@ -72,10 +72,11 @@ int duckdb_session_number(struct duckdb_session *s, const char *query, double *r
 /* -- reading a Parquet file ------------------------------------------------------------------------ */
 
 /* What the engine hands over of a column. */
-enum handed { HANDED_BOOL, HANDED_INTEGER, HANDED_DOUBLE, HANDED_TEXT, HANDED_MICROSECONDS, HANDED_THERE };
+enum handed { HANDED_BOOL, HANDED_INTEGER, HANDED_DOUBLE, HANDED_TEXT, HANDED_MICROSECONDS, HANDED_JSON, HANDED_THERE };
 
 struct column {
 	uint32_t number; /* quality_table.h */
+	char *name;
 	enum handed handed;
 	enum value_kind kind;
 };
@@ -134,9 +135,9 @@ static struct reading reading_of(int type)
 		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_MOMENT };
 	case DUCKDB_TYPE_LIST:
 	case DUCKDB_TYPE_ARRAY:
-	case DUCKDB_TYPE_MAP:
-		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_ARRAY };
-	default:
+	case DUCKDB_TYPE_STRUCT:
+		return (struct reading){ "cast(to_json(", ") as varchar)", HANDED_JSON, VALUE_OBJECT };
+	default: /* maps, too: their keys are no columns */
 		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_OBJECT };
 	}
 }
@@ -150,6 +151,7 @@ static int engine_type(enum handed handed)
 	case HANDED_DOUBLE:
 		return DUCKDB_TYPE_DOUBLE;
 	case HANDED_TEXT:
+	case HANDED_JSON:
 		return DUCKDB_TYPE_VARCHAR;
 	default:
 		return DUCKDB_TYPE_BIGINT;
@@ -163,9 +165,10 @@ static int scan_add(struct scan *x, const char *name, const char *sql, int type)
 	if (!more)
 		return -ENOMEM;
 	x->columns = more;
-	more[x->count] = (struct column){ .handed = reading.handed, .kind = reading.kind };
+	more[x->count] = (struct column){ .handed = reading.handed, .kind = reading.kind, .name = strdup(name) };
 	buf_addf(&x->arguments, "%s%s%s%s", x->count ? ", " : "", reading.before, sql, reading.after);
-	return quality_table_column(x->table, name, strlen(name), &more[x->count++].number);
+	struct column *c = &more[x->count++];
+	return c->name ? quality_table_column(x->table, name, strlen(name), &c->number) : -ENOMEM;
 }
 
 /* The columns of a query, without its rows.  -EINVAL: the engine refuses it. */
@@ -195,29 +198,6 @@ static int add_whole_columns(struct duckdb_session *s, struct scan *x, const cha
 	return r;
 }
 
-/* Columns of the contract that lie inside another.  What lies in a list cannot be reached so. */
-static int add_nested(struct duckdb_session *s, struct scan *x, const char *from, const char *path)
-{
-	struct buf sql = BUF_INIT;
-	union result head;
-	for (const char *p = path;; p++) {
-		const size_t n = strcspn(p, ".");
-		buf_add_sql_n(&sql, p, n, '"');
-		p += n;
-		if (!*p)
-			break;
-		buf_addc(&sql, '.');
-	}
-	int r = buf_check(&sql) ? -ENOMEM : describe(s, buf_text(&sql), from, &head);
-	if (!r)
-		r = scan_add(x, path, buf_text(&sql), s->api->column_type(&head, 0));
-	else if (r == -EINVAL)
-		r = quality_table_unreachable(x->table, path);
-	s->api->destroy_result(&head);
-	buf_free(&sql);
-	return r;
-}
-
 static bool is_there(const uint64_t *validity, idx i)
 {
 	return !validity || (validity[i / 64] >> (i % 64) & 1);
@@ -231,7 +211,10 @@ static int give_texts(const struct scan *x, const struct column *c, const union 
 			continue;
 		size_t len;
 		const char *text = duckdb_string(&texts[i], &len);
-		r = quality_table_text(x->table, c->number, (uint32_t)i, c->kind, text, len);
+		if (c->handed == HANDED_JSON)
+			r = quality_table_json(x->table, c->name, (uint32_t)i, text, len);
+		else
+			r = quality_table_text(x->table, c->number, (uint32_t)i, c->kind, text, len);
 	}
 	return r;
 }
@@ -259,7 +242,7 @@ static int give_column(const struct scan *x, size_t k, handle vector, idx rows)
 	const void *data = x->api->vector_get_data(vector);
 	const uint64_t *validity = x->api->vector_get_validity(vector);
 	int r = 0;
-	if (c->handed == HANDED_TEXT)
+	if (c->handed == HANDED_TEXT || c->handed == HANDED_JSON)
 		return give_texts(x, c, data, validity, rows);
 	for (idx i = 0; i < rows && !r; i++)
 		if (is_there(validity, i))
@@ -340,13 +323,11 @@ int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quali
 	int r = buf_check(&from) ? -ENOMEM : duckdb_session_run(s, "set threads = 1", e);
 	if (!r)
 		r = add_whole_columns(s, &x, buf_text(&from), e);
-	const char *wanted;
-	for (size_t i = 0; !r && (wanted = quality_table_wanted(t, i)); i++)
-		if (strchr(wanted, '.') && !quality_table_has(t, wanted))
-			r = add_nested(s, &x, buf_text(&from), wanted);
 	if (!r)
 		r = read_rows(s, &x, buf_text(&from), e);
 	duckdb_session_run(s, "reset threads", NULL);
+	for (size_t i = 0; i < x.count; i++)
+		free(x.columns[i].name);
 	free(x.columns);
 	buf_free(&x.arguments);
 	buf_free(&from);

@@ -164,10 +164,28 @@ def test_types_of_parquet(shop, tmp_path):
     assert "t.h.x required: records without a value: 1" in said and "t.h.x range: values out of range: 1" in said
 
 
-def test_what_lies_in_a_list_is_not_taken_for_checked(shop, tmp_path):
-    items = "  - {name: items, logicalType: array, items: {logicalType: object, properties: [{name: sku, logicalType: string, required: true}]}}\n"
-    said = publish(shop, tmp_path, {"items": [[{"sku": "a"}], [{"sku": None}]]}, items, status=3)
-    assert "items.sku" in said and "not checked in t.parquet" in said
+def test_what_lies_in_a_list_is_checked(shop, tmp_path):
+    """Lists and structs meet the checks that they would meet as JSON."""
+    items = ("  - {name: items, logicalType: array, logicalTypeOptions: {minItems: 1}, items: {logicalType: object, properties: "
+             "[{name: sku, logicalType: string, required: true}, {name: n, logicalType: integer, logicalTypeOptions: {minimum: 2}}]}}\n"
+             "  - {name: tags, logicalType: array, items: {logicalType: string, logicalTypeOptions: {maxLength: 2}}}\n"
+             "  - {name: by, logicalType: object, physicalType: map}\n")
+    table = {"items": [[{"sku": "a", "n": 1}, {"sku": "b", "n": 2}], [{"sku": None, "n": None}], []], "tags": [["ab"], None, ["a", "abc"]],
+             "by": pyarrow.array([[("k", 1)], [], [("other", 2)]], pyarrow.map_(pyarrow.string(), pyarrow.int32()))}
+    said = publish(shop, tmp_path, table, items, status=3)
+    assert "t.items.sku required: records without a value: 2, there may be none; first: t.parquet row 2, t.parquet row 3" in said
+    assert "t.items.n range: values out of range: 1, there may be none; first: t.parquet row 1" in said
+    assert "t.items logicalTypeOptions: must be 0 arrays that do not keep to the options, is 1; first: t.parquet row 3" in said
+    assert "t.tags items length: must be 0 arrays that have a wrong item, is 1; first: t.parquet row 3" in said
+    assert said.count("error: ") == 4 and "undeclared" not in said
+
+
+def test_personal_data_in_lists_of_parquet(shop, tmp_path):
+    people = {"id": [1, 2], "who": [["a@example.org", "b@example.org"], ["c@example.org"]], "team": [[{"name": "x", "mail": f"p{i}@example.org"}] for i in (1, 2)]}
+    said = publish(shop, tmp_path, people, "  - {name: id, logicalType: integer}\n  - {name: team, logicalType: array}\n", status=3)
+    assert "who personal data" in said and "team.mail personal data" in said and "EMAIL_ADDRESS in 3 of 3" in said
+    said = publish(shop, tmp_path, people, None, "bare", status=0)
+    assert "who personal data" in said and "team.mail personal data" in said
 
 
 def test_a_damaged_file_fails_every_check(shop, tmp_path):

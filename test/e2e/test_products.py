@@ -133,6 +133,32 @@ def test_a_drafted_contract_publishes_its_data(sales, name):
     assert columns == [("id", "integer"), ("amount", "number")]
 
 
+NESTED = [{"id": 1, "tags": ["a", "NA"], "lines": [{"sku": "x", "n": 1}, {"sku": "y", "n": 2}], "s": {"a": 1}},
+          {"id": 2, "tags": [], "lines": [], "s": {"a": 2}}, {"id": 3, "tags": ["c"], "lines": None, "s": None}]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_drafted_contract_knows_what_is_nested(sales, kind):
+    source, path = sales.folder / f"n.{kind}", sales.folder / "drafted.yaml"
+    if kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        if not os.environ.get("MESHFS_DUCKDB"):
+            pytest.skip("no DuckDB here (MESHFS_DUCKDB)")
+        import pyarrow.parquet
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(NESTED), source)
+    else:
+        source.write_text("".join(json.dumps({**r, "odd": o}) + "\n" for r, o in zip(NESTED, (1, [2], {"z": 3}))) + '{"id": 4, "m": [[1], [2]]}\n')
+    sales.run("product", "new", "sales/n", source, "-o", path)
+    text = path.read_text()
+    assert "items: { logicalType: string }" in text and 'name: "sku"' in text
+    assert ("of several kinds" in text) == (kind == "jsonl")
+    done = sales.run("publish", "sales/n/1.0.0", source, "--contract", path)
+    assert "error" not in done.stderr and "warning" not in done.stderr
+    text = text.replace("items: { logicalType: string }", "items: { logicalType: integer }")
+    path.write_text(text)
+    assert "tags items logicalType" in sales.run("publish", "sales/n/2.0.0", source, "--contract", path, status=3).stderr
+
+
 def test_a_drafted_contract_lets_an_empty_file_be(sales):
     source, path = sales.folder / "some", sales.folder / "drafted.yaml"
     source.mkdir()

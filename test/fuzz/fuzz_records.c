@@ -70,7 +70,7 @@ static int read_all(enum record_format format, const char *bytes, size_t size, s
 {
 	struct personal *p = personal_new();
 	struct seen s = { .all = sha256_new() };
-	struct records_callbacks call = { on_column, on_value, on_record, &s, fields ? on_fields : NULL };
+	struct records_callbacks call = { on_column, on_value, on_record, &s, fields ? on_fields : NULL, NULL };
 	struct records *r = NULL;
 	int code = p && s.all ? personal_file_begin(p, "a.csv", NULL, &s.file) : -1;
 	if (!code)

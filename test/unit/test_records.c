@@ -33,7 +33,7 @@ static void reads(enum record_format format, char separator, const char *text, c
 {
 	for (size_t piece = 1; piece <= strlen(text) + 1; piece++) {
 		struct seen s = { BUF_INIT };
-		struct records_callbacks call = { on_column, on_value, on_record, &s, NULL };
+		struct records_callbacks call = { on_column, on_value, on_record, &s, NULL, NULL };
 		struct records *r = NULL;
 		CHECK_INT(records_new(format, separator, true, NULL, &call, &r), 0);
 		if (piece < 3 && !memcmp(text, "\xef\xbb\xbf", 3))
@@ -76,7 +76,7 @@ TEST(jsonl)
 static void rejected(const char *line, const char *why)
 {
 	struct seen s = { BUF_INIT };
-	struct records_callbacks call = { NULL, on_value, on_record, &s, NULL };
+	struct records_callbacks call = { NULL, on_value, on_record, &s, NULL, NULL };
 	struct records *r = NULL;
 	CHECK_INT(records_new(RECORDS_JSONL, 0, true, NULL, &call, &r), 0);
 	records_feed(r, line, strlen(line));
