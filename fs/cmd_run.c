@@ -9,6 +9,7 @@
 #include "catalog/base/hash.h"
 #include "catalog/base/io.h"
 #include "catalog/base/log.h"
+#include "catalog/base/secret.h"
 #include "catalog/base/text.h"
 #include "fs/commands.h"
 #include "fs/git_head.h"
@@ -54,10 +55,17 @@ struct run {
 static char *command_text(char **argv)
 {
 	struct buf b = BUF_INIT;
-	for (; *argv && b.len < COMMAND_TEXT_MAX; argv++) {
+	const char *before = NULL;
+	for (; *argv && b.len < COMMAND_TEXT_MAX; before = *argv++) {
+		size_t kept = secret_kept(before, *argv);
 		bool plain = **argv && !(*argv)[strspn(*argv, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-")];
 		if (b.len)
 			buf_addc(&b, ' ');
+		if ((*argv)[kept]) {
+			buf_add(&b, *argv, kept);
+			buf_adds(&b, SECRET_HIDDEN);
+			continue;
+		}
 		if (plain) {
 			buf_adds(&b, *argv);
 			continue;
@@ -67,7 +75,10 @@ static char *command_text(char **argv)
 			*p == '\'' ? buf_adds(&b, "'\\''") : buf_addc(&b, *p);
 		buf_addc(&b, '\'');
 	}
-	return buf_take(&b);
+	char *text = buf_take(&b);
+	if (text)
+		secrets_hide(text);
+	return text;
 }
 
 static int check_params(const struct run *run, struct err *e)

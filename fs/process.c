@@ -1,6 +1,7 @@
 #include "fs/process.h"
 
 #include "catalog/base/clock.h"
+#include "catalog/base/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define ARGUMENT_NAME_MAX 128 /* of an argument, as much as says whether the next one is a secret */
 
 static ssize_t read_small(const char *path, char *text, size_t size)
 {
@@ -63,6 +66,27 @@ static int64_t wall_of_ticks(int64_t ticks)
 	return (booted_ns + NS_PER_S / 2) / NS_PER_S * NS_PER_S + ticks * tick_ns;
 }
 
+/* Arguments that end with a NUL each (the last one may be cut) become one text, without secrets. */
+static void join_arguments(char *text, size_t len)
+{
+	char before[ARGUMENT_NAME_MAX] = "";
+	char *to = text;
+	for (char *from = text, *end = text + len; from < end;) {
+		size_t n = strnlen(from, (size_t)(end - from)), keep = secret_kept(before, from);
+		snprintf(before, sizeof before, "%.*s", (int)sizeof before - 1, from);
+		if (keep > n)
+			keep = n;
+		size_t hidden = n - keep < strlen(SECRET_HIDDEN) ? n - keep : strlen(SECRET_HIDDEN);
+		memmove(to, from, keep);
+		memcpy(to + keep, SECRET_HIDDEN, hidden);
+		to += keep + hidden;
+		from += n + 1;
+		if (from < end)
+			*to++ = ' ';
+	}
+	*to = '\0';
+}
+
 void process_look(pid_t tid, struct process_facts *ret)
 {
 	char path[64];
@@ -83,11 +107,8 @@ void process_look(pid_t tid, struct process_facts *ret)
 	n = read_small(path, ret->command, sizeof ret->command);
 	while (n > 0 && !ret->command[n - 1])
 		n--;
-	for (ssize_t i = 0; i < n; i++)
-		if (!ret->command[i])
-			ret->command[i] = ' ';
-	if (n < 0)
-		ret->command[0] = '\0';
+	join_arguments(ret->command, n > 0 ? (size_t)n : 0);
+	secrets_hide(ret->command);
 }
 
 static void place_of(char boot[64], char space[64])

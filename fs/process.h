@@ -14,7 +14,7 @@ struct process_facts {
 	pid_t pid;          /* of the process that the thread `tid` belongs to */
 	int64_t started_ns; /* wall clock; 0 when the process is gone */
 	char exe[PROCESS_EXE_MAX];
-	char command[PROCESS_COMMAND_MAX]; /* words joined by spaces */
+	char command[PROCESS_COMMAND_MAX]; /* words joined by spaces, without secrets (catalog/base/secret.h) */
 };
 
 /* `tid` is what the kernel tells of a caller: a thread.  Fills what can be known; a process that is gone or hidden keeps its number. */

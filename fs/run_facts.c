@@ -2,6 +2,7 @@
 
 #include "catalog/base/clock.h"
 #include "catalog/base/json.h"
+#include "catalog/base/secret.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +56,7 @@ void run_params_json(const struct run_facts *facts, struct buf *ret)
 			continue;
 		snprintf(key, sizeof key, "%.*s", (int)(len < sizeof key ? len : sizeof key - 1), p);
 		json_key(&j, key);
-		json_text(&j, p[len] ? p + len + 1 : "");
+		json_text(&j, !p[len] ? "" : secret_name(p, len) ? SECRET_HIDDEN : p + len + 1);
 	}
 	json_close(&j, '}');
 }

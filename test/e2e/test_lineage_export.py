@@ -231,3 +231,25 @@ def test_events_survive_the_official_client(shop):  # noqa: F811
         assert without_empties(through(event)) == without_empties(event)
     assert {"ColumnLineageDatasetFacet", "InputSubsetInputDatasetFacet", "OwnershipDatasetFacet", "SchemaDatasetFacet", "DatasetVersionDatasetFacet",
             "DatasourceDatasetFacet", "InputStatisticsInputDatasetFacet", "OutputStatisticsOutputDatasetFacet", "ProcessingEngineRunFacet"} <= built
+
+
+def test_events_of_runs_within_runs_and_of_runs_that_failed(mesh, fuse):
+    """The parent facet, and how each run ended: FAIL with an exit status, ABORT when nobody was left to tell it."""
+    mesh.domain("sales")
+    mesh.publish("sales/orders/1.0.0", {"a.csv": "id\n1\n"})
+    program = " ".join(mesh.command())
+    mesh.run("run", "--name", "outer", "--", "sh", "-c", f"{program} run --name inner -- cat sales; exit 0")
+    mesh.run("run", "--name", "killed", "--", "sh", "-c", "kill -9 $$", status=137)
+    check = event_validator()
+    events = [json.loads(line) for line in export(mesh).stdout.splitlines()]
+    for event in events:
+        check(event)
+    last = {e["job"]["name"]: e for e in events if e["eventType"] != "START"}
+    assert {name: e["eventType"] for name, e in last.items()} == {"outer": "COMPLETE", "inner": "FAIL", "killed": "FAIL"}
+    parent = last["inner"]["run"]["facets"]["parent"]
+    assert parent["run"]["runId"] == last["outer"]["run"]["runId"] and parent["job"] == {**parent["job"], "name": "outer"}
+    assert "parent" not in last["outer"]["run"]["facets"] and "ParentRunFacet.json" in check.seen
+    with sqlite3.connect(database(mesh)) as db:
+        db.execute("UPDATE runs SET exit_status = NULL WHERE name = 'killed'")
+    events = [json.loads(line) for line in export(mesh, "--run", "killed").stdout.splitlines()]
+    assert [e["eventType"] for e in events] == ["START", "ABORT"]

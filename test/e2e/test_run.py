@@ -197,6 +197,27 @@ def test_a_killed_server_leaves_no_folder(orders):
     orders.run("lineage", "verify")
 
 
+def test_no_secret_is_recorded(orders):
+    """Neither of the command that is run nor of a process that reads, while it runs (in the journals) and afterwards."""
+    secrets = [b"hush-hush-1", b"hush hush 2", b"hush-hush-3", b"hush-hush-4"]
+    script = "import os, sys; open(os.environ['MESHFS_MOUNT'] + '/sales/orders/1.0.0/a.csv').read(); print('read', flush=True); sys.stdin.readline()"
+    p = start(orders, "--name", "secret", "--param", "api_key=hush-hush-1", "--param", "max_tokens=5", "--", "python3", "-c", script,
+              "--password", "hush hush 2", "--db-password=hush-hush-3", "https://ana:hush-hush-4@host/", "--epochs", "3",
+              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert p.stdout.readline() == "read\n"
+    orders.run("lineage", "runs")  # drains the journal, which stays while the mount lives
+    [journals] = orders.folder.rglob("*.journals")
+    files = [f for f in journals.parent.rglob("*") if f.is_file()]
+    kept = b"".join(f.read_bytes() for f in files)
+    assert len(files) >= 3 and b"--epochs" in kept and not [s for s in secrets if s in kept]
+    p.communicate("\n", timeout=30)
+    run = orders.json("lineage runs", "--run", "secret")[0]
+    assert run["command"].endswith("--password *** --db-password=*** https://ana:***@host/ --epochs 3")
+    with sqlite3.connect(next(f for f in files if f.suffix == ".db")) as db:
+        assert db.execute("SELECT params FROM runs").fetchone() == ('{"api_key":"***","max_tokens":"5"}',)
+        assert "--password *** --db-password=***" in db.execute("SELECT command FROM mesh_reads").fetchone()[0]
+
+
 def test_nested_runs(orders):
     inner = f"{binary()} run --name inner -- sh -c 'cat $MESHFS_MOUNT/sales/orders/1.0.0/b.csv'"
     orders.run("run", "--name", "outer", "--", "sh", "-ec", f"cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; {inner}")
