@@ -1,6 +1,5 @@
 #include "policy/diff_internal.h"
 
-#include "policy/expr_internal.h"
 #include "policy/view.h"
 
 #include <errno.h>
@@ -101,54 +100,19 @@ static int compare_column(struct diff *x, const struct world *w, const char *pat
 	return r;
 }
 
-/* The conditions that all have to hold. */
-static size_t conjuncts(const struct expr *x, struct buf *texts, size_t max)
-{
-	const struct expr_node *root = expr_root(x);
-	size_t count = root->op == EXPR_AND ? root->child_count : 1;
-	for (size_t i = 0; i < count && i < max; i++)
-		expr_node_text(x, root->op == EXPR_AND ? root->children[i] : root, &texts[i]);
-	return count < max ? count : max;
-}
-
-/* Does whoever passes `a` pass `b`, as far as the text tells? */
-static bool implies(const struct expr *a, const struct expr *b)
-{
-	enum { MOST = 64 };
-	struct buf ta[MOST] = { BUF_INIT }, tb[MOST] = { BUF_INIT };
-	const struct expr_node *root = a ? expr_root(a) : NULL;
-	bool all = true;
-	if (!b || (root && root->op == EXPR_CONSTANT && root->constant != TRUTH_TRUE))
-		return true;
-	if (!a)
-		return false;
-	size_t na = conjuncts(a, ta, MOST), nb = conjuncts(b, tb, MOST);
-	for (size_t i = 0; i < nb; i++) {
-		bool found = false;
-		for (size_t k = 0; k < na; k++)
-			found |= !strcmp(buf_text(&ta[k]), buf_text(&tb[i]));
-		all &= found;
-	}
-	for (size_t i = 0; i < MOST; i++) {
-		buf_free(&ta[i]);
-		buf_free(&tb[i]);
-	}
-	return all;
-}
-
 static int compare_rows(struct diff *x, const struct world *w, const char *path, const struct subject *s, const struct expr *a,
 			const struct expr *b)
 {
 	struct buf ta = BUF_INIT, tb = BUF_INIT;
-	if (implies(a, b) && implies(b, a))
+	if (diff_implies(a, b) && diff_implies(b, a))
 		return 0;
 	buf_adds(&ta, a ? "" : "all");
 	buf_adds(&tb, b ? "" : "all");
 	if (a)
-		expr_text(a, &ta);
+		expr_words(a, &ta);
 	if (b)
-		expr_text(b, &tb);
-	int r = note(x, w, path, s, !implies(b, a), "rows", buf_text(&ta), buf_text(&tb));
+		expr_words(b, &tb);
+	int r = note(x, w, path, s, !diff_implies(b, a), "rows", buf_text(&ta), buf_text(&tb));
 	buf_free(&ta);
 	buf_free(&tb);
 	return r;
@@ -187,6 +151,14 @@ static int ask_file(struct diff *x, struct world *w, const struct subject *s, st
 	return r;
 }
 
+static int ask_publishing(struct diff *x, struct world *w, const struct subject *s)
+{
+	static const char *const answers[] = { "refused", "permitted" };
+	bool before = !policy_may_publish(x->before, s, &w->facts, false, w->now_ns, NULL);
+	bool after = !policy_may_publish(x->after, s, &w->facts, false, w->now_ns, NULL);
+	return before == after ? 0 : note(x, w, "", s, after, "publishing", answers[before], answers[after]);
+}
+
 static int ask_world(struct diff *x, struct world *w, const struct subject *s)
 {
 	const struct names *formats = &x->atoms.values[ATTR_FILE_FORMAT];
@@ -197,6 +169,8 @@ static int ask_world(struct diff *x, struct world *w, const struct subject *s)
 	int r = policy_decide_version(x->before, s, &w->facts, w->now_ns, &a, x->e);
 	if (!r)
 		r = policy_decide_version(x->after, s, &w->facts, w->now_ns, &b, x->e);
+	if (!r && x->atoms.publishing)
+		r = ask_publishing(x, w, s);
 	size_t files = w->paths.count * (formats->count + 1) * x->sizes.count;
 	for (size_t i = 0; i < files && !r; i++, x->question++) {
 		const char *path = w->paths.items[i % w->paths.count];

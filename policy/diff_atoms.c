@@ -81,6 +81,7 @@ static int rule_atoms(struct atoms *a, const struct rule *rule)
 		r = node_atoms(a, expr_root(rule->when[i]));
 	for (size_t i = 0; i < rule->unless_count && !r; i++)
 		r = node_atoms(a, expr_root(rule->unless[i]));
+	a->publishing |= rule->publish;
 	for (size_t i = 0; i < rule->have_count; i++)
 		a->used[rule->have[i]] = true;
 	for (size_t i = 0; i < rule->selector_count && !r; i++) {

@@ -16,6 +16,7 @@ struct atoms {
 	struct names named, tagged, classified;
 	struct names globs;
 	struct names row_columns;
+	bool publishing; /* a rule permits to publish */
 };
 
 int atoms_collect(struct atoms *a, const struct policy *p);

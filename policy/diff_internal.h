@@ -58,6 +58,8 @@ struct diff {
 };
 
 int diff_no_memory(struct diff *x);
+/* Is each row that `a` shows shown by `b` too (NULL: all are), as far as their conditions tell? */
+bool diff_implies(const struct expr *a, const struct expr *b);
 /* Once the atoms are collected: the subjects first. */
 int diff_make_subjects(struct diff *x);
 /* Changes that differ in nothing but the results of checks become one, whose facts name the results. */

@@ -50,19 +50,22 @@ static int add_numbers(struct diff *x, struct numbers *to, enum attribute a, dou
 
 /* -- worlds ----------------------------------------------------------------------------- */
 
-/* Splits a glob into plain names of domain, product and version, and the rest; parts that are globs give "any". */
+#define ANY "any"               /* of domains and products: one that no rule names */
+#define VERSION_ANY "999.999.9" /* of versions */
+
+/* Splits a glob into names of domain, product and version that it matches, and the rest; of a domain that is a glob, ANY. */
 static const char *split_glob(const char *glob, char parts[3][64])
 {
 	for (int i = 0; i < 3; i++)
-		snprintf(parts[i], 64, i == 2 ? "1.0.0" : "any");
+		snprintf(parts[i], 64, "%s", i == 2 ? VERSION_ANY : ANY);
 	for (int i = 0; i < 3; i++) {
 		size_t n = strcspn(glob, "/");
-		if (!n || memchr(glob, '*', n) || memchr(glob, '?', n) || n > 63) {
-			if (n == 2 && !memcmp(glob, "**", 2))
-				return glob[n] ? glob + n + 1 : "";
-		} else {
-			snprintf(parts[i], 64, "%.*s", (int)n, glob);
-		}
+		char part[64];
+		snprintf(part, sizeof part, "%.*s", n < 64 ? (int)n : 0, glob);
+		if (strstr(part, "**"))
+			return glob[n] ? glob + n + 1 : "";
+		if (part[0] && strcmp(part, "*") != 0 && (i || part[strcspn(part, "*?")] == '\0'))
+			plain_text(part, i == 2 ? "0" : "x", parts[i], sizeof parts[i]);
 		if (!glob[n])
 			return "";
 		glob += n + 1;
@@ -293,7 +296,7 @@ static int add_domains(struct diff *x, const struct policy *p)
 	int r = 0;
 	for (size_t i = 0; i < p->file_count && !r; i++)
 		if (p->files[i]->domain)
-			r = add_states(x, p->files[i]->domain, "any", "1.0.0");
+			r = add_states(x, p->files[i]->domain, ANY, VERSION_ANY);
 	return r;
 }
 
@@ -309,7 +312,34 @@ static int add_named_worlds(struct diff *x)
 		for (size_t k = 0; k <= products->count && !r; k++)
 			for (size_t m = 0; m <= versions->count && !r; m++)
 				if (k < products->count || m < versions->count || i < domains->count)
-					r = add_states(x, all.items[i], k < products->count ? products->items[k] : "any", m < versions->count ? versions->items[m] : "1.0.0");
+					r = add_states(x, all.items[i], k < products->count ? products->items[k] : ANY, m < versions->count ? versions->items[m] : VERSION_ANY);
+	}
+	return r;
+}
+
+/* A version that the rule says, and one that it does not. */
+static int add_versions(struct diff *x, const char *domain, const char *product, const char *version)
+{
+	int r = add_states(x, domain, product, version);
+	return r ? r : add_states(x, domain, product, VERSION_ANY);
+}
+
+/* What a rule's glob tells apart, in its domain or in each of those that are known: `known` worlds. */
+static int add_glob(struct diff *x, const char *glob, size_t known)
+{
+	char parts[3][64], first[64];
+	int r = 0;
+	split_glob(glob, parts);
+	if (strcmp(parts[0], ANY) != 0)
+		return add_versions(x, parts[0], parts[1], parts[2]);
+	if (!strcmp(parts[1], ANY) && !strcmp(parts[2], VERSION_ANY))
+		return 0;
+	snprintf(first, sizeof first, "%.*s", (int)strcspn(glob, "/"), glob);
+	for (size_t i = 0; i < known && !r; i++) {
+		char domain[64];
+		snprintf(domain, sizeof domain, "%s", x->worlds[i].domain);
+		if (value_like(first, strlen(first), domain, strlen(domain)))
+			r = add_versions(x, domain, parts[1], parts[2]);
 	}
 	return r;
 }
@@ -319,16 +349,11 @@ int diff_make_worlds(struct diff *x, const struct version_facts *versions, size_
 	int r = 0;
 	for (size_t i = 0; i < count && !r; i++)
 		r = add_world(x, versions[i].domain, versions[i].product, versions[i].version, &versions[i]) ? 0 : diff_no_memory(x);
-	for (size_t i = 0; i < x->atoms.globs.count && !r; i++) {
-		char parts[3][64];
-		split_glob(x->atoms.globs.items[i], parts);
-		if (strcmp(parts[0], "any") != 0)
-			r = add_states(x, parts[0], parts[1], parts[2]);
-	}
-	if (!r)
-		r = add_domains(x, x->before);
-	if (!r)
-		r = add_domains(x, x->after);
+	r = r ? r : add_domains(x, x->before);
+	r = r ? r : add_domains(x, x->after);
+	size_t known = x->world_count;
+	for (size_t i = 0; i < x->atoms.globs.count && !r; i++)
+		r = add_glob(x, x->atoms.globs.items[i], known);
 	return r ? r : add_named_worlds(x);
 }
 
@@ -365,25 +390,44 @@ static int make_qualities(struct diff *x)
 	return 0;
 }
 
+static int add_moment(struct diff *x, int64_t when_ns)
+{
+	for (size_t i = 0; i < x->moment_count; i++)
+		if (x->moments[i] == when_ns)
+			return 0;
+	int64_t *m = arena_push(&x->atoms.arena, &x->moments, &x->moment_count, sizeof *m);
+	if (!m)
+		return -ENOMEM;
+	*m = when_ns;
+	return 0;
+}
+
+/* When exempts have just ended: one that ends later still holds then. */
+static int add_ends(struct diff *x, const struct policy *p)
+{
+	int r = 0;
+	for (size_t i = 0; i < p->rule_count && !r; i++)
+		if (p->rules[i]->kind == RULE_EXEMPT && p->rules[i]->until_ns > x->now_ns)
+			r = add_moment(x, p->rules[i]->until_ns);
+	return r;
+}
+
 /* Now, and around each later moment that a rule names. */
 static int make_moments(struct diff *x)
 {
 	const struct names *said = &x->atoms.values[ATTR_NOW];
-	int64_t *m = arena_push(&x->atoms.arena, &x->moments, &x->moment_count, sizeof *m);
-	if (!m)
-		return -ENOMEM;
-	*m = x->now_ns;
-	for (size_t i = 0; i < said->count; i++) {
+	int r = add_moment(x, x->now_ns);
+	for (size_t i = 0; i < said->count && !r; i++) {
 		struct row_value v;
 		if (!value_parse_time(said->items[i], strlen(said->items[i]), &v) || v.integer > INT64_MAX / NS_PER_S - 1 || v.integer * NS_PER_S <= x->now_ns)
 			continue;
-		for (int k = 0; k < 2; k++) {
-			if (!(m = arena_push(&x->atoms.arena, &x->moments, &x->moment_count, sizeof *m)))
-				return -ENOMEM;
-			*m = (v.integer + k) * NS_PER_S;
-		}
+		r = add_moment(x, v.integer * NS_PER_S);
+		if (!r)
+			r = add_moment(x, (v.integer + 1) * NS_PER_S);
 	}
-	return 0;
+	if (!r)
+		r = add_ends(x, x->before);
+	return r ? r : add_ends(x, x->after);
 }
 
 /* "" stands for none. */

@@ -326,6 +326,19 @@ def test_diff_of_a_tightening_passes_no_loosen(proposal):
     ('deny d\n  when product.age_days > 30\n', 'deny d\n  when product.age_days > 90\n', True),
     ('deny d\n  when now > 2020-01-01\n', 'deny d\n  when now > 2090-01-01\n', True),
     ('deny d\n  when group == a\n', 'deny d\n  when group == a\n  unless group == product.team\n', True),
+    # exempts that last longer, versions to come, globs of products and domains
+    ('deny d\n\nexempt e from d until 2090-01-01\n', 'deny d\n\nexempt e from d until 2091-01-01\n', True),
+    ('deny d\n  files sales/orders/**\n', 'deny d\n  files sales/orders/1.0.0/**\n', True),
+    ('deny d\n  files sales/orders/**\n', 'deny d\n  files sales/orders/2.*/**\n', True),
+    ('deny d\n  files sales/ord*/**\n', 'deny d\n  files sales/ord*/*/a.csv\n', True),
+    ('deny d\n', 'deny d\n\nexempt e from d until 2090-01-01\n  files */secret/**\n', True),
+    # filters that imply each other
+    ('filter f\n  rows row.age >= 21\n', 'filter f\n  rows row.age >= 18\n', True),
+    ('filter f\n  rows row.age > 18\n', 'filter f\n  rows row.age in {19, 30} and row.b == x\n', False),
+    ('filter f\n  rows row.age < 18\n', 'filter f\n  rows row.age <= 18\n', True),
+    ('filter f\n  rows row.d <= 2026-01-01 or row.a == 1\n', 'filter f\n  rows row.d < 2025-01-01\n', False),
+    ('filter f\n  rows row.name is not null\n', 'filter f\n  rows row.name like "a*"\n', False),
+    ('filter f\n  rows row.a in {1, 2, 3}\n', 'filter f\n  rows row.a in {1, 3}\n', False),
 ])
 def test_diff_asks_of_every_attribute(mesh, tmp_path, old, new, loosened):
     head, permit = "policy m scope mesh version 1\n\n", "policy p scope domain sales version 1\npermit all\n"
@@ -334,6 +347,25 @@ def test_diff_asks_of_every_attribute(mesh, tmp_path, old, new, loosened):
     for a, b, loosens in (("old", "new", loosened), ("new", "old", not loosened)):
         out = mesh.run("policy", "diff", tmp_path / a, tmp_path / b, "--json", "--no-loosen", status=3 if loosens else 0).stdout
         assert {json.loads(line)["change"] for line in out.splitlines()} == {"loosened" if loosens else "tightened"}
+
+
+def test_diff_tells_who_may_publish(mesh, tmp_path):
+    head = "policy p scope domain sales version 1\n\npermit all\n\n"
+    for name, text in (("old", "permit w to publish\n  when group == owners\n"), ("new", "permit w to publish\n")):
+        write_tree(tmp_path / name, {"p.policy": head + text})
+    out = mesh.run("policy", "diff", tmp_path / "old", tmp_path / "new", "--json", "--no-loosen", status=3).stdout
+    changes = [json.loads(line) for line in out.splitlines()]
+    assert [(c["change"], c["what"], c["before"], c["after"]) for c in changes] == [("loosened", "publishing", "refused", "permitted")]
+    back = mesh.run("policy", "diff", tmp_path / "new", tmp_path / "old", "--no-loosen").stdout
+    assert "tightened sales/any: publishing: permitted -> refused" in back
+
+
+@pytest.mark.parametrize("one, other", [("row.a == 1", "row.b == 1"), ("row.a > 1", "row.a < 5"), ("row.a == 1", "row.a != 2"), ("row.a > 1 or row.b > 1", "row.a > 1 or row.c > 1")])
+def test_diff_of_filters_that_cannot_be_ordered_is_a_loosening(mesh, tmp_path, one, other):
+    for name, text in (("old", one), ("new", other)):
+        write_tree(tmp_path / name, {"m.policy": f"policy m scope mesh version 1\n\nfilter f\n  rows {text}\n", "p.policy": "policy p scope domain sales version 1\npermit all\n"})
+    mesh.run("policy", "diff", tmp_path / "old", tmp_path / "new", "--no-loosen", status=3)
+    mesh.run("policy", "diff", tmp_path / "old", tmp_path / "old", "--no-loosen")
 
 
 # -- key ---------------------------------------------------------------------------------------

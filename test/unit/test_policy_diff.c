@@ -58,7 +58,7 @@ TEST(masks_are_compared_by_column)
 TEST(rows_are_compared_by_condition)
 {
 	struct changes x = diff(M "filter f\n  rows row.a == 1\n", M "filter f\n  rows row.a == 1 and row.b == 2\n");
-	CHECK_STR(x.text, "+ sales/any rows: row.a == 1 -> (row.a == 1 and row.b == 2) (user (anyone), purpose (other))\n");
+	CHECK_STR(x.text, "+ sales/any rows: row.a == 1 -> row.a == 1 and row.b == 2 (user (anyone), purpose (other))\n");
 	x = diff(M "filter f\n  rows row.a == 1\n", M);
 	CHECK_STR(x.text, "- sales/any rows: row.a == 1 -> all (user (anyone), purpose (other))\n");
 }
