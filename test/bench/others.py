@@ -54,7 +54,7 @@ def _publish(place, samples, r, product, source, way):
 
 
 def checks(place, samples, count, size):
-    """The same bytes to the same store with the checks of a contract, with the search for personal data alone, and as bytes that are not looked into."""
+    """The same file to the same store with the checks of a contract, with the search for personal data alone, and by a program that does not look into it."""
     folder = place.folder / "checked"
     (folder / "csv").mkdir(parents=True)
     source = folder / "csv" / "people.csv"
@@ -66,20 +66,18 @@ def checks(place, samples, count, size):
         kinds["parquet"] = folder / "parquet" / "people.parquet"
         run([sys.executable, HERE / "filter_peer.py", "duckdb", "convert", source, kinds["parquet"]])
     for kind, path in kinds.items():
-        contract, bare = folder / f"{kind}.yaml", folder / f"{kind}-bare" / "people.bin"
+        contract = folder / f"{kind}.yaml"
         contract.write_text(CHECKED.format(kind=kind))
-        bare.parent.mkdir()
-        os.link(path, bare)
-        ways = [("checked", path.parent, ["--contract", contract]), ("personal data only", path.parent, []), ("unchecked", bare.parent, [])]
+        ways = [("checked", place.program, ["--contract", contract]), ("personal data only", place.program, []), ("unchecked", BIN / "meshfs_unchecked", [])]
         for r in range(2 * count):
-            for n, (way, where, more) in enumerate(ways[r % 3:] + ways[:r % 3]):
-                heat(where)
-                samples.take(f"checks {kind}", way, _checked, place, samples, kind, way, f"bench/checks-{kind}-{r}-{n}/1.0.0", where, more)
+            for n, (way, program, more) in enumerate(ways[r % 3:] + ways[:r % 3]):
+                heat(path.parent)
+                samples.take(f"checks {kind}", way, _checked, place, samples, kind, way, program, f"bench/checks-{kind}-{r}-{n}/1.0.0", [path.parent, *more])
     shutil.rmtree(folder)
 
 
-def _checked(place, samples, kind, way, address, where, more):
-    took, cpu, peak = timed([place.program, "-q", "-m", place.mesh, "publish", address, where, *more],
+def _checked(place, samples, kind, way, program, address, arguments):
+    took, cpu, peak = timed([program, "-q", "-m", place.mesh, "publish", address, *arguments],
                             env={**place.environment(), **{k: v for k, v in os.environ.items() if k == "MESHFS_DUCKDB"}})
     samples.add(f"checks {kind} cpu", way, cpu)
     samples.add(f"checks {kind} rss", way, peak)
