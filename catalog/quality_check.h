@@ -80,7 +80,7 @@ struct check {
 	const struct doc_node *columns; /* CHECK_DISTINCT over several columns: their names */
 	struct word_set column_words;
 	const char *query;
-	char *owned; /* a text made for `name` */
+	char *owned; /* a text made for `name` or `query` */
 	const char *detail;
 	const char *counted; /* what is counted, in words: "values that are too old"; or NULL */
 	/* judging the count */

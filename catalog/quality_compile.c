@@ -274,7 +274,11 @@ static int read_operator(struct compiler *k, const struct doc_node *n, struct ch
 		if (!v)
 			continue;
 		c->comparison = (enum comparison)i;
-		bool pair = i >= MUST_LIE_BETWEEN;
+		bool pair = i >= MUST_LIE_BETWEEN, truth;
+		if (c->kind == CHECK_SQL && !pair && !doc_quoted(v) && !doc_bool(v, &truth)) {
+			c->wanted = truth;
+			return 0;
+		}
 		if (doc_double(pair ? doc_item(v, 0) : v, &c->wanted) || (pair && doc_double(doc_item(v, 1), &c->wanted_high)))
 			return bad(k, v, "an operator wants a number (between: two)");
 		return 0;
@@ -287,7 +291,11 @@ static void read_common(const struct doc_node *n, struct check *c)
 	c->listed = true;
 	const char *severity = doc_get_text(n, "severity"), *unit = doc_get_text(n, "unit");
 	c->error = !(severity && (!strcasecmp(severity, "warning") || !strcasecmp(severity, "info")));
-	c->percent = unit && (!strcasecmp(unit, "percent") || !strcmp(unit, "%"));
+	c->percent = unit && c->kind != CHECK_SQL && (!strcasecmp(unit, "percent") || !strcmp(unit, "%"));
+	if (c->kind != CHECK_SQL && c->kind != CHECK_NEVER && ((unit && !c->percent && strcasecmp(unit, "rows") != 0) || (c->percent && c->kind == CHECK_ROWS))) {
+		c->detail = c->percent ? "rows are no percent of anything: its unit is rows" : "its unit is neither rows nor percent";
+		c->kind = CHECK_NEVER;
+	}
 	if (doc_get_text(n, "name"))
 		c->name = doc_get_text(n, "name");
 	if (doc_get_text(n, "dimension"))
@@ -334,6 +342,38 @@ static int add_metric(struct compiler *k, const struct doc_node *n, int64_t colu
 	return c ? 0 : -ENOMEM;
 }
 
+/* {object} and {property} in a query stand for the table and the column, quoted unless the query does. */
+static int fill_in(const struct compiler *k, const char *query, int64_t column, struct check *c)
+{
+	static const struct {
+		const char *text;
+		bool column;
+	} known[] = { { "{object}", false }, { "{table}", false }, { "{property}", true }, { "{column}", true } };
+	const struct contract_object *objects;
+	struct buf out = BUF_INIT;
+	contract_objects(k->contract, &objects);
+	const struct contract_object *o = &objects[k->object];
+	for (const char *p = query; *p;) {
+		size_t i = 0;
+		const char *at = *p == '$' && p[1] == '{' ? p + 1 : p;
+		while (i < 4 && (!text_starts(at, known[i].text) || (known[i].column && column < 0)))
+			i++;
+		if (i == 4) {
+			buf_addc(&out, *p++);
+			continue;
+		}
+		const char *name = known[i].column ? o->columns[column].name : o->name;
+		if (p > query && p[-1] == '"')
+			buf_adds(&out, name);
+		else
+			buf_add_sql(&out, name, '"');
+		p = at + strlen(known[i].text);
+	}
+	c->query = c->owned = buf_check(&out) ? NULL : strdup(buf_text(&out));
+	buf_free(&out);
+	return c->query ? 0 : err_set(k->err, -ENOMEM, "out of memory");
+}
+
 static int add_quality(struct compiler *k, const struct doc_node *n, int64_t column)
 {
 	const char *type = doc_get_text(n, "type"), *metric = doc_get_text(n, "metric");
@@ -349,10 +389,11 @@ static int add_quality(struct compiler *k, const struct doc_node *n, int64_t col
 		c = add(k, CHECK_SQL, column, "sql", NULL);
 		if (!c)
 			return -ENOMEM;
-		c->query = doc_get_text(n, "query");
-		if (!c->query)
+		const char *query = doc_get_text(n, "query");
+		if (!query)
 			return bad(k, n, "an sql check must have 'query'");
-		return read_common(n, c), read_operator(k, n, c);
+		r = fill_in(k, query, column, c);
+		return r ? r : (read_common(n, c), read_operator(k, n, c));
 	}
 	r = never(k, column, type ? type : "quality", type && !strcmp(type, "custom") ? "custom checks have no engine here"
 										       : "neither a metric nor an sql query");

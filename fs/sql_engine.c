@@ -23,6 +23,8 @@ struct sql_engine {
 	pthread_t starter;
 	bool starting; /* the session is the starter's until it is joined */
 	struct err why; /* its session did not start */
+	struct buf allowed; /* SQL: files of tables, which queries may open, and no others */
+	bool confined;
 };
 
 static void *start(void *arg)
@@ -101,6 +103,8 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 		else {
 			buf_adds(&sql, i ? ", " : "");
 			buf_add_sql(&sql, local, '\'');
+			buf_adds(&s->allowed, s->allowed.len ? ", " : "");
+			buf_add_sql(&s->allowed, local, '\'');
 		}
 		free(local);
 	}
@@ -113,10 +117,27 @@ static int make_table(void *arg, const char *name, const char *const *paths, siz
 	return r;
 }
 
+/* Queries come with a contract, which others may have written: they see the version's files and nothing else of this machine. */
+static int confine(struct sql_engine *s, struct err *e)
+{
+	struct buf sql = BUF_INIT;
+	if (s->confined)
+		return 0;
+	buf_addf(&sql, "SET allowed_paths=[%s]", buf_text(&s->allowed));
+	int r = buf_check(&sql) || buf_check(&s->allowed) ? err_set(e, -ENOMEM, "out of memory") : duckdb_session_run(s->session, buf_text(&sql), e);
+	if (!r)
+		r = duckdb_session_confine(s->session, e);
+	s->confined = !r;
+	buf_free(&sql);
+	return r;
+}
+
 static int number(void *arg, const char *query, double *ret, struct err *e)
 {
 	struct sql_engine *s = arg;
 	int r = ready(s, e);
+	if (!r)
+		r = confine(s, e);
 	return r ? r : duckdb_session_number(s->session, query, ret, e);
 }
 
@@ -184,6 +205,7 @@ void sql_engine_free(struct sql_engine *s)
 		return;
 	join(s);
 	duckdb_session_free(s->session);
+	buf_free(&s->allowed);
 	free(s);
 }
 

@@ -5,7 +5,6 @@
 #include "policy/duckdb.h"
 
 #include "catalog/base/io.h"
-#include "catalog/base/log.h"
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
 #include "policy/duckdb_api.h"
@@ -291,13 +290,10 @@ static int query(handle connection, const char *sql)
 
 static int run(const struct duckdb_plan *p, handle connection, const char *sql)
 {
-	static const char settings[] = "SET threads=1; SET preserve_insertion_order=true; SET memory_limit='1GB'; SET temp_directory='';"
-				       "SET autoinstall_known_extensions=false; SET autoload_known_extensions=false";
 	char name[40];
-	int r = query(connection, settings);
-	/* Times with a zone read the same on every host.  An engine without its ICU part knows no zones, and has UTC anyway. */
-	if (r == 0 && query(connection, "SET TimeZone='UTC'") != 0)
-		log_debug("the engine knows no time zones");
+	int r = duckdb_settle(connection);
+	if (r == 0)
+		r = query(connection, "SET threads=1; SET preserve_insertion_order=true");
 	for (size_t i = 0; i < p->mask_count && r == 0; i++) {
 		snprintf(name, sizeof name, "meshfs_mask_%zu", i);
 		r = add_function(connection, name, 1, DUCKDB_TYPE_VARCHAR, &p->masks[i], call_mask);

@@ -17,14 +17,17 @@ int duckdb_lines(const struct view_plan *plan, const struct view_source *source,
 		 struct err *e);
 
 /*
- * Queries over local files, for the checks of a contract.  They run with the rights of this process: only for contracts of whoever
- * started it.  The engine's own words are not passed on, since they may quote values.  A session belongs to one thread.
+ * Queries over local files, for the checks of a contract.  Of the engine's own words only those about the query are passed on, since others may quote
+ * values.  A session belongs to one thread.
  */
 struct duckdb_session;
 int duckdb_session_new(struct duckdb_session **ret, struct err *e); /* -EOPNOTSUPP: no engine */
 void duckdb_session_free(struct duckdb_session *s);		     /* NULL is legal */
 int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e);
-int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e); /* one row, its first column */
+/* From now on it opens no file but those that "SET allowed_paths" named before, and no setting changes: what follows is of others. */
+int duckdb_session_confine(struct duckdb_session *s, struct err *e);
+/* A query that gives one row: its first column, a truth value as 1 or 0.  Nothing but a query is taken: no statement, no second one. */
+int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e);
 struct quality_table;
 /* Reads a Parquet file into the checks of a contract.  What quality_table.h's calls returned; else -EINVAL or -EIO: the engine cannot read it. */
 int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quality_table *t, struct err *e);

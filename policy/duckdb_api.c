@@ -1,8 +1,10 @@
 #include "policy/duckdb_api.h"
 
+#include "catalog/base/log.h"
 #include "policy/duckdb.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,7 @@ static void api_load(void)
 		SYMBOL(register_scalar_function), SYMBOL(data_chunk_get_size), SYMBOL(data_chunk_get_vector), SYMBOL(vector_get_data),
 		SYMBOL(vector_get_validity), SYMBOL(vector_ensure_validity_writable), SYMBOL(vector_assign_string_element_len), SYMBOL(library_version), SYMBOL(row_count),
 		SYMBOL(column_count), SYMBOL(value_double), SYMBOL(value_is_null), SYMBOL(column_name), SYMBOL(column_type),
-		SYMBOL(scalar_function_set_error), SYMBOL(scalar_function_set_volatile),
+		SYMBOL(scalar_function_set_error), SYMBOL(scalar_function_set_volatile), SYMBOL(result_error),
 #undef SYMBOL
 	};
 	const char *given = getenv("MESHFS_DUCKDB");
@@ -46,6 +48,26 @@ const struct duckdb_api *duckdb_api(void)
 {
 	pthread_once(&api_once, api_load);
 	return api.library ? &api : NULL;
+}
+
+static int set(handle connection, const char *sql)
+{
+	union result result;
+	memset(&result, 0, sizeof result);
+	int failed = api.query(connection, sql, &result);
+	api.destroy_result(&result);
+	return failed ? -EIO : 0;
+}
+
+int duckdb_settle(handle connection)
+{
+	static const char settings[] = "SET memory_limit='1GB'; SET temp_directory='';"
+				       "SET autoinstall_known_extensions=false; SET autoload_known_extensions=false";
+	int r = set(connection, settings);
+	/* Times with a zone read the same on every host.  An engine without its ICU part knows no zones, and has UTC anyway. */
+	if (!r && set(connection, "SET TimeZone='UTC'"))
+		log_debug("the engine knows no time zones");
+	return r;
 }
 
 const char *duckdb_engine_version(void)

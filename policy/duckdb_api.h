@@ -99,10 +99,14 @@ struct duckdb_api {
 	int (*column_type)(union result *r, idx column);
 	void (*scalar_function_set_error)(handle info, const char *text);
 	void (*scalar_function_set_volatile)(handle function);
+	const char *(*result_error)(union result *r);
 };
 
 /* Loads it at the first call, from any thread.  NULL: there is no engine. */
 const struct duckdb_api *duckdb_api(void);
+
+/* What holds for every connection: bounded memory, nothing spilled to a disk, no extension fetched or loaded by itself, times in UTC.  0 or -EIO. */
+int duckdb_settle(handle connection);
 
 static inline const char *duckdb_string(const union string *s, size_t *ret_len)
 {

@@ -26,12 +26,12 @@ int duckdb_session_new(struct duckdb_session **ret, struct err *e)
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
 	s->api = api;
-	if (api->open(NULL, &s->database) || api->connect(s->database, &s->connection)) {
+	if (api->open(NULL, &s->database) || api->connect(s->database, &s->connection) || duckdb_settle(s->connection)) {
 		duckdb_session_free(s);
 		return err_set(e, -EIO, "the SQL engine (DuckDB) does not start");
 	}
 	*ret = s;
-	return duckdb_session_run(s, "SET memory_limit='1GB'", NULL);
+	return 0;
 }
 
 void duckdb_session_free(struct duckdb_session *s)
@@ -54,18 +54,50 @@ int duckdb_session_run(struct duckdb_session *s, const char *sql, struct err *e)
 	return failed ? err_set(e, -EINVAL, "the SQL engine refuses the statement") : 0;
 }
 
+int duckdb_session_confine(struct duckdb_session *s, struct err *e)
+{
+	return duckdb_session_run(s, "SET enable_external_access=false; SET lock_configuration=true", e);
+}
+
+/* Words of the engine about the query itself, which quote no values; else NULL. */
+static const char *about_the_query(const char *said)
+{
+	static const char *const kinds[] = { "Parser Error: ", "Binder Error: ", "Catalog Error: ", "Permission Error: " };
+	for (size_t i = 0; said && i < sizeof kinds / sizeof *kinds; i++)
+		if (text_starts(said, kinds[i]))
+			return said + strlen(kinds[i]);
+	return NULL;
+}
+
+static int refuse(struct duckdb_session *s, union result *result, struct err *e)
+{
+	const char *said = about_the_query(s->api->result_error(result));
+	char *line = said ? text_printable(said, strcspn(said, "\n")) : NULL;
+	int r = err_set(e, -EINVAL, "the SQL engine refuses the query%s%.200s", line ? ": " : "", line ? line : "");
+	free(line);
+	return r;
+}
+
 int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
 {
+	/* In brackets it can be nothing but one query. */
+	size_t len = strlen(query);
+	while (len && strchr("; \t\r\n", query[len - 1]))
+		len--;
+	char *sql = text_format("select * from (\n%.*s\n)", (int)len, query);
 	union result result;
+	if (!sql)
+		return err_set(e, -ENOMEM, "out of memory");
 	memset(&result, 0, sizeof result);
 	int r = 0;
-	if (s->api->query(s->connection, query, &result))
-		r = err_set(e, -EINVAL, "the SQL engine refuses the query");
+	if (s->api->query(s->connection, sql, &result))
+		r = refuse(s, &result, e);
 	else if (s->api->row_count(&result) != 1 || !s->api->column_count(&result) || s->api->value_is_null(&result, 0, 0))
 		r = err_set(e, -EINVAL, "the query gives no single number");
 	else
 		*ret = s->api->value_double(&result, 0, 0);
 	s->api->destroy_result(&result);
+	free(sql);
 	return r;
 }
 

@@ -530,6 +530,30 @@ def test_parquet_is_checked_by_an_engine(mesh, tmp_path):
     assert failed == {"t.id required", "t.id unique", "t.v range"}, done.stderr
 
 
+@pytest.mark.skipif(not os.environ.get("MESHFS_DUCKDB"), reason="no DuckDB here (MESHFS_DUCKDB)")
+def test_sql_checks_see_the_version_and_nothing_else(sales, tmp_path):
+    def check(name, query, wanted=0):
+        return f"          - {{type: sql, name: {name}, query: {json.dumps(query)}, mustBe: {wanted}}}\n"
+    checks = (check("nulls", "SELECT count(*) FROM {object} WHERE {property} IS NULL;") + check("truth", "SELECT count(*) = 50 FROM ${table} -- all", "true")
+              + check("brackets", 'SELECT max("{column}") FROM "{object}"', 50))
+    text = contract("      - name: id\n        quality:\n" + checks + "      - name: amount\n").replace("- name: orders", "- name: order")
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, text)
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    checks = (check("peek", f"SELECT count(*) FROM read_csv('{secret}')", 1) + check("write", f"COPY (SELECT 1) TO '{tmp_path}/evil.csv'")
+              + check("several", "SELECT 0; SELECT 0") + check("column", "SELECT count(idd) FROM {object}") + check("values", "SELECT 'abc'::integer"))
+    said = publish(sales, "sales/orders/2.0.0", {"orders.csv": ROWS}, text.replace("        quality:\n", "        quality:\n" + checks), status=3).stderr
+    assert said.count("refuses the query") == 5 and not (tmp_path / "evil.csv").exists()
+    assert '"idd"' in said and "abc" not in said  # words about the query, never values
+
+
+def test_units_that_mean_nothing_fail(sales):
+    text = contract("      - name: id\n        quality:\n          - {metric: nullValues, unit: pct, mustBe: 0}\n      - name: amount\n",
+                    "    quality:\n      - {metric: rowCount, unit: percent, mustBe: 50}\n")
+    said = publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, text, status=3).stderr
+    assert "neither rows nor percent" in said and "no percent of anything" in said
+
+
 def test_parquet_without_an_engine_warns_of_types_and_fails_listed_checks(mesh, tmp_path):
     source = parquet_folder(tmp_path / "pq")
     mesh.domain("d")
