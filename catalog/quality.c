@@ -189,6 +189,7 @@ void quality_free(struct quality *q)
 		free(q->objects[i].unread);
 	}
 	free(q->objects);
+	free(q->bare.unread);
 	for (size_t i = 0; i < q->file_count; i++)
 		free(q->files[i]);
 	free(q->files);
@@ -239,6 +240,12 @@ const char *quality_unread(struct quality *q, const struct check *c)
 bool quality_lacks_engine(struct quality *q, const struct check *c)
 {
 	return q->objects[c->object].no_engine;
+}
+
+const char *quality_unexamined(struct quality *q, size_t object)
+{
+	const struct object_checks *o = object < q->object_count ? &q->objects[object] : &q->bare;
+	return o == &q->bare || o->no_engine ? o->unread : NULL;
 }
 
 bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only)

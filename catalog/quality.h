@@ -69,6 +69,7 @@ struct quality_result {
 	const char *dimension; /* or NULL */
 	bool error;            /* severity */
 	bool passed;
+	bool engineless;       /* it could not run for want of an engine, and only warns */
 	double measured;       /* what was counted */
 	const char *expected;  /* in words */
 	const char *counted;   /* what `measured` counts, in words, or NULL */

@@ -141,6 +141,8 @@ bool quality_in_parquet(struct quality *q, size_t object, bool *ret_only); /* ar
 const char *quality_unread(struct quality *q, const struct check *c); /* why the engine did not read what it looks at, or NULL */
 bool quality_lacks_engine(struct quality *q, const struct check *c); /* for want of an engine? */
 const struct quality_engine *quality_engine_of(const struct quality *q);
+/* Why nobody looked for personal data in files of an object, or (the number beyond the last) in files that none claims; NULL: somebody did. */
+const char *quality_unexamined(struct quality *q, size_t object);
 /* Is the column one of those that the check of a key compares? */
 bool check_key_holds(const struct check *c, const struct contract_column *col);
 uint64_t quality_rows(struct quality *q, size_t object);

@@ -138,8 +138,8 @@ static int judge(struct quality *q, struct check *c, const struct err *tables, s
 	int code = measure(q, c, tables, r, &r->measured, &why);
 	if (code == -ENOMEM)
 		return code;
-	if (code && only_warns(q, c))
-		r->error = false;
+	r->engineless = code && only_warns(q, c);
+	r->error &= !r->engineless;
 	r->passed = !code && check_compare(c, r->measured);
 	if (code)
 		r->detail = strdup(why.text);
@@ -166,6 +166,26 @@ static int add_unclaimed(struct quality *q, struct quality_report *report)
 	r->check = strdup("unclaimed files");
 	r->expected = strdup("every tabular file belongs to an object of the contract");
 	r->detail = strdup(quality_unclaimed(q));
+	report->failed_warnings++;
+	return 0;
+}
+
+/* Parquet that no engine reads: undeclared personal data may be in it. */
+static int add_unexamined(struct quality *q, size_t object, struct quality_report *report)
+{
+	const char *why = quality_unexamined(q, object);
+	struct quality_result *r;
+	const struct contract_object *objects = NULL;
+	if (!why)
+		return 0;
+	if (result_add(report, &r))
+		return -ENOMEM;
+	if (object < quality_object_count(q))
+		contract_objects(quality_contract(q), &objects);
+	r->check = strdup("personal data");
+	r->object = objects ? copy(objects[object].name) : NULL;
+	r->expected = strdup("must be declared");
+	r->detail = strdup(why);
 	report->failed_warnings++;
 	return 0;
 }
@@ -282,6 +302,8 @@ int quality_finish(struct quality *q, struct quality_report **ret, struct err *e
 		report->rows += quality_rows(q, i);
 	if (!r)
 		r = add_unclaimed(q, report);
+	for (size_t i = 0; i <= quality_object_count(q) && !r; i++)
+		r = add_unexamined(q, i, report);
 	struct findings findings = { q, report };
 	if (!r)
 		r = personal_each(quality_personal(q), add_finding, &findings);
@@ -406,24 +428,55 @@ static void add_judgement(const struct quality_result *x, struct buf *out)
 	}
 }
 
-void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out)
+static void add_place(const struct quality_result *x, struct buf *out)
 {
+	buf_addf(out, "%s%s%s", x->object ? x->object : "", x->object && x->column ? "." : "", x->column ? x->column : "");
+}
+
+static void add_line(const struct quality_result *x, struct buf *out)
+{
+	buf_addf(out, "%s: ", x->passed ? "ok" : x->error ? "error" : "warning");
+	add_place(x, out);
+	buf_addf(out, "%s%s: ", x->object || x->column ? " " : "", x->check);
+	add_judgement(x, out);
+	if (x->detail)
+		buf_addf(out, " (%s)", x->detail);
+	for (size_t k = 0; k < x->offender_count && k < 3 && !x->passed; k++) {
+		char *safe = text_printable(x->offenders[k].file, strlen(x->offenders[k].file));
+		buf_addf(out, "%s %s", k ? "," : "; first:", safe ? safe : "?");
+		if (x->offenders[k].row)
+			buf_addf(out, " row %llu", (unsigned long long)x->offenders[k].row);
+		free(safe);
+	}
+	buf_addc(out, '\n');
+}
+
+/* What no engine could check, in one line: the reason is the same. */
+static void add_engineless(const struct quality_report *r, struct buf *out)
+{
+	size_t count = 0;
+	struct buf names = BUF_INIT;
+	const char *why = NULL;
 	for (size_t i = 0; i < r->count; i++) {
 		const struct quality_result *x = &r->results[i];
-		if (x->passed && failures_only)
+		if (!x->engineless)
 			continue;
-		buf_addf(out, "%s: %s%s%s%s%s: ", x->passed ? "ok" : x->error ? "error" : "warning", x->object ? x->object : "",
-			 x->object && x->column ? "." : "", x->column ? x->column : "", x->object || x->column ? " " : "", x->check);
-		add_judgement(x, out);
-		if (x->detail)
-			buf_addf(out, " (%s)", x->detail);
-		for (size_t k = 0; k < x->offender_count && k < 3 && !x->passed; k++) {
-			char *safe = text_printable(x->offenders[k].file, strlen(x->offenders[k].file));
-			buf_addf(out, "%s %s", k ? "," : "; first:", safe ? safe : "?");
-			if (x->offenders[k].row)
-				buf_addf(out, " row %llu", (unsigned long long)x->offenders[k].row);
-			free(safe);
+		why = x->detail;
+		if (count++ < 6) {
+			buf_adds(&names, count > 1 ? ", " : "");
+			add_place(x, &names);
+			buf_addf(&names, " %s", x->check);
 		}
-		buf_addc(out, '\n');
 	}
+	if (count)
+		buf_addf(out, "warning: %zu check%s %s (%s%s)\n", count, count == 1 ? "" : "s", why ? why : "", buf_text(&names), count > 6 ? " …" : "");
+	buf_free(&names);
+}
+
+void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (!(r->results[i].passed && failures_only) && !r->results[i].engineless)
+			add_line(&r->results[i], out);
+	add_engineless(r, out);
 }

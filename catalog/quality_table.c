@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define FILES_WAITING_MAX 1024
-#define NO_ENGINE "not checked in Parquet files: no SQL engine (DuckDB) was found"
+#define NO_ENGINE "no SQL engine (DuckDB) was found"
 
 struct quality_table {
 	struct quality_file *file;
@@ -171,8 +171,8 @@ int quality_unread_file(struct quality *q, struct object_checks *object, const c
 {
 	int r = 0;
 	pthread_mutex_lock(&q->lock);
-	if (object != &q->bare && !object->unread) {
-		object->unread = strdup(why);
+	if (!object->unread) {
+		object->unread = no_engine ? text_format("not checked in Parquet files: %s", why) : strdup(why);
 		object->no_engine = no_engine;
 		r = object->unread ? 0 : -ENOMEM;
 	}
@@ -205,7 +205,7 @@ static void run(void *arg)
 	struct err why = ERR_INIT;
 	int r = atomic_load(&j->q->scanner->stopping) ? 0 : read_file(j, &why);
 	const bool no_engine = r == -EOPNOTSUPP;
-	if (r && quality_unread_file(j->q, j->object, no_engine ? NO_ENGINE : why.code ? why.text : strerror(-r), no_engine))
+	if (r && quality_unread_file(j->q, j->object, why.code ? why.text : no_engine ? NO_ENGINE : strerror(-r), no_engine))
 		atomic_store(&j->q->scanner->no_memory, true);
 	free(j);
 }

@@ -77,6 +77,14 @@ static int scan(const struct words *w, struct domain *d, struct source_totals *r
 	return source_in_place_scan(domain_store(d), w->sources[0], ret, e);
 }
 
+/* Objects of another machine are never whole in this one. */
+static struct sql_engine *engine_for(const struct words *w, struct domain *d)
+{
+	if (w->in_place && !text_starts(store_url(domain_store(d)), "file://"))
+		return sql_engine_new_absent("they were registered in place in a store that the SQL engine (DuckDB) does not read; publish copies of them");
+	return sql_engine_new(w->sources, w->source_count);
+}
+
 static int publish_once(const struct words *w, struct domain *d, struct publish_options *o, bool quiet, struct publish_result *ret,
 			struct err *e)
 {
@@ -94,7 +102,7 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	o->observer = row_maker_observer(rows);
 	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
 	r = publish_begin(d, o, &p, e);
-	struct sql_engine *sql = w->in_place ? NULL : sql_engine_new(w->sources, w->source_count);
+	struct sql_engine *sql = engine_for(w, d);
 	if (!r)
 		r = gate_open(gate, p, d, o->product, sql ? sql_engine_quality(sql) : NULL, e);
 	if (!r && !w->dry_run)

@@ -36,7 +36,7 @@ static void *start(void *arg)
 
 void sql_engine_start(struct sql_engine *s)
 {
-	if (!s->starting && !s->session)
+	if (!s->starting && !s->session && !s->why.code)
 		s->starting = !thread_start(&s->starter, "mesh-sql", start, s);
 }
 
@@ -182,6 +182,35 @@ struct sql_engine *sql_engine_new_reader(int (*open_file)(void *arg, const char 
 		s->open_file = open_file;
 		s->arg = arg;
 	}
+	return s;
+}
+
+static int no_scan(void *arg, const char *path, struct quality_table *t, struct err *e)
+{
+	const struct sql_engine *s = arg;
+	(void)path, (void)t;
+	return err_set(e, -EOPNOTSUPP, "%s", s->why.text);
+}
+
+static int no_table(void *arg, const char *name, const char *const *paths, size_t count, struct err *e)
+{
+	(void)name, (void)paths, (void)count;
+	return no_scan(arg, NULL, NULL, e);
+}
+
+static int no_number(void *arg, const char *query, double *ret, struct err *e)
+{
+	(void)query, (void)ret;
+	return no_scan(arg, NULL, NULL, e);
+}
+
+struct sql_engine *sql_engine_new_absent(const char *why)
+{
+	struct sql_engine *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	err_set(&s->why, -EOPNOTSUPP, "%s", why);
+	s->engine = (struct quality_engine){ no_scan, no_table, no_number, s };
 	return s;
 }
 

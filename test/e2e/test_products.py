@@ -512,7 +512,7 @@ schema:
 def parquet_folder(folder):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    folder.mkdir()
+    folder.mkdir(parents=True)
     pandas.DataFrame({"id": [1, 2, 2, None], "v": [1.5, 2, 3, -1]}).astype({"id": "Int64"}).to_parquet(folder / "t.parquet")
     return folder
 
@@ -554,13 +554,27 @@ def test_units_that_mean_nothing_fail(sales):
     assert "neither rows nor percent" in said and "no percent of anything" in said
 
 
+@pytest.mark.skipif(not os.environ.get("MESHFS_DUCKDB"), reason="no DuckDB here (MESHFS_DUCKDB)")
+def test_parquet_in_place_is_checked_where_it_lies_here(mesh, tmp_path):
+    parquet_folder(tmp_path / "store" / "pq")
+    mesh.domain("d", store=(tmp_path / "store").as_uri())
+    text = PARQUET_CONTRACT + "  quality:\n  - {metric: rowCount, mustBe: 999}\n  - {type: sql, query: 'SELECT count(*) FROM {object}', mustBe: 998}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    done = mesh.run("publish", "d/p/1.0.0", tmp_path / "store" / "pq", "--in-place", "--contract", tmp_path / "c.yaml", status=3)
+    assert "rowCount: rows: 4" in done.stderr or "is 4" in done.stderr
+    assert "must be 998, is 4" in done.stderr and "no SQL engine" not in done.stderr
+
+
 def test_parquet_without_an_engine_warns_of_types_and_fails_listed_checks(mesh, tmp_path):
     source = parquet_folder(tmp_path / "pq")
     mesh.domain("d")
     mesh.env["MESHFS_DUCKDB"] = "/nonexistent/libduckdb.so"
     (tmp_path / "c.yaml").write_text(PARQUET_CONTRACT)
     done = mesh.run("publish", "d/p/1.0.0", str(source), "--contract", str(tmp_path / "c.yaml"))
-    assert "warning: t.id required" in done.stderr and "no SQL engine" in done.stderr
+    assert "t.id required" in done.stderr and "no SQL engine" in done.stderr and "error" not in done.stderr
+    assert "warning: t personal data" in done.stderr and done.stderr.count("\n") < 4  # one line for all that was not checked
+    bare = mesh.run("publish", "d/bare/1.0.0", str(source))
+    assert "warning: personal data: must be declared (not checked in Parquet files: no SQL engine" in bare.stderr
     (tmp_path / "c.yaml").write_text(PARQUET_CONTRACT + "  quality:\n  - {metric: rowCount, mustBe: 4}\n")
     done = mesh.run("publish", "d/p/1.1.0", str(source), "--contract", str(tmp_path / "c.yaml"), check=False)
     assert done.returncode == 3 and "error: t rowCount" in done.stderr
