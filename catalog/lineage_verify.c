@@ -276,6 +276,20 @@ static int check_rules(struct check *c, struct err *e)
 	return 0;
 }
 
+/* No offence, but no answer is whole for the time of one. */
+static int note_gaps(struct check *c, struct err *e)
+{
+	struct db_stmt *s;
+	int r = db_prepare(lineage_db(c->l), "SELECT journal, lost, first, last, journal LIKE '%:damaged' FROM mesh_gaps ORDER BY first, journal", &s, e);
+	if (r)
+		return r;
+	while ((r = db_step(s, e)) == DB_ROW)
+		tell(c, LINEAGE_NOTE, "gap %.64s: %lld opens between %.32s and %.32s are not on record (%s)", text_or_none(s, 0), (long long)db_int(s, 1),
+		     text_or_none(s, 2), text_or_none(s, 3), db_int(s, 4) ? "torn by a power cut" : "the journal was full, and lineage.on_full is serve");
+	db_finalize(s);
+	return r;
+}
+
 static void schema_found(void *arg, const char *what)
 {
 	tell(arg, LINEAGE_CHANGED, "%s", what);
@@ -305,6 +319,8 @@ int lineage_verify(struct lineage *l, const struct lineage_head *kept, lineage_f
 		r = check_seals(&c, kept, &ret->seals, e);
 	if (!r)
 		r = check_rules(&c, e);
+	if (!r)
+		r = note_gaps(&c, e);
 	ret->offences = c.offences;
 	return r;
 }

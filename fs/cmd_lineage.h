@@ -35,6 +35,9 @@ struct lineage_rows {
 };
 int lineage_ask_rows(const struct invocation *inv, const struct lineage_rows *ask, struct err *e);
 
+/* Warns of opens that are not on record: who made them is missing from an answer to who read what. */
+void lineage_warn_gaps(struct lineage *l);
+
 struct where_gone;
 void lineage_print_gone(const struct where_gone *g, bool json);
 

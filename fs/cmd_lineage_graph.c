@@ -1,7 +1,9 @@
 /* meshfs lineage up, down. */
 #include "catalog/base/buf.h"
 #include "catalog/base/json.h"
+#include "catalog/base/log.h"
 #include "catalog/base/text.h"
+#include "catalog/db.h"
 #include "catalog/lineage.h"
 #include "catalog/lineage_graph.h"
 #include "catalog/mesh.h"
@@ -18,6 +20,17 @@
 static const char *kind_name(enum lineage_node_kind kind)
 {
 	return kind == NODE_VERSION ? "version" : kind == NODE_RUN ? "run" : "output";
+}
+
+void lineage_warn_gaps(struct lineage *l)
+{
+	struct db_stmt *s;
+	if (db_prepare(lineage_db(l), "SELECT coalesce(sum(lost), 0), min(first), max(last) FROM mesh_gaps", &s, NULL))
+		return;
+	if (db_step(s, NULL) == DB_ROW && db_int(s, 0))
+		log_warn("%lld opens between %s and %s are not on record, and whoever made them is not in this answer ('meshfs lineage verify' lists the gaps)",
+			 (long long)db_int(s, 0), db_text(s, 1) ? db_text(s, 1) : "?", db_text(s, 2) ? db_text(s, 2) : "?");
+	db_finalize(s);
 }
 
 /* -- JSON: a line a node --------------------------------------------------------------------- */
@@ -152,6 +165,8 @@ static int walk(const struct invocation *inv, int argc, char **argv, const char 
 		r = lineage_sync(l, mesh, e);
 	if (!r)
 		r = named_walk(inv, l, argv[0], down, &g, e);
+	if (!r)
+		lineage_warn_gaps(l);
 	if (!r)
 		r = json ? print_json(g, down, e) : print_tree(g, down, e);
 	lineage_graph_free(g);

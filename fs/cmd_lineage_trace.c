@@ -142,6 +142,8 @@ int lineage_ask_rows(const struct invocation *inv, const struct lineage_rows *as
 		r = where_ask(q.l, q.scan, q.address, ask->run, where, ask->sources, inv->quiet, &a, e);
 	if (!r)
 		r = ask->answer(&q, &a, ask->json, e);
+	if (!r)
+		lineage_warn_gaps(q.l);
 	where_answer_free(&a);
 	lineage_question_close(&q);
 	expr_free(where);

@@ -555,6 +555,46 @@ def test_no_room_for_a_journal(two, on_full):
         assert len(two.json("lineage", "reads", "--run", "again")) == 1
 
 
+def open_many(path, count):
+    """(opens that were answered, errno of the one that was not or None, how long that one took)"""
+    for done in range(count):
+        begin = time.monotonic()
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            return done, error.errno, time.monotonic() - begin
+    return count, None, 0
+
+
+@pytest.mark.parametrize("on_full", ["wait", "serve"])
+def test_when_the_journal_is_full_too(two, on_full):
+    """A segment holds 65,536 opens and the disk has no room for another one: then opens wait and fail; with `serve` they are counted as not on record."""
+    with lineage_on_small_disk(two, "64m", on_full) as disk:
+        m = two.mount(run="full", check_noise=False).start()
+        path = m.path / "sales/orders/1.0.0/a.csv"
+        disk.fill()
+        opened, error, took = open_many(path, 80000)
+        if on_full == "wait":
+            assert error == errno.EIO and took > 5 and opened > 60000
+            assert "opens fail until it can" in m.log() and "disk is full" in m.log()
+            assert open_many(path, 1)[2] < 2  # others do not wait as well
+        else:
+            assert error is None and "served without a record" in m.log()
+        disk.empty()
+        wait_for(lambda: open_many(path, 1)[1] is None, what="that opens succeed again")
+        opened += 1
+        m.stop(check=False)
+        (read,) = two.json("lineage", "reads", "--run", "full")
+        notes = [line["note"] for line in two.json("lineage", "verify") if "note" in line]
+        down = two.run("lineage", "down", "sales/orders/1.0.0")
+        if on_full == "wait":
+            assert read["opens"] == opened and not notes and not down.stderr
+        else:
+            (lost,) = (int(re.search(r": (\d+) opens between", note)[1]) for note in notes)
+            assert lost > 0 and read["opens"] + lost == opened
+            assert f"{lost} opens between" in down.stderr and "not in this answer" in down.stderr
+
+
 def test_a_cache_on_overlayfs(two, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root")
