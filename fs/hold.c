@@ -81,6 +81,7 @@ void hold_until(struct hold *h, struct op *op, int64_t arrived_ns)
 {
 	int64_t steps = (clock_mono_ns() - arrived_ns) / HOLD_NS + 1;
 	op->due_ns = arrived_ns + steps * HOLD_NS;
+	op->reading = true; /* so short a wait is no reason for EINTR */
 	op_park(op);
 	pthread_mutex_lock(&h->lock);
 	struct op **at = &h->first;

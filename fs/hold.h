@@ -17,7 +17,7 @@ struct op;
 
 struct hold *hold_new(void); /* NULL without memory or a thread */
 void hold_free(struct hold *h); /* nothing may be held any more; NULL is none */
-/* Resumes the request, which arrived at `arrived_ns` (monotonic), when it may be answered.  Its caller may be interrupted until then. */
+/* Resumes the request, which arrived at `arrived_ns` (monotonic), when it may be answered.  Only being killed ends its caller's wait before. */
 void hold_until(struct hold *h, struct op *op, int64_t arrived_ns);
 
 #endif

@@ -7,6 +7,7 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import statistics
 import struct
 import subprocess
@@ -154,6 +155,20 @@ def test_a_clock_does_not_tell_a_hidden_name_from_one_that_never_was(hiding):
         hidden, absent = statistics.median(times[what, True]), statistics.median(times[what, False])
         assert abs(hidden - absent) < held, (what, hidden, absent)
     assert shown < held  # what is there, and what no product is called, does not wait
+
+
+def test_signals_do_not_cut_short_what_is_held_back(hiding):
+    with hiding.mount("--user", str(NOBODY), purpose="x") as m:
+        def work():
+            told = set()
+            signal.signal(signal.SIGALRM, lambda *_: None)
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            for i in range(100):
+                assert LIBC.access(os.fsencode(m.path / f"d/none{i}"), 0) == -1
+                told.add(ctypes.get_errno())
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return told
+        assert as_user(NOBODY, NOBODY, work) == {errno.ENOENT}
 
 
 def test_handles_of_files_do_not_count_what_is_hidden(hiding):
