@@ -35,6 +35,10 @@ struct lineage_rows {
 };
 int lineage_ask_rows(const struct invocation *inv, const struct lineage_rows *ask, struct err *e);
 
+/* To standard output, so that it can neither drive a terminal nor break a line (NULL: nothing); who: "  (user, purpose)". */
+void lineage_print_safe(const char *text);
+void lineage_print_who(const char *user, const char *purpose);
+
 /* Warns of opens that are not on record: who made them is missing from an answer to who read what. */
 void lineage_warn_gaps(struct lineage *l);
 

@@ -83,11 +83,10 @@ struct tree {
 
 static void node_line(const struct lineage_node *n, const char *view, int64_t opens, int indent)
 {
-	char *label = text_printable(n->label, strlen(n->label));
-	printf("%*s%s %s", indent, "", kind_name(n->kind), label ? label : "");
-	free(label);
+	printf("%*s%s ", indent, "", kind_name(n->kind));
+	lineage_print_safe(n->label);
 	if (n->kind == NODE_RUN && n->user)
-		printf("  (%s%s%s)", n->user, n->purpose ? ", " : "", n->purpose ? n->purpose : "");
+		lineage_print_who(n->user, n->purpose);
 	if (n->kind == NODE_OUTPUT && n->extra)
 		printf("  sha256 %.12s", n->extra);
 	if (opens)

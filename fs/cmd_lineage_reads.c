@@ -6,6 +6,7 @@
 #include "catalog/lineage.h"
 #include "catalog/lineage_query.h"
 #include "catalog/mesh.h"
+#include "fs/browse.h"
 #include "fs/cmd_lineage.h"
 #include "fs/domain_command.h"
 #include "fs/drain.h"
@@ -73,6 +74,23 @@ static int run_json(struct output *o, const struct lineage_run_row *row)
 	return print_line(&o->line);
 }
 
+void lineage_print_safe(const char *text)
+{
+	struct buf b = BUF_INIT;
+	browse_add_safe(&b, text ? text : "");
+	browse_print(&b);
+	buf_free(&b);
+}
+
+void lineage_print_who(const char *user, const char *purpose)
+{
+	printf("  (");
+	lineage_print_safe(user);
+	printf(purpose ? ", " : "");
+	lineage_print_safe(purpose);
+	printf(")");
+}
+
 static void run_text(const struct lineage_run_row *row)
 {
 	char started[CLOCK_TEXT_MAX], state[32];
@@ -83,8 +101,9 @@ static void run_text(const struct lineage_run_row *row)
 		snprintf(state, sizeof state, "killed");
 	else
 		snprintf(state, sizeof state, "exit %d", row->exit_status);
-	printf("%s  %-9s  %8lld read%s  %s  %s", started, state, (long long)row->reads, row->reads == 1 ? " " : "s", row->id, row->name);
-	printf("  (%s%s%s)", row->user, row->purpose ? ", " : "", row->purpose ? row->purpose : "");
+	printf("%s  %-9s  %8lld read%s  %s  ", started, state, (long long)row->reads, row->reads == 1 ? " " : "s", row->id);
+	lineage_print_safe(row->name);
+	lineage_print_who(row->user, row->purpose);
 	if (row->command) {
 		char *command = text_printable(row->command, strlen(row->command));
 		printf("  %.100s", command ? command : "");
@@ -146,17 +165,19 @@ static int read_each(void *arg, const struct lineage_read_row *row)
 	if (o->json)
 		return read_json(o, row);
 	char last[CLOCK_TEXT_MAX];
-	char *file = text_printable(row->file, strlen(row->file));
 	const char *exe = row->exe && strrchr(row->exe, '/') ? strrchr(row->exe, '/') + 1 : "";
 	clock_format_local(row->last_ns, last);
-	printf("%s  %6lld× %s  %s/%s  by %s[%lld] in %s", last, (long long)row->opens, row->outcome, row->version_address, file ? file : "", exe,
-	       (long long)row->pid, row->run);
+	printf("%s  %6lld× %s  %s/", last, (long long)row->opens, row->outcome, row->version_address);
+	lineage_print_safe(row->file);
+	printf("  by ");
+	lineage_print_safe(exe);
+	printf("[%lld] in ", (long long)row->pid);
+	lineage_print_safe(row->run);
 	if (row->view[0])
 		printf("  view %.12s", row->view);
 	if (row->rules[0])
 		printf("  (%s)", row->rules);
 	printf("\n");
-	free(file);
 	return 0;
 }
 

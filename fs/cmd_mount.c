@@ -5,6 +5,7 @@
 #include "fs/mount_helper.h"
 #include "fs/mountpoint.h"
 #include "fs/registry.h"
+#include "fs/run_facts.h"
 #include "fs/session.h"
 
 #include "catalog/base/clock.h"
@@ -114,7 +115,11 @@ int mount_mesh(const char *mesh_path, const char *mountpoint, const struct mount
 	struct mesh_config *config = NULL;
 	struct daemon *d = NULL;
 	char *real = NULL;
-	int r = mesh_open(mesh_path, &config, e);
+	int r = run_word_check("mount", "--run", o->run, e);
+	if (!r)
+		r = run_word_check("mount", "--purpose", o->purpose, e);
+	if (!r)
+		r = mesh_open(mesh_path, &config, e);
 	if (!r)
 		r = mountpoint_prepare(mountpoint, o->over, &real, e);
 	if (r)

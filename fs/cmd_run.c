@@ -14,6 +14,7 @@
 #include "fs/commands.h"
 #include "fs/git_head.h"
 #include "fs/private.h"
+#include "fs/run_facts.h"
 #include "fs/run_serve.h"
 
 #include <errno.h>
@@ -360,6 +361,10 @@ static int finish(const struct run *run, int status, int fd, pid_t server_pid, s
 static int prepare(struct run *run, const struct invocation *inv, struct err *e)
 {
 	int r = check_params(run, e);
+	if (!r)
+		r = run_word_check("run", "--name", run->name, e);
+	if (!r)
+		r = run_word_check("run", "--purpose", run->purpose, e);
 	if (!r)
 		r = find_account(run, e);
 	if (!r)

@@ -3,11 +3,28 @@
 #include "catalog/base/clock.h"
 #include "catalog/base/json.h"
 #include "catalog/base/secret.h"
+#include "catalog/base/text.h"
+#include "fs/options.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+
+int run_word_check(const char *command, const char *option, const char *word, struct err *e)
+{
+	if (!word)
+		return 0;
+	size_t len = strlen(word);
+	if (!len)
+		return options_wrong(e, command, "%s: it is empty", option);
+	if (len > RUN_WORD_MAX)
+		return options_wrong(e, command, "%s: longer than %d bytes", option, RUN_WORD_MAX);
+	bool fits = text_is_utf8(word, len);
+	for (size_t i = 0; i < len; i++)
+		fits &= (unsigned char)word[i] >= ' ' && word[i] != 0x7f;
+	return fits ? 0 : options_wrong(e, command, "%s: it holds a line break, another control character, or what is no UTF-8", option);
+}
 
 /* A UUID of version 7: milliseconds first, so that ids sort by time. */
 void run_id_new(char ret[RUN_ID_SIZE])

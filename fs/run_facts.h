@@ -7,6 +7,10 @@
 
 #define RUN_NAME_MAX 128
 
+#define RUN_WORD_MAX 255
+/* A name or purpose that somebody gives (NULL: none): one line of text.  `command` and `option` are named in the error, which is of usage. */
+int run_word_check(const char *command, const char *option, const char *word, struct err *e);
+
 void run_id_new(char ret[RUN_ID_SIZE]);
 /* A name for a mount that has none: mount-ana-20261122-1f3a. */
 void run_name_make(const struct run_facts *facts, const char *id, char ret[RUN_NAME_MAX]);

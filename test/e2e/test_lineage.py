@@ -217,6 +217,30 @@ def test_prune_keeps_the_seals_and_the_graph(orders):
     orders.run("lineage", "prune", status=2)
 
 
+def test_commands_killed_at_any_moment_leave_the_record_whole(orders, tmp_path):
+    """Draining, sealing and pruning are transactions: whatever is killed, what was opened stays counted, and the chain holds."""
+    rnd = random.Random(7)
+    read = 0
+    for i in range(12):
+        with orders.mount(run=f"r{i}") as m:
+            for name in rnd.choices(FILES, k=10):
+                (m.path / "sales/orders/1.0.0" / name).read_text()
+                read += 1
+            for words in (("runs",), ("prune", "--before", "2200-01-01"), ("export", "--to", tmp_path / "events")):
+                p = subprocess.Popen([*orders.command(), "lineage", *map(str, words)], env=orders.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(rnd.uniform(0.002, 0.04))
+                p.kill()
+                p.wait()
+        orders.run("lineage", "verify", "--head", tmp_path / "head")
+    orders.run("lineage", "prune", "--before", "2200-01-01")
+    assert orders.json("lineage reads") == []
+    assert sum(run["reads"] for run in orders.json("lineage runs")) == read
+    orders.run("lineage", "export", "--to", tmp_path / "events")
+    events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert sorted(collections.Counter((e["job"]["name"], e["eventType"]) for e in events).values()) == [1] * 24
+    orders.run("lineage", "verify", "--head", tmp_path / "head")
+
+
 def test_retention(orders):
     """lineage.keep: what is older goes by itself, what is younger cannot be pruned, and the chain tells pruned from removed."""
     def read(run):

@@ -48,6 +48,28 @@ def test_own_failures_are_125(orders):
     assert "no such user" in orders.run("run", "--user", "nobody-of-that-name", "--", "true", status=125).stderr
 
 
+@pytest.mark.parametrize("option", ["--name", "--purpose"])
+@pytest.mark.parametrize("word", ["", "a\nb", "\x1b[31m", "x" * 300, b"\xff"])
+def test_words_that_would_break_a_line(orders, option, word):
+    done = orders.run("run", option, word.decode(errors="surrogateescape") if isinstance(word, bytes) else word, "--", "true", status=125)
+    assert option in done.stderr and "see 'meshfs run --help'" in done.stderr
+    (orders.folder / "m").mkdir(exist_ok=True)
+    if isinstance(word, str):
+        orders.run("mount", orders.folder / "m", option.replace("--name", "--run"), word, status=2)
+    assert orders.json("lineage runs") == []
+
+
+def test_nothing_recorded_drives_a_terminal(orders, tmp_path):
+    program = tmp_path / "c\x1b[31mat\nx"
+    shutil.copy(shutil.which("cat"), program)
+    orders.run("run", "--name", "<b>&", "--purpose", "a'b", "--output", tmp_path / "out\x1b[1m", "--", "sh", "-c",
+               f"'{program}' $MESHFS_MOUNT/sales/orders/1.0.0/a.csv > '{tmp_path}/out\x1b[1m'")
+    for words in (("runs",), ("reads",), ("up", tmp_path / "out\x1b[1m"), ("down", "sales/orders/1.0.0"), ("summary", "<b>&"), ("replay", "<b>&")):
+        out = orders.run("lineage", *words).stdout
+        assert out and "\x1b" not in out
+    assert len(orders.run("lineage", "reads").stdout.splitlines()) == len(orders.run("lineage", "runs").stdout.splitlines()) == 1
+
+
 def test_what_the_command_sees(orders, tmp_path):
     done = orders.run("run", "--purpose", "training", "--name", "see", "--param", "lr=0.1", "--param", "lr=0.2", "--", "sh", "-c",
                       'echo $MESHFS_MOUNT; echo $MESHFS_RUN; echo $MESHFS_MESH; cat "$MESHFS_MOUNT/sales/orders/latest/a.csv"; pwd')
