@@ -52,6 +52,7 @@ struct feed {
 	struct row_maker *rows, *rows_again; /* beside the gates */
 	struct sql_engine *engine;       /* of both gates: reads Parquet */
 	struct map *files;               /* path in the version → struct fed_file */
+	struct map *folders;             /* of these files: a set */
 	struct buf contract;             /* the draft's own, as the publication has it */
 	bool has_contract;
 	bool dirty;  /* the gate has seen what is not in the version */
@@ -72,9 +73,10 @@ static void feed_drop(struct feed *f)
 	f->engine = NULL;
 	f->rows = f->rows_again = NULL;
 	map_free(f->files, free);
+	map_free(f->folders, NULL);
 	f->publication = NULL;
 	f->gate = f->again = NULL;
-	f->files = NULL;
+	f->files = f->folders = NULL;
 	f->dirty = false;
 }
 
@@ -117,10 +119,11 @@ static int feed_begin(struct draft *d, struct err *e)
 	struct feed *f = d->feed;
 	const struct session *s = d->set->session;
 	f->files = map_new();
+	f->folders = map_new();
 	f->gate = gate_new();
 	f->rows = f->gate ? row_maker_new(gate_observer(f->gate)) : NULL;
 	f->engine = sql_engine_new_reader(open_for_engine, d);
-	if (!f->files || !f->rows || !f->engine)
+	if (!f->files || !f->folders || !f->rows || !f->engine)
 		return err_set(e, -ENOMEM, "no memory");
 	const struct publish_options options = { .product = d->product,
 						 .version = d->version,
@@ -176,6 +179,9 @@ static int remember(struct feed *f, const char *path, const struct stat *st, str
 		free(file);
 		return err_set(e, -ENOMEM, "no memory");
 	}
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
+		if (map_set(f->folders, path, (size_t)(slash - path), f, NULL))
+			return err_set(e, -ENOMEM, "no memory");
 	*file = (struct fed_file){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
 	return 0;
 }
@@ -224,6 +230,84 @@ static void due_take(struct draft *d, char path[DRAFT_PATH_SIZE], int64_t *ret_w
 		map_remove(d->due, path, strlen(path));
 }
 
+/* -- what has gone --------------------------------------------------------------------------------------- */
+
+/* A path that was fed and is not the same file any more, or -ENOENT. */
+static int find_stale(struct draft *d, struct buf *ret)
+{
+	struct feed *f = d->feed;
+	size_t i = 0, len;
+	const void *key;
+	void *value;
+	struct stat st;
+	while (map_next(f->files, &i, &key, &len, &value)) {
+		buf_clear(ret);
+		buf_adds(ret, "files/");
+		buf_add(ret, key, len);
+		if (draft_stat(d, buf_text(ret), &st) || !S_ISREG(st.st_mode) || !same_file(value, &st))
+			return buf_check(ret);
+	}
+	return -ENOENT;
+}
+
+/* The folders that a file came with go with it, where they are folders no more.  `where` is cut at them. */
+static int remove_folders(struct draft *d, char *where, struct err *e)
+{
+	struct stat st;
+	char *slash;
+	int r = 0;
+	while (!r && (slash = strrchr(where, '/')) && slash > where + 5) {
+		*slash = '\0';
+		if (!draft_stat(d, where, &st) && S_ISDIR(st.st_mode))
+			break;
+		r = publish_remove(d->feed->publication, where + 6, e);
+	}
+	return r;
+}
+
+static int remove_stale(struct draft *d, char *where, struct err *e)
+{
+	struct feed *f = d->feed;
+	const char *path = where + 6;
+	int r = publish_remove(f->publication, path, e);
+	free(map_remove(f->files, path, strlen(path)));
+	f->dirty = true;
+	return r;
+}
+
+/* Removes from the publication what is not in the folder as it was taken. */
+static int remove_gone(struct draft *d, struct err *e)
+{
+	struct buf path = BUF_INIT, gone = BUF_INIT;
+	int r = 0;
+	while (!r && !find_stale(d, &path)) {
+		buf_add(&gone, buf_text(&path), path.len + 1);
+		r = remove_stale(d, path.data, e);
+	}
+	if (!r && buf_check(&gone))
+		r = err_set(e, -ENOMEM, "no memory");
+	for (size_t i = 0, next; !r && i < gone.len; i = next) {
+		next = i + strlen(gone.data + i) + 1; /* before it is cut */
+		r = remove_folders(d, gone.data + i, e);
+		if (r == -ENOENT) { /* with another file */
+			err_clear(e);
+			r = 0;
+		}
+	}
+	buf_free(&path);
+	buf_free(&gone);
+	return r;
+}
+
+/* Was a file taken where the path needs a folder, or a folder where it is a file? */
+static bool is_in_the_way(const struct feed *f, const char *path)
+{
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/'))
+		if (map_get(f->files, path, (size_t)(slash - path)))
+			return true;
+	return map_gets(f->folders, path) != NULL;
+}
+
 /* Feeds one file early.  Whatever goes wrong is for the rename to say. */
 static void feed_early(struct draft *d, const char *where)
 {
@@ -234,6 +318,8 @@ static void feed_early(struct draft *d, const char *where)
 	    draft_stat(d, where, &st) || !S_ISREG(st.st_mode))
 		return;
 	int r = feed_ready(d, &e);
+	if (!r && is_in_the_way(f, where + 6))
+		r = remove_gone(d, &e);
 	if (!r)
 		r = feed_file(d, where, where + 6, &e);
 	if (r && r != -EBUSY && r != -ENOENT && r != -ENOTDIR) {
@@ -302,37 +388,10 @@ static int walk(struct draft *d, const char *where, struct err *e)
 	return r;
 }
 
-/* A path that was fed and is not the same file any more, or -ENOENT. */
-static int find_stale(struct draft *d, struct buf *ret)
-{
-	struct feed *f = d->feed;
-	size_t i = 0, len;
-	const void *key;
-	void *value;
-	struct stat st;
-	while (map_next(f->files, &i, &key, &len, &value)) {
-		buf_clear(ret);
-		buf_adds(ret, "files/");
-		buf_add(ret, key, len);
-		if (draft_stat(d, buf_text(ret), &st) || !S_ISREG(st.st_mode) || !same_file(value, &st))
-			return buf_check(ret);
-	}
-	return -ENOENT;
-}
-
 /* Makes the publication what the folder is. */
 static int settle(struct draft *d, struct err *e)
 {
-	struct feed *f = d->feed;
-	struct buf path = BUF_INIT;
-	int r = 0, found;
-	while (!r && !(found = find_stale(d, &path))) {
-		const char *stale = buf_text(&path) + 6;
-		r = publish_remove(f->publication, stale, e);
-		free(map_remove(f->files, stale, strlen(stale)));
-		f->dirty = true;
-	}
-	buf_free(&path);
+	int r = remove_gone(d, e);
 	return r ? r : walk(d, "files", e);
 }
 

@@ -153,6 +153,34 @@ def test_what_changes_after_it_was_uploaded_is_what_is_published(sales):
     sales.run("verify", "sales/orders/1.1.0")
 
 
+def test_folders_that_went_are_not_published(sales):
+    """Files are taken up before the rename; the folders that they came with must go when these go."""
+    with sales.mount() as m:
+        product = m.path / "sales/tree"
+        product.mkdir()
+        draft = product / "1.0.0.draft"
+        (draft / "a/sub/deep").mkdir(parents=True)
+        for name in ("a/f", "a/sub/g", "a/sub/deep/h", "b", "kept/x", "kept/y/z"):
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).write_text(name)
+        time.sleep(1)  # they are taken up
+        (draft / "a").rename(draft / "moved")
+        shutil.rmtree(draft / "kept/y")
+        (draft / "b").unlink()
+        (draft / "b").mkdir()
+        (draft / "b/in").write_text("now a folder")
+        time.sleep(1)
+        shutil.rmtree(draft / "moved/sub/deep")
+        (draft / "moved/sub/g").unlink()
+        (draft / "moved/sub").rmdir()
+        (draft / "moved/sub").symlink_to("f")
+        wanted = sorted(str(p.relative_to(draft)) for p in draft.rglob("*"))
+        draft.rename(product / "1.0.0")
+        got = product / "1.0.0"
+        assert sorted(str(p.relative_to(got)) for p in got.rglob("*")) == wanted == ["b", "b/in", "kept", "kept/x", "moved", "moved/f", "moved/sub"]
+        assert (got / "moved/sub").read_text() == "a/f"
+
+
 def test_a_draft_that_breaks_its_contract_says_why_and_can_be_mended(sales):
     with sales.mount() as m:
         product = m.path / "sales/orders"
