@@ -168,6 +168,17 @@ def test_what_a_mask_or_a_filter_meets_in_nested_columns(tool, tmp_path):
     assert b"zqx" not in view and all(r["person"] is None for r in got)
 
 
+def test_members_where_the_contract_has_one_value_have_no_name_in_it(tool, tmp_path):
+    table = pa.table({"id": [1, 2], "code": pa.array([{"ssn": "zqxa", "deep": [{"x": "zqxb"}]}] * 2), "keep": pa.array([["yes", "no"]] * 2)})
+    data = written(tmp_path, table)
+    got, view = apply(tool, tmp_path, "mask secret drop\n", data)
+    assert got[0]["code"]["ssn"] == "zqxa"  # no rule for what has no name
+    got, view = apply(tool, tmp_path, "mask secret drop\nunnamed drop\n", data)
+    assert got == [{"id": 1, "keep": ["yes", "no"]}, {"id": 2, "keep": ["yes", "no"]}] and b"zqx" not in view
+    got, why = apply(tool, tmp_path, "unnamed redact\n", data)
+    assert got is None and ("a part of the nested column code" if ENGINE else "no engine") in why
+
+
 def test_a_map_goes_as_a_whole(tool, tmp_path):
     table = pa.table({"id": [1, 2], "marks": pa.array([[("zqxkey", "zqxvalue")], []], pa.map_(pa.string(), pa.string()))})
     data = written(tmp_path, table)

@@ -370,8 +370,22 @@ def json_value(rng, kind):
     return rng.choice(JSON_WORDS) if rng.random() < 0.9 else rng.choice([Raw("12345"), False])
 
 
+class Holder:
+    """What stands where one value should: its members have no name in the contract."""
+
+    def __init__(self, rng):
+        self.inner, self.other = rng.choice(["zq", "é", 7, True, None]), rng.choice(["in a list", 1.5])
+        self.listed, self.deep = rng.random() < 0.4, rng.random() < 0.3
+
+    def text(self, mask=None):
+        """`mask`: of what has no name; None: it stays."""
+        inner = json.dumps(self.inner) if mask in (None, "drop") else json_masked(None, mask, self.inner)
+        held = "{}" if mask == "drop" else '{"x":null}' if mask and self.deep else '{"x":{"y":%s}}' % inner if self.deep else '{"x":%s}' % inner
+        return "[%s,%s]" % (json.dumps(self.other), held) if self.listed else held
+
+
 def json_masked(rng, mask, value):
-    if value is None:
+    if value is None or isinstance(value, Holder):
         return "null"
     text = str(value) if isinstance(value, str) else json.dumps(value)
     out = masked(mask, text)
@@ -404,10 +418,11 @@ def test_jsonl_is_what_a_simple_reading_gives(tool):
             for name in names + (["extra"] if rng.random() < 0.4 else []):
                 if rng.random() < 0.1:
                     continue
-                value = json_value(rng, kinds.get(name, "string"))
+                value = Holder(rng) if name in kinds and rng.random() < 0.05 else json_value(rng, kinds.get(name, "string"))
                 key = '"' + "".join(f"\\u{ord(c):04x}" if rng.random() < 0.03 else c for c in name) + '"'
                 before, after = spaces(rng), spaces(rng)
-                members.append(Member(name, (value, key + before + ":" + after), key + before + ":" + after + spelled(rng, value)))
+                members.append(Member(name, (value, key + before + ":" + after),
+                                      key + before + ":" + after + (value.text() if isinstance(value, Holder) else spelled(rng, value))))
                 if name in row:
                     number = kinds[name] in ("integer", "number")
                     fits = isinstance(value, Raw) if number else isinstance(value, str) and not isinstance(value, Raw)
@@ -415,6 +430,8 @@ def test_jsonl_is_what_a_simple_reading_gives(tool):
 
             def emit(m):
                 mask = actions.get(m.key) if m.key in kinds else None if unnamed == "keep" else unnamed
+                if mask is None and isinstance(m.value[0], Holder) and unnamed != "keep":
+                    return m.value[1] + m.value[0].text(unnamed)
                 if mask is None:
                     return m.text
                 if mask == "drop":
