@@ -137,6 +137,15 @@ static unsigned char *possible(const struct version_decision *d)
 	return bits;
 }
 
+/* Is there anything that the exempt lifts? */
+static bool lifts_some(const struct version_decision *d, const struct rule *exempt)
+{
+	for (size_t i = 0; i < d->entry_count; i++)
+		if (exempt_names(exempt, d->entries[i].rule))
+			return true;
+	return false;
+}
+
 static void mask_line(const struct mask *m, struct buf *ret)
 {
 	if (m->kind != MASK_DROP) {
@@ -187,6 +196,8 @@ void version_decision_explain(struct version_decision *d, struct buf *ret)
 		bool some = n->reach == REACH_SOME || n->pending;
 		int lacking;
 		if (!bit_get(bits, i) || (n->rule->kind == RULE_HIDE && some)) /* what is hidden is not spoken of */
+			continue;
+		if (n->rule->kind == RULE_EXEMPT && !lifts_some(d, n->rule))
 			continue;
 		permit |= n->rule->kind == RULE_PERMIT;
 		columns_bound |= is_column_rule(n->rule);

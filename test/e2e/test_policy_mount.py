@@ -1,4 +1,5 @@
 """Policy, end to end: what a reader of a mount gets, and what he can never get."""
+import base64
 import contextlib
 import csv
 import errno
@@ -104,6 +105,16 @@ def lineage_text(mesh):
     return out
 
 
+def key_copies(mesh, found):
+    """Where the key of the masks is besides its own file: in what was found, and in any file of the mesh, stores, cache and database included."""
+    path = mesh.folder / "keys/k1.key"
+    secret = path.read_bytes()
+    spellings = [secret, secret.hex().encode(), secret.hex().upper().encode(), base64.b64encode(secret)[:-2]]
+    files = {str(p): p.read_bytes() for p in mesh.folder.rglob("*") if p.is_file() and not p.is_symlink() and p != path and "mnt" not in p.parts[-2]}
+    assert len(secret) == 32 and any("/stores/" in name for name in files)
+    return [what for what, data in {**found, **files}.items() if any(s in data for s in spellings)]
+
+
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MESHFS_CANARY_SEEDS", "3"))))
 def test_no_denied_value_is_ever_obtained(open_mesh, seed):
     mesh, scene = open_mesh, Scene(seed, ENGINE)
@@ -125,6 +136,7 @@ def test_no_denied_value_is_ever_obtained(open_mesh, seed):
         status = (b"".join((p.read_bytes() for p in (m.path / ".mesh").iterdir() if p.is_file()))) if os.access(m.path, os.R_OK) else b""
     everything = {**found, "log": log, "status": status, "lineage": lineage_text(mesh)}
     assert not leaks(everything, scene.marker)
+    assert not key_copies(mesh, everything)
     for name in (b"fetched_bytes", b"cache_bytes", b"cache_misses"):
         assert name not in b"".join(d for w, d in found.items() if w.startswith("read ") and "/.mesh/" in w)  # counts of the source
     # The proof is worth something only if the rest was read.

@@ -34,6 +34,26 @@ TEST(words_name_rule_file_and_line)
 	policy_unref(p);
 }
 
+TEST(words_tell_of_exempts_that_lift_something)
+{
+	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 3\n\ndeny d\n\ndeny other\n  when purpose == audit\n\nexempt leave from d until 2090-01-01\n\nexempt idle from other until 2090-01-01\n");
+	struct contract *c;
+	struct version_decision *d = decision(p, "training", &c);
+	struct file_facts f = { .path = "people.csv", .format = "csv" };
+	struct file_decision fd;
+	struct buf b = BUF_INIT;
+	version_decision_explain(d, &b);
+	CHECK(strstr(buf_text(&b), "all of it may be read") && strstr(buf_text(&b), "m/leave exempts from d until 2090-01-01"));
+	CHECK(!strstr(buf_text(&b), "m/idle") && !strstr(buf_text(&b), "m/d denies"));
+	CHECK_INT(version_decision_file(d, &f, &fd, NULL), 0);
+	CHECK_STR(fd.rules, "m/leave,open/all");
+	file_decision_fini(&fd);
+	buf_free(&b);
+	version_decision_free(d);
+	contract_unref(c);
+	policy_unref(p);
+}
+
 TEST(the_contract_loses_dropped_columns_and_examples)
 {
 	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 3\ndrop k\n  columns tagged pii\ndrop z\n  columns tagged hipaa:B\n");
