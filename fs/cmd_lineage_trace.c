@@ -92,13 +92,14 @@ void lineage_print_gone(const struct where_gone *g, bool json)
 
 static int print_answer(struct lineage_question *q, const struct where_answer *a, bool json, struct err *e)
 {
-	(void)q;
 	(void)e;
 	for (size_t i = 0; i < a->hit_count; i++)
 		json ? hit_json(&a->hits[i]) : hit_text(&a->hits[i]);
 	for (size_t i = 0; i < a->gone_count; i++)
 		lineage_print_gone(&a->gone[i], json);
-	if (!json && !a->hit_count)
+	if (!json && !a->hit_count && !a->gone_count && !a->looked_at)
+		printf("No run on record was served rows of %s at all; whether it has the columns of the question was not looked for.\n", q->address);
+	else if (!json && !a->hit_count)
 		printf("No run on record was served such a row%s.\n", a->gone_count ? " of what could be looked at" : "");
 	return 0;
 }

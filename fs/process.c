@@ -3,6 +3,8 @@
 #include "catalog/base/clock.h"
 #include "catalog/base/secret.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FIRST_PID_SPACE "pid:[4026531836]" /* PROC_PID_INIT_INO of the kernel */
 #define ARGUMENT_NAME_MAX 128 /* of an argument, as much as says whether the next one is a secret */
 
 static ssize_t read_small(const char *path, char *text, size_t size)
@@ -127,6 +130,26 @@ void process_owner(char ret[PROCESS_OWNER_MAX])
 	snprintf(ret, PROCESS_OWNER_MAX, "%s %s %d %" PRId64, boot, space, (int)getpid(), start_ticks(getpid()));
 }
 
+/* Is there a process in that pid namespace?  Only root of the first namespace sees them all; others do not know, and say yes. */
+static bool space_alive(const char *mine, const char *space)
+{
+	DIR *d = strcmp(mine, FIRST_PID_SPACE) || geteuid() ? NULL : opendir("/proc");
+	if (!d)
+		return true;
+	bool alive = false;
+	for (struct dirent *entry; !alive && (entry = readdir(d));) {
+		char path[300], theirs[64];
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof path, "/proc/%s/ns/pid", entry->d_name);
+		ssize_t n = readlink(path, theirs, sizeof theirs - 1);
+		theirs[n > 0 ? n : 0] = '\0';
+		alive = !strcmp(theirs, space);
+	}
+	closedir(d);
+	return alive;
+}
+
 bool process_owner_alive(const char *owner)
 {
 	char boot[64], space[64], their_boot[64], their_space[64];
@@ -138,6 +161,6 @@ bool process_owner_alive(const char *owner)
 	if (strcmp(boot, their_boot) != 0)
 		return false;
 	if (strcmp(space, their_space) != 0)
-		return true;
+		return space_alive(space, their_space);
 	return ticks >= 0 && start_ticks(pid) == ticks;
 }

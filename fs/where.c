@@ -487,6 +487,7 @@ int where_ask(struct lineage *l, struct scan *s, const char *address, const char
 		where_answer_free(&q.answer);
 		return err_move(e, &why);
 	}
+	q.answer.looked_at = q.looked_at;
 	*ret = q.answer;
 	return 0;
 }

@@ -46,6 +46,7 @@ struct where_answer {
 	size_t gone_count;
 	struct where_source *sources; /* only with `sources` */
 	size_t source_count;
+	uint64_t looked_at; /* files that have the question's columns; 0: nobody was served one, and nobody knows whether the columns are spelt right */
 };
 
 /*

@@ -175,6 +175,16 @@ def test_a_locked_database_delays_nothing_and_loses_nothing(orders, tmp_path):
     assert opens(orders) == logged(log) and sum(logged(log).values()) == 500
 
 
+def test_what_nobody_read_is_told_as_that(orders):
+    """A misspelt column would get the same empty answer: it says that it did not look."""
+    words = ("lineage", "trace", "sales/orders", "--where")
+    assert "served rows of sales/orders at all" in orders.run(*words, "nocolumn == 1").stdout
+    with orders.mount(run="r") as m:
+        (m.path / "sales/orders/1.0.0" / FILES[1]).read_text()
+    assert "served such a row" in orders.run(*words, "id == 77").stdout
+    assert "no column nocolumn" in orders.run(*words, "nocolumn == 1", status=2).stderr
+
+
 def test_a_thousand_epochs_are_one_row_a_file(orders, tmp_path):
     log = tmp_path / "log"
     with orders.mount(run="epochs") as m:

@@ -202,6 +202,24 @@ def test_a_killed_waiter_still_ends_the_run(orders):
     assert "TMPDIR or --at" in orders.run("run", "--", "true", status=125).stderr
 
 
+def test_a_run_in_a_container_that_is_gone_has_ended(orders):
+    """Its processes had numbers of their own, which mean nothing outside; nobody is left who has them."""
+    if os.geteuid() != 0 or os.readlink("/proc/self/ns/pid") != "pid:[4026531836]":
+        pytest.skip("only root of the first pid namespace sees all processes")
+    read = orders.folder / "read"
+    p = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *orders.command(), "run", "--name", "boxed", "--", "sh", "-c",
+                          f"cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv; touch {read}; sleep 100"], env=orders.environment(), cwd=orders.folder, stdout=subprocess.DEVNULL)
+    wait_for(read.exists, timeout=30, what="that it reads")
+    assert orders.json("lineage runs")[0]["ended"] is None
+    [box] = Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()
+    os.kill(int(box), signal.SIGKILL)  # the first process of a namespace: all others die with it
+    p.wait()
+    wait_for(lambda: orders.json("lineage runs")[0]["ended"], timeout=20, what="that the run has ended")
+    run = orders.json("lineage runs")[0]
+    assert run["reads"] == 1 and run["exit"] is None
+    orders.run("lineage", "verify")
+
+
 def test_a_killed_server_leaves_no_folder(orders):
     (folder := orders.folder / "tmp").mkdir()
     orders.env["TMPDIR"] = str(folder)
