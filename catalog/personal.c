@@ -2,8 +2,9 @@
 
 #include "catalog/base/text.h"
 #include "catalog/entity.h"
+#include "catalog/personal_name.h"
+#include "catalog/personal_weigh.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,7 +15,6 @@
 #define SAMPLE_STEP 61
 #define VALUE_BYTES_MAX 4096u /* of a free text that are looked at */
 #define FINDINGS_MAX 2000u
-#define IBAN_SHARE 200 /* one value in so many: of random texts with the look of an IBAN one in 97 has right check digits */
 
 struct column {
 	char *name;
@@ -22,7 +22,9 @@ struct column {
 	bool declared;
 	bool present; /* some value is not null */
 	const struct doc_node *waiver;
-	uint64_t values, examined, hits[ENTITIES], first_row[ENTITIES];
+	unsigned hints; /* entities that its name speaks of */
+	uint64_t values, examined, first_row[ENTITIES];
+	uint64_t hits[ENTITIES][PERSONAL_WITHIN + 1]; /* values by weight */
 };
 
 struct personal_file {
@@ -66,42 +68,6 @@ void personal_free(struct personal *p)
 	}
 	pthread_mutex_destroy(&p->lock);
 	free(p);
-}
-
-/* -- what a name says --------------------------------------------------------------- */
-
-/* The last part of a dotted path in lower case without separators: "contact.E-Mail" gives "email". */
-static void fold_name(const char *name, char *ret, size_t size)
-{
-	const char *dot = strrchr(name, '.');
-	size_t n = 0;
-	for (const char *p = dot ? dot + 1 : name; *p && n + 1 < size; p++)
-		if (isalnum((unsigned char)*p))
-			ret[n++] = (char)tolower((unsigned char)*p);
-	ret[n] = '\0';
-}
-
-static const char *entity_of_name(const char *name)
-{
-	static const struct {
-		const char *word, *entity;
-	} whole[] = {
-		{ "email", "EMAIL_ADDRESS" },	 { "emailaddress", "EMAIL_ADDRESS" }, { "mail", "EMAIL_ADDRESS" },
-		{ "phone", "PHONE_NUMBER" },	 { "phonenumber", "PHONE_NUMBER" },   { "mobile", "PHONE_NUMBER" },
-		{ "telephone", "PHONE_NUMBER" }, { "ssn", "US_SSN" },		      { "socialsecuritynumber", "US_SSN" },
-		{ "iban", "IBAN_CODE" },	 { "creditcard", "CREDIT_CARD" },     { "creditcardnumber", "CREDIT_CARD" },
-		{ "cardnumber", "CREDIT_CARD" }, { "ipaddress", "IP_ADDRESS" },	      { "firstname", "PERSON" },
-		{ "lastname", "PERSON" },	 { "surname", "PERSON" },	      { "fullname", "PERSON" },
-		{ "givenname", "PERSON" },	 { "familyname", "PERSON" },	      { "birthdate", "DATE_TIME" },
-		{ "dateofbirth", "DATE_TIME" },	 { "dob", "DATE_TIME" },	      { "passport", "US_PASSPORT" },
-		{ "passportnumber", "US_PASSPORT" },
-	};
-	char folded[64];
-	fold_name(name, folded, sizeof folded);
-	for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-		if (!strcmp(folded, whole[i].word))
-			return whole[i].entity;
-	return text_ends(folded, "email") ? "EMAIL_ADDRESS" : text_ends(folded, "phone") ? "PHONE_NUMBER" : NULL;
 }
 
 /* -- what a contract says ----------------------------------------------------------- */
@@ -177,7 +143,8 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 	const struct contract_column *declared = f->object ? contract_column_find(f->object, name, len) : NULL;
 	c->declared = personal_declared(declared);
 	c->waiver = waiver_of(declared);
-	c->by_name = entity_of_name(c->name);
+	c->by_name = personal_name_entity(c->name);
+	c->hints = personal_name_hints(c->name);
 	return 0;
 }
 
@@ -203,12 +170,21 @@ bool personal_next(struct personal_file *f, uint32_t column)
 	return false;
 }
 
+/* What is found in a value: of each entity what weighs most. */
+struct look {
+	const char *text;
+	size_t len;
+	unsigned hints;
+	unsigned char most[ENTITIES];
+};
+
 static void on_entity(void *arg, unsigned entity, size_t start, size_t len)
 {
-	unsigned *found = arg;
-	(void)start;
-	(void)len;
-	*found |= entity;
+	struct look *l = arg;
+	const unsigned weight = personal_weigh(entity, l->text, l->len, start, len, l->hints);
+	const int i = __builtin_ctz(entity);
+	if (weight > l->most[i])
+		l->most[i] = (unsigned char)weight;
 }
 
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
@@ -222,26 +198,12 @@ void personal_value(struct personal_file *f, uint32_t column, uint64_t row, cons
 	if (!is_sampled(c->values++))
 		return;
 	c->examined++;
-	unsigned found = 0;
-	entity_find(ENTITY_ALL & ~(unsigned)ENTITY_URL, text, len < VALUE_BYTES_MAX ? len : VALUE_BYTES_MAX, on_entity, &found);
-	for (int i = 0; found && i < ENTITIES; i++)
-		if ((found & (1u << i)) && !c->hits[i]++)
+	struct look look = { text, len < VALUE_BYTES_MAX ? len : VALUE_BYTES_MAX, c->hints, { 0 } };
+	entity_find(ENTITY_ALL & ~(unsigned)ENTITY_URL, text, look.len, on_entity, &look);
+	for (int i = 0; i < ENTITIES; i++) {
+		if (look.most[i] && !c->first_row[i])
 			c->first_row[i] = row;
-}
-
-/* Is that many hits more than chance?  Check digits and '@' are telling; runs of digits are often something else. */
-static bool is_telling(unsigned entity, uint64_t hits, uint64_t examined)
-{
-	switch (entity) {
-	case ENTITY_EMAIL_ADDRESS:
-		return hits >= 1;
-	case ENTITY_IBAN_CODE:
-		return hits == examined || (hits >= 2 && hits * IBAN_SHARE >= examined);
-	case ENTITY_US_SSN:
-	case ENTITY_IP_ADDRESS:
-		return hits * 10 >= examined;
-	default:
-		return hits * 2 >= examined && hits >= 2;
+		c->hits[i][look.most[i]]++;
 	}
 }
 
@@ -286,9 +248,10 @@ static int judge(struct personal_file *f, const struct column *c)
 {
 	bool found = false;
 	for (int i = 0; i < ENTITIES; i++) {
-		if (!c->hits[i] || !is_telling(1u << i, c->hits[i], c->examined))
+		const uint64_t *hits = c->hits[i], all = hits[PERSONAL_MAYBE] + hits[PERSONAL_VALUE] + hits[PERSONAL_WITHIN];
+		if (!all || !personal_is_telling(1u << i, hits[PERSONAL_MAYBE], hits[PERSONAL_VALUE], hits[PERSONAL_WITHIN], c->examined))
 			continue;
-		int r = keep(f, c, entity_name(1u << i), c->first_row[i], c->hits[i]);
+		int r = keep(f, c, entity_name(1u << i), c->first_row[i], all);
 		if (r)
 			return r;
 		found = true;
