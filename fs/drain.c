@@ -267,7 +267,7 @@ int drain_batch(struct lineage *l, struct journal *j, uint32_t max, uint32_t *re
 		err_set(e, r, "no memory to drain the lineage journal");
 	if (!r)
 		r = lineage_begin(l, e);
-	if (!r && access(journal_path(j), F_OK)) {
+	if (!r && !journal_owned(j) && journal_gone(j)) {
 		/* Drained and deleted by somebody else, so that its position may be forgotten too: not again. */
 		lineage_rollback(l);
 		*ret_position = journal_count(j);
@@ -276,6 +276,8 @@ int drain_batch(struct lineage *l, struct journal *j, uint32_t max, uint32_t *re
 	}
 	if (!r)
 		r = lineage_journal_position(l, journal_id(j), &position, e);
+	if (!r && journal_owned(j) && position < (int64_t)*ret_position)
+		position = *ret_position; /* its file was deleted, and then its position: the owner remembers */
 	if (!r)
 		r = gather(&b, (uint32_t)position, max, &end, e);
 	if (!r)

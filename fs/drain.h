@@ -20,7 +20,8 @@ struct lineage;
 /* The folder of a database's journals; the caller frees it. */
 char *drain_folder_path(const char *db_path);
 
-/* One batch, in one transaction: up to `max` records from where the database stands.  `ret_position` is how many records of this journal are
+/* One batch, in one transaction: up to `max` records from where the database stands (or `*ret_position`, when that is further and the
+ * journal is our own: its file was deleted, and the database forgot).  `ret_position` is how many records of this journal are
  * in the database then; nothing more to do when it did not reach position + max. */
 int drain_batch(struct lineage *l, struct journal *j, uint32_t max, uint32_t *ret_position, struct err *e);
 

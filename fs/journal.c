@@ -66,7 +66,8 @@ struct journal {
 	uint32_t slot_count, text_bytes; /* checked against the file's size */
 	uint64_t seed;
 	size_t faulted; /* bytes of the map, from its start, whose pages are there to be written */
-	bool dead; /* adopted: the owner is gone */
+	bool owned; /* made here */
+	bool dead;  /* adopted: the owner is gone */
 	char id[JOURNAL_ID_SIZE];
 };
 
@@ -170,6 +171,7 @@ int journal_create(const char *folder, const struct journal_size *size, struct j
 	if (!j)
 		return err_set(e, -ENOMEM, "no memory for the lineage journal");
 	hex_format(id, sizeof id, j->id);
+	j->owned = true;
 	j->fd = -1;
 	j->path = text_format("%s/%s" JOURNAL_SUFFIX, folder, j->id);
 	char *temporary = text_format("%s/%s.new", folder, j->id);
@@ -266,6 +268,16 @@ const char *journal_id(const struct journal *j)
 const char *journal_path(const struct journal *j)
 {
 	return j->path;
+}
+
+bool journal_owned(const struct journal *j)
+{
+	return j->owned;
+}
+
+bool journal_gone(const struct journal *j)
+{
+	return access(j->path, F_OK) != 0;
 }
 
 bool journal_adopt(struct journal *j)

@@ -61,6 +61,8 @@ int journal_unlink(struct journal *j);
 
 const char *journal_id(const struct journal *j); /* hex; names it in the database */
 const char *journal_path(const struct journal *j);
+bool journal_owned(const struct journal *j); /* from journal_create */
+bool journal_gone(const struct journal *j);  /* its file has been deleted */
 /* For a segment from journal_open: is its owner gone?  When true, the lock is ours until journal_close. */
 bool journal_adopt(struct journal *j);
 

@@ -346,10 +346,24 @@ void recorder_close_record(struct recorder *r, uint64_t record, uint64_t bytes_f
 
 /* -- the writer ------------------------------------------------------------------------------ */
 
+/* Somebody deleted the file of a segment that is appended to: what it holds is still mapped and gets written, but would not survive a kill.  The next open begins
+ * another one. */
+static void leave_deleted(struct recorder *r, struct segment *s)
+{
+	if (journal_sealed(s->j) || !journal_gone(s->j))
+		return;
+	log_error("lineage: somebody deleted %s, which this mount was writing; it goes on in another file", journal_path(s->j));
+	journal_seal(s->j);
+	struct err e = ERR_INIT;
+	if (io_make_folders(r->folder, 0700, &e))
+		log_error("lineage: %s", e.text);
+}
+
 /* Moves what segment number `i` holds into the database.  The segments that the writer looks at stay where they are: it alone removes. */
 static int write_segment(struct recorder *r, struct segment *s, struct err *e)
 {
 	uint32_t position = s->position;
+	leave_deleted(r, s);
 	for (;;) {
 		struct journal_gap gap;
 		journal_prepare(s->j);

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -173,6 +174,29 @@ def test_a_locked_database_delays_nothing_and_loses_nothing(orders, tmp_path):
         lock.execute("ROLLBACK")
         lock.close()
     assert opens(orders) == logged(log) and sum(logged(log).values()) == 500
+
+
+def test_deleted_journals_lose_nothing(orders):
+    """While the database is locked nothing is written; then the journal's file goes, with its folder.  The mount still has what it recorded, and goes on in a new one."""
+    with orders.mount(run="r", check_noise=False) as m:
+        folder = m.path / "sales/orders/1.0.0"
+        (folder / FILES[0]).read_text()
+        wait_for(lambda: sum(opens(orders).values()) == 1, what="that the first read is written")
+        db = sqlite3.connect(database(orders), isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        for name in FILES[1:6]:
+            (folder / name).read_text()
+        shutil.rmtree(str(database(orders)) + ".journals")
+        db.execute("ROLLBACK")
+        db.close()
+        wait_for(lambda: "somebody deleted" in m.log(), what="that it is noticed")
+        for name in FILES[6:9]:
+            (folder / name).read_text()
+        for _ in range(2):
+            orders.run("lineage", "runs")  # forgets the positions of files that are gone
+        (folder / FILES[9]).read_text()
+    assert opens(orders) == {f"sales/orders/1.0.0/{name}": 1 for name in FILES[:10]}
+    orders.run("lineage", "verify")
 
 
 def test_what_nobody_read_is_told_as_that(orders):
