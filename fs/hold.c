@@ -13,7 +13,7 @@ struct hold {
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;  /* of the monotonic clock */
-	struct op *first;     /* by due_ns */
+	struct op *first, *last; /* by due_ns; `last` counts while there is a first */
 	bool stop;
 };
 
@@ -84,11 +84,14 @@ void hold_until(struct hold *h, struct op *op, int64_t arrived_ns)
 	op->reading = true; /* so short a wait is no reason for EINTR */
 	op_park(op);
 	pthread_mutex_lock(&h->lock);
-	struct op **at = &h->first;
+	/* Nearly all come in order. */
+	struct op **at = h->first && h->last->due_ns <= op->due_ns ? &h->last->next : &h->first;
 	while (*at && (*at)->due_ns <= op->due_ns)
 		at = &(*at)->next;
 	op->next = *at;
 	*at = op;
+	if (!op->next)
+		h->last = op;
 	pthread_cond_signal(&h->wake);
 	pthread_mutex_unlock(&h->lock);
 }
