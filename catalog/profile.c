@@ -142,7 +142,7 @@ static int on_column(void *arg, uint32_t number, const char *name, size_t len)
 {
 	struct profile *p = arg;
 	struct object *o = p->current;
-	int r = personal_column(p->personal_file, number, name, len);
+	int r = text_is_utf8(name, len) ? personal_column(p->personal_file, number, name, len) : -EILSEQ;
 	if (r)
 		return r;
 	if (number >= o->capacity) {
@@ -276,10 +276,26 @@ static int feed_unpacked(void *arg, const void *bytes, size_t len)
 	return records_feed(arg, bytes, len);
 }
 
+static const char *reason_of(int r)
+{
+	switch (r) {
+	case -EILSEQ:
+		return "the names of its columns are not UTF-8 text (convert it first, with iconv for example)";
+	case -EBADMSG:
+		return "what it was packed into is damaged, or ends early";
+	case -EFBIG:
+		return "a record of it is too long";
+	case -E2BIG:
+		return "it has too many columns";
+	default:
+		return strerror(-r);
+	}
+}
+
 int profile_file_feed(struct profile *p, const void *bytes, size_t len, struct err *e)
 {
 	int r = p->unpack ? unpack_feed(p->unpack, bytes, len, feed_unpacked, p->records) : records_feed(p->records, bytes, len);
-	return r ? err_set(e, r, "%s: cannot be read as records: %s", p->path, strerror(-r)) : 0;
+	return r ? err_set(e, r, "%s: cannot be read as records: %s", p->path, reason_of(r)) : 0;
 }
 
 static bool same_columns(const struct object *a, const struct object *b)
@@ -344,7 +360,7 @@ int profile_file_end(struct profile *p, struct err *e)
 	int findings = personal_file_end(p->personal_file);
 	p->personal_file = NULL;
 	if (r || findings)
-		return err_set(e, r ? r : findings, "%s: cannot be read as records: %s", p->path, strerror(r ? -r : -findings));
+		return err_set(e, r ? r : findings, "%s: cannot be read as records: %s", p->path, reason_of(r ? r : findings));
 	for (struct object *other = p->first; other; other = other->next)
 		if (same_columns(other, o)) {
 			join(other, o);
@@ -479,6 +495,16 @@ static bool has_parent(const struct object *o, const struct column *c)
 	return false;
 }
 
+/* Do the names of all columns look like values? */
+static bool looks_headless(const struct object *o)
+{
+	double number;
+	for (size_t i = 0; i < o->count; i++)
+		if (!types_of(VALUE_TEXT, o->columns[i].name, strlen(o->columns[i].name), &number))
+			return false;
+	return o->count > 0;
+}
+
 static void write_object(struct buf *out, const struct object *o, bool alone)
 {
 	const char *slash = strrchr(o->path, '/'), *base = slash ? slash + 1 : o->path, *dot = strchr(base, '.');
@@ -494,11 +520,20 @@ static void write_object(struct buf *out, const struct object *o, bool alone)
 		buf_addc(out, '\n');
 		free(glob);
 	}
-	if (o->count)
-		buf_adds(out, "    properties:\n");
-	for (size_t i = 0; i < o->count; i++)
-		if (!has_parent(o, &o->columns[i]))
-			write_column(out, o, &o->columns[i], 6);
+	if (looks_headless(o))
+		buf_adds(out, "    # Its first line looks like data.  If it is no head, name the columns here in their order, and add:\n"
+			      "    # customProperties: [ { property: header, value: false } ]\n");
+	bool any = false;
+	for (size_t i = 0; i < o->count; i++) {
+		const struct column *c = &o->columns[i];
+		if (!*c->name)
+			buf_adds(out, "    # A column without a name cannot be described, and counts as the most sensitive there is: give it a name in the data.\n");
+		else if (!has_parent(o, c)) {
+			buf_adds(out, any ? "" : "    properties:\n");
+			any = true;
+			write_column(out, o, c, 6);
+		}
+	}
 	if (!o->records)
 		return;
 	buf_addf(out, "    quality:\n      - { type: library, metric: rowCount, mustBeGreaterThan: 0, severity: error }   # seen: %llu\n",

@@ -168,6 +168,33 @@ def test_a_drafted_contract_lets_an_empty_file_be(sales):
     sales.run("publish", "sales/orders/1.0.0", source, "--contract", path)
 
 
+ODD = {
+    "wide.csv": ",".join(f"c{i}" for i in range(1000)) + "\n" + (",".join(map(str, range(1000))) + "\n") * 3, "head.csv": "a,b,c\n", "empty.csv": "",
+    "latin1.csv": "name;stadt\nJürgen;Köln\n".encode("latin-1"), "bom.csv": b"\xef\xbb\xbfid,v\r\n1,2\r\n",
+    "quotes.csv": 'id,"a ""q"" b","multi\nline"\n1,"x,y","l1\nl2"\n', "weird.csv": 'a b,"x.y",ü,#,a\'b,"{z}"\n1,2,3,4,5,6\n', "index.csv": ",id\n0,7\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_drafts_of_odd_files_publish_them(sales, name):
+    source, path = sales.folder / name, sales.folder / "drafted.yaml"
+    source.write_bytes(ODD[name] if isinstance(ODD[name], bytes) else ODD[name].encode())
+    sales.run("product", "new", "sales/odd", source, "-o", path)
+    sales.run("publish", "sales/odd/1.0.0", source, "--contract", path)
+    if name == "index.csv":
+        assert "column without a name" in path.read_text()
+
+
+def test_what_cannot_be_drafted_says_why(sales):
+    folder = sales.folder
+    (folder / "wide.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    (folder / "torn.csv.gz").write_bytes(gzip.compress(b"id,v\n" + b"1,2\n" * 10000)[:-20])
+    (folder / "bare.csv").write_text("1,2.5,2020-01-01\n2,3.5,2020-01-02\n")
+    assert "not UTF-8" in sales.run("product", "new", "sales/odd", folder / "wide.csv", status=1).stderr
+    assert "damaged" in sales.run("product", "new", "sales/odd", folder / "torn.csv.gz", status=5).stderr
+    assert "property: header, value: false" in sales.run("product", "new", "sales/odd", folder / "bare.csv").stdout
+
+
 def test_a_contract_is_drafted_of_parquet(sales):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     if not os.environ.get("MESHFS_DUCKDB"):
