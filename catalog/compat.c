@@ -30,6 +30,11 @@ static const struct contract_object *object_named(const struct contract *c, cons
 	return NULL;
 }
 
+static enum logical_type items_type(const struct contract_column *c)
+{
+	return logical_type_of(doc_text(doc_path(c->node, "items.logicalType")));
+}
+
 static enum version_step column_step(const struct contract_object *o, const struct contract_column *a, const struct contract_column *b,
 				     struct buf *changes)
 {
@@ -41,6 +46,12 @@ static enum version_step column_step(const struct contract_object *o, const stru
 	}
 	if (a->type != b->type && a->type != TYPE_NONE) {
 		snprintf(text, sizeof text, "is %s, was %s", logical_type_name(b->type), logical_type_name(a->type));
+		say(changes, STEP_MAJOR, o->name, a->name, text);
+		step = STEP_MAJOR;
+	}
+	const enum logical_type items = items_type(a);
+	if (items != TYPE_NONE && b->type == a->type && items_type(b) != items) {
+		snprintf(text, sizeof text, "holds items of %s, were %s", logical_type_name(items_type(b)), logical_type_name(items));
 		say(changes, STEP_MAJOR, o->name, a->name, text);
 		step = STEP_MAJOR;
 	}

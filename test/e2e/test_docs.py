@@ -161,6 +161,33 @@ def test_the_example_mesh_file(mesh):
     assert "train-2" in mesh.file.read_text(), done.stderr
 
 
+def test_the_example_contract(mesh):
+    """It publishes its data, and what breaks it is refused."""
+    (text,) = [e for e in examples("meshfs-contract.5") if e.startswith("apiVersion")]
+    (mesh.folder / "c.yaml").write_text(text)
+    mesh.domain("d")
+    rows = "id,day,country,mail\n1,2026-01-02,DE,a@example.org\n2,2026-01-03,FR,b@example.org\n3,2026-01-03,FR,NA\n"
+    mesh.publish("d/orders/1.0.0", {"orders.csv": rows}, "--contract", mesh.folder / "c.yaml")
+    for old, new in (("2026-01-02", "2019-01-02"), ("DE", "de"), ("NA", "none"), ("2,", "1,"), ("b@example.org", "NA")):
+        mesh.publish("d/orders/1.0.1", {"orders.csv": rows.replace(old, new)}, status=3)
+    (waiver,) = [e for e in examples("meshfs-contract.5") if "personalDataWaiver" in e]
+    waived = text.replace("        tags: [pii, EMAIL_ADDRESS]\n        classification: restricted\n", "".join(f"        {line}\n" for line in waiver.splitlines()))
+    (mesh.folder / "c.yaml").write_text(waived)
+    mesh.publish("d/orders/1.0.1", {"orders.csv": rows}, "--contract", mesh.folder / "c.yaml")
+    (mesh.folder / "c.yaml").write_text(waived.replace("personalDataWaiver", "somethingElse"))
+    mesh.publish("d/orders/1.0.2", {"orders.csv": rows}, "--contract", mesh.folder / "c.yaml", status=3)
+
+
+def test_what_is_checked_is_in_its_manual():
+    page = (TOP / "docs" / "meshfs-contract.5").read_text().replace("\\-", "-")
+    value, valid = (TOP / "catalog" / "quality_value.c").read_text(), (TOP / "catalog" / "contract_validate.c").read_text()
+    words = set(re.findall(r'\{ "(\w+)", is_\w+ \}', value))  # formats of texts
+    words |= set(re.findall(r'"(mustN?\w+)"', valid)) | {"nullValues", "missingValues", "invalidValues", "duplicateValues", "rowCount"}
+    options = valid[valid.index("#define MOMENT_FIELDS"):valid.index("static int check_options")]
+    words |= set(re.findall(r'OPTIONAL\("(\w+)"', options))
+    assert len(words) > 30 and not [w for w in words if not re.search(rf"\b{w}\b", page)]
+
+
 def test_the_example_policies(mesh):
     """Every example of meshfs-policy(5) loads, and the tests in it pass."""
     policies = [e for e in examples("meshfs-policy.5") if e.startswith("policy ")]

@@ -36,6 +36,8 @@ TEST(least_steps)
 	step(base, "  - {name: a, logicalType: string}\n  - {name: b, required: true}\n", STEP_MAJOR, "t.a is string, was integer (major)\n");
 	step(base, "  - {name: a, logicalType: integer}\n  - {name: b, required: true}\n  - {name: c}\n", STEP_MINOR, "t.c added (minor)\n");
 	step(base, "  - {name: a, logicalType: integer}\n  - {name: b}\n", STEP_MAJOR, "t.b is no longer required (major)\n");
+	step("  - {name: a, logicalType: array, items: {logicalType: string}}\n", "  - {name: a, logicalType: array, items: {logicalType: integer}}\n", STEP_MAJOR,
+	     "t.a holds items of integer, were string (major)\n");
 	step("  - {name: a}\n", "  - {name: a, logicalType: integer, tags: [pii]}\n", STEP_PATCH, "");
 }
 
