@@ -488,6 +488,34 @@ def test_unknown_tightens(mesh, fuse):
     assert "nosuchkey" in mesh.run("mount", str(mesh.folder / "no"), status=2).stderr
 
 
+@pytest.mark.parametrize("condition, shown", [
+    ("row.age >= 18", {"right", "large"}), ("not row.age < 18", {"right", "large"}), ("row.age != 17", {"right", "large"}), ("row.age is null", {"null", "missing"}),
+    ("row.age is not null", {"right", "small", "large"}), ("row.age >= 18 or row.age is null", {"right", "large", "null", "missing"}),
+    ("row.age not in {17, 99}", {"right", "large"}), ("not (row.age >= 18 and row.name == x)", {"right", "large", "small", "null", "missing", "text", "list", "true"})])
+def test_what_is_unknown_is_not_shown_in_any_format(mesh, fuse, condition, shown):
+    """A null, a member that is not there, a value of another type: of `or` and `and` with them, what three-valued logic says."""
+    import pyarrow
+    import pyarrow.parquet
+    mesh.domain("d")
+    contract = mesh.folder / "people.yaml"
+    contract.write_text(CONTRACT)
+    values = {"right": 20, "small": 17, "large": 1e2, "null": None, "text": "20 years", "list": [20], "true": True}
+    lines = [json.dumps({"id": i, "name": name, "email": "x", "age": v}) for i, (name, v) in enumerate(values.items())] + ['{"id": 9, "name": "missing", "email": "x"}']
+    text = "id,name,email,age\n" + "".join(f"{i},{name},x,{'' if v is None else v}\n" for i, (name, v) in enumerate(values.items()) if name not in ("list",))
+    plain = {n: v for n, v in values.items() if v is None or type(v) in (int, float)}
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"id": list(range(len(plain))), "name": list(plain), "email": ["x"] * len(plain),
+                                               "age": [None if v is None else int(v) for v in plain.values()]}), out)
+    files = {"people.csv": text, "people.csv.gz": gzip.compress(text.encode()), "people.jsonl": "\n".join(lines) + "\n"} | ({"people.parquet": out.getvalue()} if ENGINE else {})
+    mesh.publish("d/people/1.0.0", files, "--contract", contract, "--with-failures", "as it is")
+    rules(mesh, f"policy extra scope mesh version 1\n\nfilter f\n  rows {condition}\n")
+    with mesh.mount() as m:
+        for name in files:
+            kind = name.split(".", 1)[1]
+            there = {"list", "missing"} if kind.startswith("csv") else set() if kind == "jsonl" else set(values) - set(plain) | {"missing"}
+            assert {row["name"] for row in decode(kind, (m.path / V / name).read_bytes())} == shown - there, (name, condition)
+
+
 NESTED = """apiVersion: v3.1.0
 kind: DataContract
 id: n
