@@ -512,7 +512,7 @@ int lineage_journal_forget(struct lineage *l, const char *journal, struct err *e
 int lineage_journals_tidy(struct lineage *l, bool (*exists)(void *arg, const char *journal), void *arg, struct err *e)
 {
 	struct db_stmt *s;
-	int r = db_prepare(l->db, "SELECT id FROM journals", &s, e);
+	int r = db_prepare(l->db, "SELECT id FROM journals WHERE NOT EXISTS(SELECT 1 FROM runs WHERE ended_ns IS NULL)", &s, e);
 	if (r)
 		return r;
 	char (*gone)[64] = NULL;

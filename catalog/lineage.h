@@ -95,7 +95,7 @@ int lineage_journal_advance(struct lineage *l, const char *journal, int64_t posi
 int lineage_journal_forget(struct lineage *l, const char *journal, struct err *e);
 /* Is that run under way?  -ENOENT when it is not known, -ESRCH when it has ended.  `ret_owner` (may be NULL) is the caller's. */
 int lineage_run_open(struct lineage *l, const char *id, char **ret_owner, struct err *e);
-/* Forgets positions of journals that `exists` no longer knows. */
+/* Forgets positions of journals that `exists` no longer knows; none while a run is under way, whose mount may still hold a journal that was deleted. */
 int lineage_journals_tidy(struct lineage *l, bool (*exists)(void *arg, const char *journal), void *arg, struct err *e);
 /* Records of a journal that were damaged (a power cut, not a kill): counted, never guessed. */
 int lineage_damage_add(struct lineage *l, const char *journal, int64_t lost, int64_t when_ns, struct err *e);
