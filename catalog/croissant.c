@@ -62,7 +62,8 @@ static const char *data_type(const struct contract_column *column)
 /* A column of the file itself: nested ones are parts of such a column. */
 static bool is_field(const struct contract_column *column)
 {
-	return !strchr(column->name, '.') && column->type != TYPE_OBJECT && column->type != TYPE_ARRAY;
+	const bool holds_others = column->type == TYPE_OBJECT || column->type == TYPE_ARRAY || doc_get(column->node, "properties") || doc_get(column->node, "items");
+	return !strchr(column->name, '.') && !holds_others;
 }
 
 static void add_id(struct json *j, const char *key, const char *first, const char *second)

@@ -505,6 +505,16 @@ static bool looks_headless(const struct object *o)
 	return o->count > 0;
 }
 
+/* ".csv", ".csv.gz" */
+static const char *suffix_of(const char *base)
+{
+	const char *end = base + strlen(base), *dot = strrchr(base, '.');
+	if (dot && (!strcmp(dot, ".gz") || !strcmp(dot, ".zst")))
+		for (end = dot--; dot > base && *dot != '.';)
+			dot--;
+	return dot && *dot == '.' ? dot : end;
+}
+
 static void write_object(struct buf *out, const struct object *o, bool alone)
 {
 	const char *slash = strrchr(o->path, '/'), *base = slash ? slash + 1 : o->path, *dot = strchr(base, '.');
@@ -513,13 +523,17 @@ static void write_object(struct buf *out, const struct object *o, bool alone)
 	quoted(out, name ? name : "data");
 	free(name);
 	buf_adds(out, "\n    description: TODO\n");
-	if (!alone) {
-		char *glob = o->files > 1 ? text_format("%.*s*%s", slash ? (int)(slash + 1 - o->path) : 0, o->path, dot ? dot : "") : strdup(o->path);
+	const int folder = slash ? (int)(slash + 1 - o->path) : 0;
+	char *glob = alone && strpbrk(o->path, "*?[]\\") ? NULL
+		     : alone			   ? text_format("%.*s*%s", folder, o->path, suffix_of(base))
+		     : o->files > 1		   ? text_format("%.*s*%s", folder, o->path, dot ? dot : "")
+						   : strdup(o->path);
+	if (glob) {
 		buf_adds(out, "    physicalName: ");
-		quoted(out, glob ? glob : o->path);
-		buf_addc(out, '\n');
-		free(glob);
+		quoted(out, glob);
+		buf_adds(out, alone ? "   # the files that it describes\n" : "\n");
 	}
+	free(glob);
 	if (looks_headless(o))
 		buf_adds(out, "    # Its first line looks like data.  If it is no head, name the columns here in their order, and add:\n"
 			      "    # customProperties: [ { property: header, value: false } ]\n");

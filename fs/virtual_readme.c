@@ -294,19 +294,28 @@ static void add_use(const struct contract *c, const char *path, struct buf *out)
 			{ "", "pd.read_csv(f)" } };
 	const struct contract_object *objects = NULL;
 	size_t count = c ? contract_objects(c, &objects) : 0, k = 0;
-	const char *files = "**/*.csv";
+	const char *files = NULL;
 	for (size_t i = count; i-- > 0;)
 		if (objects[i].files && !objects[i].document)
 			files = objects[i].files;
-	while (!text_ends(files, readers[k].suffix))
+	const bool known = files && path_is_tabular(files) && !text_ends(files, ".zst");
+	char *plain = known && text_ends(files, ".gz") ? strndup(files, strlen(files) - 3) : NULL;
+	while (!text_ends(plain ? plain : known ? files : "", readers[k].suffix))
 		k++;
+	free(plain);
+	buf_adds(out, "\n## Use\n```python\nimport glob, pandas as pd\n");
+	buf_addf(out, "files = glob.glob(\"%s/latest/%s\", recursive=True)%s\n", path, known ? files : "**/*.csv",
+		 known ? "" : "   # or *.parquet, *.jsonl: look with ls");
+	buf_addf(out, "data = pd.concat(%s for f in files)%s\n", readers[k].reader,
+		 known ? "" : "   # or pd.read_parquet(f), pd.read_json(f, lines=True)");
+	buf_adds(out, "# PyTorch: batches of its records\n"
+		      "from torch.utils.data import DataLoader\n"
+		      "loader = DataLoader(data.to_dict(\"records\"), batch_size=64, shuffle=True)\n```\n");
 	buf_addf(out,
-		 "\n## Use\n```python\nimport glob, pandas as pd\nfiles = glob.glob(\"%s/latest/%s\", recursive=True)\n"
-		 "data = pd.concat(%s for f in files)\n```\n"
 		 "```sql\n-- DuckDB\nselect * from '%s/latest/%s';\n```\n"
 		 "```sh\n# training, on record with what it read (MESHFS_MOUNT leads to the same tree)\n"
 		 "meshfs run --purpose training -- python train.py\n```\n",
-		 path, files, readers[k].reader, path, files);
+		 path, known ? files : "**/*.csv");
 }
 
 /* What the contract says, as this session may see it: dropped columns are not in it.  Returns the contract (the caller's), or NULL. */

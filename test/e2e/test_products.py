@@ -195,6 +195,34 @@ def test_what_cannot_be_drafted_says_why(sales):
     assert "property: header, value: false" in sales.run("product", "new", "sales/odd", folder / "bare.csv").stdout
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "csv.gz", "parquet"])
+def test_the_readme_tells_how_to_use_it(sales, fuse, kind):
+    """What stands there runs as it is, for the files that the product has."""
+    pandas = pytest.importorskip("pandas")
+    table, source = pandas.DataFrame({"id": range(50), "amount": [i / 2 for i in range(50)]}), sales.folder / f"orders.{kind}"
+    if kind == "parquet":
+        if not os.environ.get("MESHFS_DUCKDB"):
+            pytest.skip("no DuckDB here (MESHFS_DUCKDB)")
+        table.to_parquet(source)
+    elif kind == "jsonl":
+        table.to_json(source, orient="records", lines=True)
+    else:
+        table.to_csv(source, index=False, sep="\t" if kind == "tsv" else ",")
+    sales.run("product", "new", "sales/orders", source, "-o", sales.folder / "c.yaml")
+    sales.run("publish", "sales/orders/1.0.0", source, "--contract", sales.folder / "c.yaml")
+    with sales.mount() as m:
+        text = (m.path / "sales/orders/README.md").read_text()
+        code = text.split("```python\n")[1].split("```")[0]
+        scope = {}
+        lines = [line for line in code.splitlines() if "torch" not in line.lower() and "DataLoader" not in line]
+        exec("\n".join(lines), scope)
+        assert list(scope["data"]["amount"]) == list(table["amount"]) and "DataLoader(" in code
+        if kind != "csv.gz":  # whatever reads the name
+            duckdb = pytest.importorskip("duckdb")
+            query = text.split("-- DuckDB\n")[1].split("```")[0]
+            assert duckdb.sql(query).fetchall()[-1] == (49, 24.5)
+
+
 def test_a_contract_is_drafted_of_parquet(sales):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     if not os.environ.get("MESHFS_DUCKDB"):
