@@ -9,6 +9,7 @@
 #include "fs/cmd_lineage.h"
 #include "fs/identity.h"
 #include "fs/scan.h"
+#include "policy/decide.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ struct replay {
 struct today {
 	const char *outcome; /* "served" "denied" "gone" */
 	char view[SHA256_HEX_SIZE];
-	char rules[1024], reason[ERR_TEXT_MAX];
+	char rules[DECISION_RULES_MAX], reason[ERR_TEXT_MAX];
 };
 
 static void free_decision(void *d)

@@ -109,10 +109,12 @@ struct file_facts {
 	bool link;          /* a symlink: it holds no rows or columns, and rules about whole files concern it */
 };
 
+#define DECISION_RULES_MAX 4096 /* ids of 32 rules at least, of a hundred and more as a rule; what does not fit is told by an ellipsis */
+
 struct file_decision {
 	enum outcome outcome;
 	char reason[512];            /* deny: what the refused are told */
-	char rules[1024];            /* ids that made it: "pii/no-direct-pii,quality/low-quality" */
+	char rules[DECISION_RULES_MAX]; /* ids that made it: "pii/no-direct-pii,quality/low-quality" */
 	struct transform *transform; /* OUTCOME_VIEW: a reference; NULL otherwise */
 };
 

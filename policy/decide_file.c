@@ -137,10 +137,12 @@ int decide_mask(const struct version_decision *d, const unsigned char *applied, 
 
 static void add_rule(struct file_decision *ret, const char *id)
 {
+	static const char more[] = ",\u2026";
 	size_t used = strlen(ret->rules), n = strlen(id);
-	if (used + n + 2 > sizeof ret->rules)
+	if (used >= sizeof more - 1 && !strcmp(ret->rules + used - (sizeof more - 1), more))
 		return;
-	snprintf(ret->rules + used, sizeof ret->rules - used, "%s%s", used ? "," : "", id);
+	bool fits = used + n + 1 + sizeof more <= sizeof ret->rules;
+	snprintf(ret->rules + used, sizeof ret->rules - used, "%s%s", fits && used ? "," : "", fits ? id : more);
 }
 
 /* The first reason stands. */

@@ -66,7 +66,7 @@ struct ask {
 
 struct answer {
 	enum outcome version, outcome;
-	char reason[512], rules[1024], summary[1024];
+	char reason[512], rules[DECISION_RULES_MAX], summary[1024];
 	int64_t valid_until_ns;
 	unsigned char hash[32];
 };

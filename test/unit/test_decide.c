@@ -83,6 +83,30 @@ TEST(require_is_unmet_without_the_attribute)
 	policy_unref(p);
 }
 
+TEST(very_many_rules_are_named_as_far_as_they_fit)
+{
+	struct buf b = BUF_INIT;
+	buf_adds(&b, "policy m scope mesh version 1\n");
+	for (int i = 0; i < 30; i++)
+		buf_addf(&b, "mask a-rule-with-a-name-as-long-as-any-name-may-be-in-a-policy-%02d\n  columns tagged pii\n  with null\n", i);
+	for (int files = 0; files < 2; files++) {
+		struct policy *p = LOAD(PERMIT_ALL, buf_text(&b));
+		struct answer a = ASK(p, .user = "ana");
+		size_t n = strlen(a.rules), ids = 1;
+		for (const char *c = a.rules; *c; c++)
+			ids += *c == ',';
+		CHECK_OUTCOME(a, "view");
+		if (!files) /* all of them, and the permit */
+			CHECK(ids == 31 && !strcmp(a.rules + n - 9, ",open/all"));
+		else
+			CHECK(ids > 32 && ids < 131 && !strcmp(a.rules + n - 4, ",\u2026"));
+		for (int i = 30; i < 130; i++)
+			buf_addf(&b, "mask a-rule-with-a-name-as-long-as-any-name-may-be-in-a-poli-%d\n  columns tagged pii\n  with null\n", i);
+		policy_unref(p);
+	}
+	buf_free(&b);
+}
+
 TEST(filters_and_read_raw_values)
 {
 	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\nfilter f\n  rows row.age >= 18\nfilter g\n  rows row.email like \"*@x\"\n"
