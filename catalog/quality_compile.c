@@ -1,24 +1,16 @@
 /* From a contract to a list of checks. */
-#include "catalog/quality_check.h"
+#include "catalog/quality_compile.h"
 
 #include "catalog/base/clock.h"
 #include "catalog/base/text.h"
 #include "catalog/sla.h"
 
 #include <errno.h>
-#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DISTINCT_MEMORY_BYTES (64u << 20) /* of one check of uniqueness */
 
-struct compiler {
-	const struct contract *contract;
-	struct check_list *list;
-	size_t object;
-	struct err *err;
-	bool arrays; /* the column has arrays */
-};
 
 void check_free(struct check *c)
 {
@@ -39,7 +31,7 @@ void check_free(struct check *c)
 }
 
 /* A check that counts what is wrong and wants none of it. */
-static struct check *add(struct compiler *k, enum check_kind kind, int64_t column, const char *name, const char *dimension)
+struct check *compile_add(struct compiler *k, enum check_kind kind, int64_t column, const char *name, const char *dimension)
 {
 	struct check *c = calloc(1, sizeof *c);
 	struct check **items = realloc(k->list->items, (k->list->count + 1) * sizeof *items);
@@ -64,7 +56,7 @@ static struct check *add(struct compiler *k, enum check_kind kind, int64_t colum
 
 static int add_distinct(struct compiler *k, int64_t column, const char *name, struct check **ret)
 {
-	struct check *c = add(k, CHECK_DISTINCT, column, name, "uniqueness");
+	struct check *c = compile_add(k, CHECK_DISTINCT, column, name, "uniqueness");
 	if (!c)
 		return -ENOMEM;
 	c->distinct = distinct_new(DISTINCT_MEMORY_BYTES);
@@ -73,194 +65,9 @@ static int add_distinct(struct compiler *k, int64_t column, const char *name, st
 	return c->distinct ? 0 : err_set(k->err, -ENOMEM, "out of memory");
 }
 
-static int bad(struct compiler *k, const struct doc_node *n, const char *text)
+int compile_bad(struct compiler *k, const struct doc_node *n, const char *text)
 {
 	return doc_err(contract_doc(k->contract), n, k->err, "%s", text);
-}
-
-/* -- logicalTypeOptions ------------------------------------------------------------- */
-
-static int never(struct compiler *k, int64_t column, const char *name, const char *why)
-{
-	struct check *c = add(k, CHECK_NEVER, column, name, NULL);
-	if (!c)
-		return -ENOMEM;
-	c->detail = why;
-	return 0;
-}
-
-static void cannot_read_dates(struct check *c)
-{
-	c->kind = CHECK_NEVER;
-	c->detail = "no check knows the format of its dates (known are y M d H h m s S a E, zones X x Z, and texts in quotes)";
-}
-
-/* The column's way to write dates and times, for a check that is to read them.  -EOPNOTSUPP: nobody knows it here. */
-static int read_dates(struct compiler *k, const struct contract_column *col, struct date_format **ret)
-{
-	const char *format = doc_text(doc_path(col->node, "logicalTypeOptions.format"));
-	if (!format || (col->type != TYPE_DATE && col->type != TYPE_TIMESTAMP && col->type != TYPE_TIME))
-		return 0;
-	int r = date_format_new(format, ret);
-	return r == -ENOMEM ? err_set(k->err, r, "out of memory") : r;
-}
-
-/* A bound may be written as the column writes its values, or as ISO 8601 does. */
-static bool bound_moment(const struct check *c, const char *text, int64_t *ret_ns)
-{
-	struct cell v = { .kind = VALUE_TEXT, .text = text, .len = strlen(text) };
-	struct check plain = { .type = c->type };
-	return check_moment(c, &v, ret_ns) || check_moment(&plain, &v, ret_ns);
-}
-
-/* One bound of a range into the check; of two that bound the same side the narrower holds. */
-static int read_bound(struct compiler *k, const struct doc_node *options, const char *name, bool low, bool exclusive, struct check *c)
-{
-	const struct doc_node *n = doc_get(options, name);
-	if (doc_kind(n) == DOC_NULL)
-		return 0;
-	const bool moment = c->type != TYPE_INTEGER && c->type != TYPE_NUMBER;
-	double number = 0;
-	int64_t ns = 0;
-	if (moment && (!doc_text(n) || !bound_moment(c, doc_text(n), &ns)))
-		return bad(k, n, c->type == TYPE_TIME ? "a bound must be a time such as 21:20:00" : "a bound must be a date such as 2026-11-22");
-	if (!moment && doc_double(n, &number))
-		return bad(k, n, "a bound must be a number");
-	bool *has = low ? &c->has_low : &c->has_high;
-	double *bound = low ? &c->low : &c->high;
-	int64_t *bound_ns = low ? &c->low_ns : &c->high_ns;
-	const int further = moment ? (ns > *bound_ns) - (ns < *bound_ns) : (number > *bound) - (number < *bound);
-	if (*has && (further == 0 ? !exclusive : (further > 0) != low))
-		return 0;
-	*has = true;
-	*bound = number;
-	*bound_ns = ns;
-	*(low ? &c->low_exclusive : &c->high_exclusive) = exclusive;
-	return 0;
-}
-
-static int read_bounds(struct compiler *k, const struct doc_node *options, struct check *c)
-{
-	int r = read_bound(k, options, "minimum", true, false, c);
-	if (!r)
-		r = read_bound(k, options, "exclusiveMinimum", true, true, c);
-	if (!r)
-		r = read_bound(k, options, "maximum", false, false, c);
-	return r ? r : read_bound(k, options, "exclusiveMaximum", false, true, c);
-}
-
-static bool has_bounds(const struct doc_node *options)
-{
-	return doc_get(options, "minimum") || doc_get(options, "maximum") || doc_get(options, "exclusiveMinimum") || doc_get(options, "exclusiveMaximum");
-}
-
-static int add_range(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
-{
-	if (!has_bounds(options))
-		return 0;
-	struct check *c = add(k, CHECK_RANGE, column, "range", "conformity");
-	if (!c)
-		return -ENOMEM;
-	c->type = col->type;
-	int r = read_dates(k, col, &c->dates);
-	if (r == -EOPNOTSUPP)
-		return cannot_read_dates(c), 0;
-	return r ? r : read_bounds(k, options, c);
-}
-
-/* Of how many bits: i32, u8, f32 … */
-static int add_width(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
-{
-	const char *format = doc_get_text(options, "format");
-	if (!format || (col->type != TYPE_INTEGER && col->type != TYPE_NUMBER) || !strcmp(format, "f64"))
-		return 0;
-	const struct integer_form *integers = integer_form_find(format);
-	if (!integers && strcmp(format, "f32") != 0)
-		return never(k, column, "format", "no check knows this format");
-	struct check *c = add(k, integers ? CHECK_TYPE : CHECK_RANGE, column, "format", "conformity");
-	if (!c)
-		return -ENOMEM;
-	c->type = col->type;
-	c->integers = integers;
-	c->counted = "values that this format cannot hold";
-	c->has_low = c->has_high = true;
-	c->low = -(double)FLT_MAX;
-	c->high = (double)FLT_MAX;
-	return 0;
-}
-
-static int add_container_options(struct compiler *k, int64_t column, const struct contract_column *col, const struct doc_node *options)
-{
-	if (!doc_count(options))
-		return 0;
-	struct check *c = add(k, CHECK_TYPE, column, "logicalTypeOptions", "conformity");
-	if (!c)
-		return -ENOMEM;
-	c->type = col->type;
-	c->container = options;
-	c->counted = col->type == TYPE_ARRAY ? "arrays that do not keep to the options" : "objects that do not keep to the options";
-	return 0;
-}
-
-static int add_text_options(struct compiler *k, int64_t column, const struct doc_node *options)
-{
-	static const char *const hints[] = { "password", "byte", "binary" }; /* say how to show a text, not what it is */
-	int64_t low, high;
-	bool has_low = !doc_int(doc_get(options, "minLength"), &low), has_high = !doc_int(doc_get(options, "maxLength"), &high);
-	if (has_low || has_high) {
-		struct check *c = add(k, CHECK_LENGTH, column, "length", "conformity");
-		if (!c)
-			return -ENOMEM;
-		c->has_low = has_low;
-		c->has_high = has_high;
-		c->low = has_low ? (double)low : 0;
-		c->high = has_high ? (double)high : 0;
-	}
-	const struct doc_node *pattern = doc_get(options, "pattern");
-	if (doc_text(pattern)) {
-		struct check *c = add(k, CHECK_PATTERN, column, "pattern", "conformity");
-		if (!c)
-			return -ENOMEM;
-		struct err why = ERR_INIT;
-		if (pattern_new(doc_text(pattern), &c->pattern, &why))
-			return bad(k, pattern, why.text);
-	}
-	const char *format = doc_get_text(options, "format");
-	if (!format)
-		return 0;
-	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
-		if (!strcmp(format, hints[i]))
-			return 0;
-	if (!check_format(format))
-		return never(k, column, "format", "no check knows this format");
-	struct check *c = add(k, CHECK_FORMAT, column, "format", "conformity");
-	if (!c)
-		return -ENOMEM;
-	c->format = format;
-	c->judge = check_format(format);
-	return 0;
-}
-
-static int add_options(struct compiler *k, int64_t column, const struct contract_column *col)
-{
-	const struct doc_node *options = doc_get(col->node, "logicalTypeOptions");
-	if (doc_kind(options) != DOC_MAP)
-		return 0;
-	if (col->type == TYPE_STRING)
-		return add_text_options(k, column, options);
-	if (col->type == TYPE_OBJECT || col->type == TYPE_ARRAY)
-		return add_container_options(k, column, col, options);
-	int r = add_width(k, column, col, options);
-	if (!r)
-		r = add_range(k, column, col, options);
-	double step;
-	if (!r && !doc_double(doc_get(options, "multipleOf"), &step) && step > 0) {
-		struct check *c = add(k, CHECK_MULTIPLE, column, "multipleOf", "conformity");
-		if (!c)
-			return -ENOMEM;
-		c->low = step;
-	}
-	return r;
 }
 
 /* -- quality entries ------------------------------------------------------------------- */
@@ -280,10 +87,10 @@ static int read_operator(struct compiler *k, const struct doc_node *n, struct ch
 			return 0;
 		}
 		if (doc_double(pair ? doc_item(v, 0) : v, &c->wanted) || (pair && doc_double(doc_item(v, 1), &c->wanted_high)))
-			return bad(k, v, "an operator wants a number (between: two)");
+			return compile_bad(k, v, "an operator wants a number (between: two)");
 		return 0;
 	}
-	return bad(k, n, "a check must have an operator (mustBe…)");
+	return compile_bad(k, n, "a check must have an operator (mustBe…)");
 }
 
 static void read_common(const struct doc_node *n, struct check *c)
@@ -312,31 +119,31 @@ static int add_metric(struct compiler *k, const struct doc_node *n, int64_t colu
 			return r;
 		c->columns = doc_get(arguments, "properties");
 		if (column < 0 && !doc_count(c->columns))
-			return bad(k, n, "duplicateValues of an object wants arguments.properties");
+			return compile_bad(k, n, "duplicateValues of an object wants arguments.properties");
 	} else if (!strcmp(metric, "rowCount")) {
-		c = add(k, CHECK_ROWS, -1, "rowCount", "completeness");
+		c = compile_add(k, CHECK_ROWS, -1, "rowCount", "completeness");
 	} else if (column < 0) {
-		return bad(k, n, "this metric is of a column: put it below a property");
+		return compile_bad(k, n, "this metric is of a column: put it below a property");
 	} else if (!strcmp(metric, "nullValues")) {
-		c = add(k, CHECK_NULL, column, "nullValues", "completeness");
+		c = compile_add(k, CHECK_NULL, column, "nullValues", "completeness");
 	} else if (k->arrays) {
-		c = add(k, CHECK_NEVER, column, metric, NULL);
+		c = compile_add(k, CHECK_NEVER, column, metric, NULL);
 		if (c)
 			c->detail = "the column's values are arrays: say it of their items, in logicalTypeOptions";
 	} else if (!strcmp(metric, "missingValues")) {
-		c = add(k, CHECK_MISSING, column, "missingValues", "completeness");
+		c = compile_add(k, CHECK_MISSING, column, "missingValues", "completeness");
 		if (c)
 			c->values = doc_get(arguments, "missingValues");
 	} else if (!strcmp(metric, "invalidValues")) {
 		const char *pattern = doc_get_text(arguments, "pattern");
-		c = add(k, pattern ? CHECK_PATTERN : CHECK_VALUES, column, "invalidValues", "conformity");
+		c = compile_add(k, pattern ? CHECK_PATTERN : CHECK_VALUES, column, "invalidValues", "conformity");
 		struct err why = ERR_INIT;
 		if (c && pattern && pattern_new(pattern, &c->pattern, &why))
-			return bad(k, doc_get(arguments, "pattern"), why.text);
+			return compile_bad(k, doc_get(arguments, "pattern"), why.text);
 		if (c && !pattern && !doc_count(c->values = doc_get(arguments, "validValues")))
-			return bad(k, n, "invalidValues wants arguments.validValues or arguments.pattern");
+			return compile_bad(k, n, "invalidValues wants arguments.validValues or arguments.pattern");
 	} else {
-		return bad(k, n, "an unknown metric");
+		return compile_bad(k, n, "an unknown metric");
 	}
 	*ret = c;
 	return c ? 0 : -ENOMEM;
@@ -386,16 +193,16 @@ static int add_quality(struct compiler *k, const struct doc_node *n, int64_t col
 		return r ? r : (read_common(n, c), read_operator(k, n, c));
 	}
 	if (type && !strcmp(type, "sql")) {
-		c = add(k, CHECK_SQL, column, "sql", NULL);
+		c = compile_add(k, CHECK_SQL, column, "sql", NULL);
 		if (!c)
 			return -ENOMEM;
 		const char *query = doc_get_text(n, "query");
 		if (!query)
-			return bad(k, n, "an sql check must have 'query'");
+			return compile_bad(k, n, "an sql check must have 'query'");
 		r = fill_in(k, query, column, c);
 		return r ? r : (read_common(n, c), read_operator(k, n, c));
 	}
-	r = never(k, column, type ? type : "quality", type && !strcmp(type, "custom") ? "custom checks have no engine here"
+	r = compile_never(k, column, type ? type : "quality", type && !strcmp(type, "custom") ? "custom checks have no engine here"
 										       : "neither a metric nor an sql query");
 	if (!r)
 		read_common(n, k->list->items[k->list->count - 1]);
@@ -419,13 +226,13 @@ static int add_items(struct compiler *k, int64_t column, const struct doc_node *
 
 static int add_type(struct compiler *k, int64_t column, const struct contract_column *col)
 {
-	struct check *c = add(k, CHECK_TYPE, column, "logicalType", "conformity");
+	struct check *c = compile_add(k, CHECK_TYPE, column, "logicalType", "conformity");
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
-	int r = read_dates(k, col, &c->dates);
+	int r = compile_dates(k, col, &c->dates);
 	if (r == -EOPNOTSUPP)
-		cannot_read_dates(c);
+		compile_no_dates(c);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
@@ -435,21 +242,21 @@ static int add_item_checks(struct compiler *k, const struct contract_column *ite
 	bool required = false;
 	int r = item->type != TYPE_NONE ? add_type(k, -1, item) : 0;
 	doc_bool(doc_get(item->node, "required"), &required);
-	if (!r && required && !add(k, CHECK_NULL, -1, "required", NULL))
+	if (!r && required && !compile_add(k, CHECK_NULL, -1, "required", NULL))
 		r = -ENOMEM;
 	if (!r)
-		r = add_options(k, -1, item);
+		r = compile_options(k, -1, item);
 	if (!r && item->type == TYPE_ARRAY)
 		r = add_items(k, -1, item->node);
 	if (!r && doc_count(doc_get(item->node, "quality")))
-		r = never(k, -1, "quality", "metrics and queries of items are not run: say it in their logicalTypeOptions");
+		r = compile_never(k, -1, "quality", "metrics and queries of items are not run: say it in their logicalTypeOptions");
 	return r;
 }
 
 /* A check of items counts the arrays that have a wrong one. */
 static int wrap_item(struct compiler *k, int64_t column, struct check *item)
 {
-	struct check *c = add(k, CHECK_TYPE, column, item->name, item->dimension);
+	struct check *c = compile_add(k, CHECK_TYPE, column, item->name, item->dimension);
 	if (!c) {
 		check_free(item);
 		return -ENOMEM;
@@ -490,12 +297,12 @@ static int add_column(struct compiler *k, int64_t column, const struct contract_
 	int r = col->type != TYPE_NONE ? add_type(k, column, col) : 0;
 	if (r)
 		return r;
-	if ((col->required || col->primary_key) && !add(k, CHECK_NULL, column, "required", "completeness"))
+	if ((col->required || col->primary_key) && !compile_add(k, CHECK_NULL, column, "required", "completeness"))
 		return -ENOMEM;
 	if (col->unique)
 		r = add_distinct(k, column, "unique", NULL);
 	if (!r)
-		r = add_options(k, column, col);
+		r = compile_options(k, column, col);
 	if (!r && col->type == TYPE_ARRAY)
 		r = add_items(k, column, col->node);
 	k->arrays = col->type == TYPE_ARRAY;
@@ -510,8 +317,8 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 	if (o->document)
 		return 0;
 	struct check *unknown;
-	if (!add(k, CHECK_BROKEN, -1, "records", "conformity") || !add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
-	    !(unknown = add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
+	if (!compile_add(k, CHECK_BROKEN, -1, "records", "conformity") || !compile_add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
+	    !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
 		return -ENOMEM;
 	unknown->error = false; /* policy treats such a column as the most sensitive there is */
 	size_t keys = 0;
@@ -531,7 +338,7 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 
 static int level_never(struct compiler *k, int64_t column, const char *name, const char *why)
 {
-	int r = never(k, column, name, why);
+	int r = compile_never(k, column, name, why);
 	if (!r)
 		k->list->items[k->list->count - 1]->dimension = "timeliness";
 	return r;
@@ -547,13 +354,13 @@ static int add_level(struct compiler *k, const struct doc_node *n, const char *n
 		why = "the column is neither a date nor a timestamp";
 	if (why)
 		return level_never(k, column, name, why);
-	struct check *c = add(k, latency ? CHECK_FRESH : CHECK_RANGE, column, name, "timeliness");
+	struct check *c = compile_add(k, latency ? CHECK_FRESH : CHECK_RANGE, column, name, "timeliness");
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
-	int r = read_dates(k, col, &c->dates);
+	int r = compile_dates(k, col, &c->dates);
 	if (r == -EOPNOTSUPP)
-		cannot_read_dates(c);
+		compile_no_dates(c);
 	else if (r)
 		return r;
 	c->has_low = true;
