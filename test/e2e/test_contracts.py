@@ -108,7 +108,7 @@ def excused(document, path, value):
     return isinstance(value, dict) and "a" in value
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_changes_are_judged_as_the_official_schema_judges(shop, seed):
     import jsonschema
     validator = jsonschema.Draft201909Validator(json.loads((OFFICIAL / "odcs-json-schema-v3.1.0.json").read_text()))
@@ -118,7 +118,7 @@ def test_changes_are_judged_as_the_official_schema_judges(shop, seed):
     cases = [(d, p, v) for d in documents for p in places(d) if p for v in [*OTHERS, "gone"]]
     path = shop.folder / "changed.yaml"
     refused = 0
-    for document, where, value in random.Random(seed).sample(cases, 150):
+    for document, where, value in random.Random(seed).sample(cases, 120):
         if excused(document, where, value):
             continue
         case = changed(document, where, value)
@@ -127,4 +127,4 @@ def test_changes_are_judged_as_the_official_schema_judges(shop, seed):
         wanted = [e.message[:200] for e in validator.iter_errors(case)]
         assert ok == (not wanted), (where, value, said, wanted)
         refused += not ok
-    assert refused > 50
+    assert refused > 40
