@@ -184,6 +184,8 @@ static void judge_nulls(struct quality_file *f, const struct null_check *n)
 	const unsigned char *there = f->columns[n->column].there, *parent = n->parent >= 0 ? f->columns[n->parent].there : NULL;
 	const bool missing = f->q->list.items[n->check]->kind == CHECK_MISSING;
 	const size_t records = f->rejected.len;
+	if (!records)
+		return;
 	if (!parent && !missing && !memchr(there, 0, records) && !memchr(f->rejected.data, 1, records)) {
 		f->tallies[n->check].examined += records; /* as most batches are */
 		return;
