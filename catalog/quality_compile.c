@@ -138,8 +138,9 @@ static int add_metric(struct compiler *k, const struct doc_node *n, int64_t colu
 		const char *pattern = doc_get_text(arguments, "pattern");
 		c = compile_add(k, pattern ? CHECK_PATTERN : CHECK_VALUES, column, "invalidValues", "conformity");
 		struct err why = ERR_INIT;
-		if (c && pattern && pattern_new(pattern, &c->pattern, &why))
-			return compile_bad(k, doc_get(arguments, "pattern"), why.text);
+		int r = c && pattern ? pattern_new(pattern, &c->pattern, &why) : 0;
+		if (r)
+			return r == -ENOMEM ? err_move(k->err, &why) : compile_bad(k, doc_get(arguments, "pattern"), why.text);
 		if (c && !pattern && !doc_count(c->values = doc_get(arguments, "validValues")))
 			return compile_bad(k, n, "invalidValues wants arguments.validValues or arguments.pattern");
 	} else {

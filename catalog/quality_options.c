@@ -146,8 +146,9 @@ static int add_text_options(struct compiler *k, int64_t column, const struct doc
 		if (!c)
 			return -ENOMEM;
 		struct err why = ERR_INIT;
-		if (pattern_new(doc_text(pattern), &c->pattern, &why))
-			return compile_bad(k, pattern, why.text);
+		int r = pattern_new(doc_text(pattern), &c->pattern, &why);
+		if (r)
+			return r == -ENOMEM ? err_move(k->err, &why) : compile_bad(k, pattern, why.text);
 	}
 	const char *format = doc_get_text(options, "format");
 	if (!format)
