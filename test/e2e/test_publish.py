@@ -317,15 +317,19 @@ def test_kill_at_random_moments(sales):
     start = time.monotonic()
     sales.run("publish", "sales/t/1.1.0", big)
     whole = time.monotonic() - start
-    killed = 0
-    for i in range(10):
+    killed, i = 0, 0
+    while killed < 5:
+        i += 1
+        assert i < 60, "a publisher always ended before it was killed"
         (big / "f0").write_bytes(files["f0"] + bytes([i]))
         process = sales.start("publish", f"sales/t/2.{i}.0", big)
         time.sleep(rng.random() * whole)
         process.kill()
         process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-    assert killed >= 3
+        if process.returncode == -signal.SIGKILL:
+            killed += 1
+        else:
+            whole *= 0.8  # most of the bytes are there already: it takes less than the first one did
     check_store(sales, {"1.0.0": first, "1.1.0": files})
     sales.run("publish", "sales/t/3.0.0", big)
     sales.run("gc", "sales", "--grace", "0s")
