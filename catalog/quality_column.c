@@ -35,7 +35,7 @@ struct column_memo {
 
 /* What a column's values are wanted for beside its checks. */
 struct wanted {
-	bool distinct, keyed, personal, text, hash;
+	bool distinct, keyed, personal, text;
 };
 
 struct block {
@@ -126,7 +126,7 @@ static bool has_distinct(const struct quality_file *f, const struct column_check
 static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 {
 	const struct column_checks *cc = &f->object->columns[column];
-	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column), .hash = cc->distribution != NULL };
+	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column) };
 	w.keyed = w.distinct || f->columns[column].in_key;
 	w.text = w.keyed || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
 	for (size_t k = 0; k < cc->count; k++) {
@@ -302,10 +302,10 @@ static void judge_remembering(struct block *b)
 			continue;
 		}
 		judge_some(b, i, i + 1);
-		if (b->wanted.hash)
+		if (b->checks->distribution) {
 			hash_some(b, i, i + 1);
-		if (b->checks->distribution)
 			distribution_parse(b->checks->distribution, v);
+		}
 		if (slot) {
 			slot->value = *v;
 			slot->hash = b->hashes[i];
@@ -373,7 +373,7 @@ static int judge_block(struct block *b)
 		judge_some(b, 0, b->count);
 		if (b->wanted.keyed)
 			r = judge_keyed(b);
-		else if (b->wanted.hash)
+		else if (d)
 			hash_some(b, 0, b->count);
 	}
 	if (d)

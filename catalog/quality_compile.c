@@ -231,10 +231,7 @@ static int add_type(struct compiler *k, int64_t column, const struct contract_co
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
-	int r = compile_dates(k, col, &c->dates);
-	if (r == -EOPNOTSUPP)
-		compile_no_dates(c);
-	return r == -EOPNOTSUPP ? 0 : r;
+	return compile_dates(k, col, c);
 }
 
 /* What is checked of a single item of an array.  `item` stands for a column of items. */
@@ -359,10 +356,8 @@ static int add_level(struct compiler *k, const struct doc_node *n, const char *n
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
-	int r = compile_dates(k, col, &c->dates);
-	if (r == -EOPNOTSUPP)
-		compile_no_dates(c);
-	else if (r)
+	int r = compile_dates(k, col, c);
+	if (r)
 		return r;
 	c->has_low = true;
 	c->low_ns = clock_now_ns() - span;

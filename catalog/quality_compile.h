@@ -21,8 +21,7 @@ int compile_bad(struct compiler *k, const struct doc_node *n, const char *text);
 
 /* quality_options.c: the checks of a column's logicalTypeOptions. */
 int compile_options(struct compiler *k, int64_t column, const struct contract_column *col);
-/* The column's way to write dates and times, for a check that is to read them.  -EOPNOTSUPP: nobody knows it here, and the check cannot run. */
-int compile_dates(struct compiler *k, const struct contract_column *col, struct date_format **ret);
-void compile_no_dates(struct check *c);
+/* How the column writes dates and times, for a check that is to read them; one of a way that nobody knows here cannot run (CHECK_NEVER).  0 or -ENOMEM. */
+int compile_dates(struct compiler *k, const struct contract_column *col, struct check *c);
 
 #endif

@@ -14,19 +14,20 @@ int compile_never(struct compiler *k, int64_t column, const char *name, const ch
 	return 0;
 }
 
-void compile_no_dates(struct check *c)
-{
-	c->kind = CHECK_NEVER;
-	c->detail = "no check knows the format of its dates (known are y M d H h m s S a E, zones X x Z, and texts in quotes)";
-}
-
-int compile_dates(struct compiler *k, const struct contract_column *col, struct date_format **ret)
+int compile_dates(struct compiler *k, const struct contract_column *col, struct check *c)
 {
 	const char *format = doc_text(doc_path(col->node, "logicalTypeOptions.format"));
 	if (!format || (col->type != TYPE_DATE && col->type != TYPE_TIMESTAMP && col->type != TYPE_TIME))
 		return 0;
-	int r = date_format_new(format, ret);
-	return r == -ENOMEM ? err_set(k->err, r, "out of memory") : r;
+	int r = date_format_new(format, &c->dates);
+	if (r == -ENOMEM)
+		return err_set(k->err, r, "out of memory");
+	if (r == -EOPNOTSUPP) {
+		c->kind = CHECK_NEVER;
+		c->detail = "no check knows the format of its dates (known are y M d H h m s S a E, zones X x Z, and texts in quotes)";
+		r = 0;
+	}
+	return r;
 }
 
 /* A bound may be written as the column writes its values, or as ISO 8601 does. */
@@ -86,10 +87,8 @@ static int add_range(struct compiler *k, int64_t column, const struct contract_c
 	if (!c)
 		return -ENOMEM;
 	c->type = col->type;
-	int r = compile_dates(k, col, &c->dates);
-	if (r == -EOPNOTSUPP)
-		return compile_no_dates(c), 0;
-	return r ? r : read_bounds(k, options, c);
+	int r = compile_dates(k, col, c);
+	return r || c->kind == CHECK_NEVER ? r : read_bounds(k, options, c);
 }
 
 /* Of how many bits: i32, u8, f32 … */
