@@ -468,6 +468,11 @@ bool db_is_int(struct db_stmt *s, int i)
 	return sqlite3_column_type(s->stmt, i) == SQLITE_INTEGER;
 }
 
+bool db_is_double(struct db_stmt *s, int i)
+{
+	return sqlite3_column_type(s->stmt, i) == SQLITE_FLOAT;
+}
+
 bool db_is_text(struct db_stmt *s, int i)
 {
 	return sqlite3_column_type(s->stmt, i) == SQLITE_TEXT;

@@ -90,6 +90,7 @@ const char *db_text_n(struct db_stmt *s, int i, size_t *ret_len);
 const void *db_blob(struct db_stmt *s, int i, size_t *ret_len);
 /* For untrusted files, where a column holds whatever its writer liked: true when the value really is of that type. */
 bool db_is_int(struct db_stmt *s, int i);
+bool db_is_double(struct db_stmt *s, int i);
 bool db_is_text(struct db_stmt *s, int i);
 bool db_is_blob(struct db_stmt *s, int i);
 

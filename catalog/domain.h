@@ -85,7 +85,7 @@ struct version_info {
 	int64_t published_ns;
 	uint64_t files, bytes;
 	struct digest contract;      /* of the contract's text; all zero when there is none */
-	char *quality_json;          /* results of the checks, or NULL */
+	bool checked;                /* there are results of checks: snapshot_quality */
 	char *failures_reason;       /* published --with-failures: why; or NULL */
 	char *withdrawn_reason;      /* or NULL */
 	char *publisher;             /* user name, or NULL */
@@ -113,9 +113,20 @@ int64_t snapshot_time_ns(const struct snapshot *s);
 int snapshot_products(struct snapshot *s, int (*each)(void *, const struct product_info *), void *arg);
 int snapshot_product(struct snapshot *s, const char *product, struct product_info *ret); /* -ENOENT; fini it */
 int snapshot_versions(struct snapshot *s, const char *product, int (*each)(void *, const struct version_info *), void *arg);
+/* Of those only the ones whose number the selector matches: found, not looked for. */
+int snapshot_versions_matching(struct snapshot *s, const char *product, const struct version_selector *selector,
+			       int (*each)(void *, const struct version_info *), void *arg);
 /* The newest version that the selector ("latest", "1", "1.2", "1.2.0") matches; selectors skip withdrawn ones, an exact number does not.
  * -ENOENT; fini it. */
 int snapshot_version(struct snapshot *s, const char *product, const char *selector, struct version_info *ret);
+/* What its checks found: quality.json (catalog/quality.h) as it was published.  -ENOENT: nothing was checked. */
+int snapshot_quality(struct snapshot *s, const char *product, const struct semver *number, struct buf *ret);
+/* What decisions and ranks need of it.  The text is long, and read for nothing else.  -ENOENT; -EBADMSG: it does not hold all of them. */
+struct version_checks {
+	int64_t failed_errors, failed_warnings;
+	double score;
+};
+int snapshot_checks(struct snapshot *s, const char *product, const struct semver *number, struct version_checks *ret);
 /* A contract's text by its digest. */
 int snapshot_contract(struct snapshot *s, const struct digest *digest, struct buf *ret);
 /* The domain's own policy files (published with its catalog): name and text. */

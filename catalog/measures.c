@@ -15,43 +15,28 @@
 /* -- the catalog ------------------------------------------------------------------------------- */
 
 struct walk {
+	struct snapshot *snapshot;
+	const char *product;
 	struct product_measures *m;
 	struct digest contract;
 };
-
-static void read_failures(const char *quality_json, int64_t *ret_errors, int64_t *ret_warnings)
-{
-	struct doc *doc = NULL;
-	*ret_errors = *ret_warnings = -1;
-	if (!quality_json || doc_parse("quality", quality_json, strlen(quality_json), &doc, NULL))
-		return;
-	if (doc_int(doc_get(doc_root(doc), "failed_errors"), ret_errors) || doc_int(doc_get(doc_root(doc), "failed_warnings"), ret_warnings))
-		*ret_errors = *ret_warnings = -1;
-	doc_free(doc);
-}
-
-bool version_failures(const struct version_info *v, int64_t *ret_errors, int64_t *ret_warnings)
-{
-	read_failures(v->quality_json, ret_errors, ret_warnings);
-	return *ret_errors >= 0;
-}
 
 /* Newest first: ends at the first that is good. */
 static int on_version(void *arg, const struct version_info *v)
 {
 	struct walk *w = arg;
-	int64_t errors, warnings;
+	struct version_checks checks;
 	if (v->status != VERSION_ACTIVE)
 		return 0;
-	read_failures(v->quality_json, &errors, &warnings);
+	bool checked = !snapshot_checks(w->snapshot, w->product, &v->number, &checks);
 	if (!*w->m->version) {
 		memcpy(w->m->version, v->version, sizeof w->m->version);
 		w->m->published_ns = v->published_ns;
-		w->m->failed_errors = errors;
-		w->m->failed_warnings = warnings;
+		w->m->failed_errors = checked ? checks.failed_errors : -1;
+		w->m->failed_warnings = checked ? checks.failed_warnings : -1;
 		w->contract = v->contract;
 	}
-	if (errors > 0 || v->failures_reason)
+	if ((checked && checks.failed_errors > 0) || v->failures_reason)
 		return 0;
 	w->m->good_ns = v->published_ns;
 	return 1;
@@ -71,7 +56,7 @@ static void read_frequency(struct snapshot *s, const struct digest *digest, stru
 int product_measures(struct snapshot *s, const char *product, int64_t now_ns, struct product_measures *ret)
 {
 	static const struct digest none;
-	struct walk w = { .m = ret };
+	struct walk w = { .snapshot = s, .product = product, .m = ret };
 	memset(ret, 0, sizeof *ret);
 	ret->failed_errors = ret->failed_warnings = -1;
 	int r = snapshot_versions(s, product, on_version, &w);
@@ -150,15 +135,14 @@ const struct product_use *product_use_of(const struct map *uses, const char *dom
 #define RANK_USE 0.15 /* for each tenfold of runs */
 #define RANK_USE_MAX 0.5
 
-static double rank_quality(const struct version_info *newest)
+double version_merit(struct snapshot *s, const char *product, const struct version_info *v)
 {
-	int64_t errors, warnings;
-	if (!newest)
-		return RANK_UNCHECKED;
-	read_failures(newest->quality_json, &errors, &warnings);
-	if (errors > 0 || newest->failures_reason)
+	struct version_checks checks;
+	if (v && v->failures_reason)
 		return RANK_ERRORS;
-	return errors < 0 ? RANK_UNCHECKED : warnings > 0 ? RANK_WARNINGS : 1;
+	if (!v || snapshot_checks(s, product, &v->number, &checks))
+		return RANK_UNCHECKED;
+	return checks.failed_errors > 0 ? RANK_ERRORS : checks.failed_warnings > 0 ? RANK_WARNINGS : 1;
 }
 
 static double rank_status(const char *status)
@@ -168,8 +152,8 @@ static double rank_status(const char *status)
 	return !strcmp(status, "deprecated") ? 0.5 : !strcmp(status, "retired") ? 0.25 : 1;
 }
 
-double product_rank(double relevance, const char *status, const struct version_info *newest, const struct product_use *use)
+double product_rank(double relevance, const char *status, double merit, const struct product_use *use)
 {
 	const double more = use && use->runs > 0 ? RANK_USE * log10(1 + (double)use->runs) : 0;
-	return round(1000 * relevance * rank_quality(newest) * rank_status(status) * (1 + fmin(more, RANK_USE_MAX))) / 1000;
+	return round(1000 * relevance * merit * rank_status(status) * (1 + fmin(more, RANK_USE_MAX))) / 1000;
 }

@@ -25,8 +25,8 @@ struct product_measures {
 /* -ENOENT: no such product.  `now_ns`: what overdue is measured by. */
 int product_measures(struct snapshot *s, const char *product, int64_t now_ns, struct product_measures *ret);
 
-/* How many checks of a version failed.  False: nothing was checked. */
-bool version_failures(const struct version_info *v, int64_t *ret_errors, int64_t *ret_warnings);
+/* What a version's own checks say for it in a ranking, at most 1.  `v` NULL: nothing that the caller may know. */
+double version_merit(struct snapshot *s, const char *product, const struct version_info *v);
 
 struct product_use {
 	int64_t readers, runs, opens, last_ns; /* users and runs that were served some of it; opens; the last of them */
@@ -42,8 +42,8 @@ const struct product_use *product_use_of(const struct map *uses, const char *dom
 /*
  * A product's place among search results: how relevant it is (snapshot_search), times what is held against it or speaks for it.  Failing checks
  * of its newest version take up to four tenths, deprecation half, retirement three quarters; use adds up to half, by the logarithm of
- * its runs.  `status`: its contract's, or NULL.  `newest` and `use` are NULL where the caller may not know them, and weigh nothing then.
+ * its runs.  `status`: its contract's, or NULL.  `merit`: its newest version's.  `use` is NULL where the caller may not know it, and weighs nothing then.
  */
-double product_rank(double relevance, const char *status, const struct version_info *newest, const struct product_use *use);
+double product_rank(double relevance, const char *status, double merit, const struct product_use *use);
 
 #endif

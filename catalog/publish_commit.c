@@ -219,11 +219,10 @@ static int edit(void *arg, struct snapshot_edit *x, struct err *e)
 	v.published_ns = clock_now_ns();
 	v.files = c->staged->files;
 	v.bytes = c->staged->bytes;
-	v.quality_json = p->quality;
 	v.failures_reason = p->failures_reason;
 	v.publisher = p->publisher;
 	v.run = p->run;
-	r = snapshot_edit_add_version(x, p->product, &v, e);
+	r = snapshot_edit_add_version(x, p->product, &v, p->quality, e);
 	if (r == -EEXIST)
 		c->taken = true;
 	if (r || (found == 1 && semver_compare(&newest, &p->number) > 0))

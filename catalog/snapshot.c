@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,12 +168,11 @@ int64_t snapshot_time_ns(const struct snapshot *s)
 
 void version_info_fini(struct version_info *v)
 {
-	free(v->quality_json);
 	free(v->failures_reason);
 	free(v->withdrawn_reason);
 	free(v->publisher);
 	free(v->run);
-	v->quality_json = v->failures_reason = v->withdrawn_reason = v->publisher = v->run = NULL;
+	v->failures_reason = v->withdrawn_reason = v->publisher = v->run = NULL;
 }
 
 void product_info_fini(struct product_info *p)
@@ -215,8 +215,8 @@ static int load_product(struct db_stmt *q, struct product_info *p)
 }
 
 #define VERSION_COLUMNS                                                                                                             \
-	"major, minor, patch, v.status, manifest, manifest_size, published_ns, files, bytes, contract, quality, failures_reason,"     \
-	" withdrawn_reason, publisher, run"
+	"major, minor, patch, v.status, manifest, manifest_size, published_ns, files, bytes, contract, quality IS NOT NULL,"           \
+	" failures_reason, withdrawn_reason, publisher, run"
 
 /* Ranges and lengths were checked when the snapshot was opened; copying stays within bounds all the same. */
 static int load_version(struct db_stmt *q, struct version_info *v)
@@ -236,7 +236,7 @@ static int load_version(struct db_stmt *q, struct version_info *v)
 	v->bytes = (uint64_t)db_int(q, 8);
 	if (!db_is_null(q, 9))
 		memcpy(v->contract.bytes, db_blob(q, 9, &len), SHA256_SIZE);
-	v->quality_json = copy_text(q, 10, &r);
+	v->checked = db_int(q, 10) != 0;
 	v->failures_reason = copy_text(q, 11, &r);
 	v->withdrawn_reason = copy_text(q, 12, &r);
 	v->publisher = copy_text(q, 13, &r);
@@ -302,18 +302,32 @@ int snapshot_product(struct snapshot *s, const char *product, struct product_inf
 	return r;
 }
 
-#define VERSIONS_SQL                                                                                                                \
-	"SELECT " VERSION_COLUMNS " FROM product p JOIN version v ON v.product = p.id WHERE p.name = ?"                              \
-	" ORDER BY major DESC, minor DESC, patch DESC"
+/* A selector names a range of numbers: its ends, which the primary key finds. */
+#define OF_VERSIONS                                                                                                                 \
+	" FROM product p JOIN version v ON v.product = p.id WHERE p.name = ?1"                                                       \
+	" AND (major, minor, patch) BETWEEN (?2, ?3, ?4) AND (?5, ?6, ?7)"
+#define NEWEST_FIRST " ORDER BY major DESC, minor DESC, patch DESC"
 
-int snapshot_versions(struct snapshot *s, const char *product, int (*each)(void *, const struct version_info *), void *arg)
+static void bind_versions(struct db_stmt *q, const char *product, const struct version_selector *sel)
+{
+	const uint32_t numbers[] = { sel->v.major, sel->v.minor, sel->v.patch };
+	db_bind_text(q, 1, product);
+	for (int i = 0; i < 3; i++) {
+		bool given = sel->parts > i;
+		db_bind_int(q, 2 + i, given ? numbers[i] : 0);
+		db_bind_int(q, 5 + i, given ? numbers[i] : INT32_MAX);
+	}
+}
+
+int snapshot_versions_matching(struct snapshot *s, const char *product, const struct version_selector *selector,
+			       int (*each)(void *, const struct version_info *), void *arg)
 {
 	struct db *db;
 	struct db_stmt *q;
-	int r = begin_query(s, VERSIONS_SQL, &db, &q);
+	int r = begin_query(s, "SELECT " VERSION_COLUMNS OF_VERSIONS NEWEST_FIRST, &db, &q);
 	if (r)
 		return r;
-	db_bind_text(q, 1, product);
+	bind_versions(q, product, selector);
 	while ((r = db_step(q, NULL)) == DB_ROW) {
 		struct version_info v;
 		r = load_version(q, &v);
@@ -328,16 +342,10 @@ int snapshot_versions(struct snapshot *s, const char *product, int (*each)(void 
 	return r;
 }
 
-/* Each bound stands twice: the lowest and the highest number that the selector matches. */
-#define VERSION_SQL                                                                                                                 \
-	"SELECT " VERSION_COLUMNS " FROM product p JOIN version v ON v.product = p.id WHERE p.name = ?1"                              \
-	" AND major BETWEEN ?2 AND ?3 AND minor BETWEEN ?4 AND ?5 AND patch BETWEEN ?6 AND ?7 AND v.status <= ?8"                       \
-	" ORDER BY major DESC, minor DESC, patch DESC LIMIT 1"
-
-static void bind_range(struct db_stmt *q, int i, bool given, uint32_t number)
+int snapshot_versions(struct snapshot *s, const char *product, int (*each)(void *, const struct version_info *), void *arg)
 {
-	db_bind_int(q, i, given ? number : 0);
-	db_bind_int(q, i + 1, given ? number : INT32_MAX);
+	const struct version_selector all = { 0 };
+	return snapshot_versions_matching(s, product, &all, each, arg);
 }
 
 int snapshot_version(struct snapshot *s, const char *product, const char *selector, struct version_info *ret)
@@ -347,19 +355,67 @@ int snapshot_version(struct snapshot *s, const char *product, const char *select
 	struct db_stmt *q;
 	if (version_selector_parse(selector, &sel))
 		return -ENOENT;
-	int r = begin_query(s, VERSION_SQL, &db, &q);
+	int r = begin_query(s, "SELECT " VERSION_COLUMNS OF_VERSIONS " AND v.status <= ?8" NEWEST_FIRST " LIMIT 1", &db, &q);
 	if (r)
 		return r;
-	db_bind_text(q, 1, product);
-	bind_range(q, 2, sel.parts > 0, sel.v.major);
-	bind_range(q, 4, sel.parts > 1, sel.v.minor);
-	bind_range(q, 6, sel.parts > 2, sel.v.patch);
+	bind_versions(q, product, &sel);
 	db_bind_int(q, 8, sel.parts == 3 ? VERSION_WITHDRAWN : VERSION_ACTIVE);
 	r = db_step(q, NULL);
 	if (r == DB_ROW)
 		r = load_version(q, ret);
 	else if (r == 0)
 		r = -ENOENT;
+	end_query(s, db, q);
+	return r;
+}
+
+/* Begins a query of one version and takes its row.  0: end_query gives back. */
+static int begin_version(struct snapshot *s, const char *sql, const char *product, const struct semver *number, struct db **ret_db,
+			 struct db_stmt **ret)
+{
+	const struct version_selector exact = { .parts = 3, .v = *number };
+	int r = begin_query(s, sql, ret_db, ret);
+	if (r)
+		return r;
+	bind_versions(*ret, product, &exact);
+	r = db_step(*ret, NULL);
+	if (r == DB_ROW)
+		return 0;
+	end_query(s, *ret_db, *ret);
+	return r ? r : -ENOENT;
+}
+
+int snapshot_quality(struct snapshot *s, const char *product, const struct semver *number, struct buf *ret)
+{
+	struct db *db;
+	struct db_stmt *q;
+	size_t len;
+	int r = begin_version(s, "SELECT quality" OF_VERSIONS " AND quality IS NOT NULL", product, number, &db, &q);
+	if (r)
+		return r;
+	const char *text = db_text_n(q, 0, &len);
+	if (text)
+		buf_add(ret, text, len);
+	r = text ? buf_check(ret) : -ENOMEM;
+	end_query(s, db, q);
+	return r;
+}
+
+#define CHECKS_SQL                                                                                                                  \
+	"SELECT json_extract(quality, '$.failed_errors'), json_extract(quality, '$.failed_warnings'), json_extract(quality, '$.score')" \
+	OF_VERSIONS " AND quality IS NOT NULL"
+
+int snapshot_checks(struct snapshot *s, const char *product, const struct semver *number, struct version_checks *ret)
+{
+	struct db *db;
+	struct db_stmt *q;
+	int r = begin_version(s, CHECKS_SQL, product, number, &db, &q);
+	if (r)
+		return r == -ENOENT || r == -ENOMEM ? r : -EBADMSG; /* no JSON: SQLite says that it is broken */
+	if (db_is_int(q, 0) && db_is_int(q, 1) && (db_is_int(q, 2) || db_is_double(q, 2)) && isfinite(db_double(q, 2)))
+		*ret = (struct version_checks){ db_int(q, 0), db_int(q, 1), db_double(q, 2) };
+	else
+		r = -EBADMSG;
 	end_query(s, db, q);
 	return r;
 }

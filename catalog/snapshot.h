@@ -49,11 +49,9 @@ int snapshot_edit_begin(const char *domain, struct snapshot *base, const char *f
 void snapshot_edit_free(struct snapshot_edit *x); /* removes the scratch file; NULL is legal */
 struct snapshot *snapshot_edit_base(struct snapshot_edit *x); /* borrowed; NULL when there was none */
 
-/* Adds a version, and its product when it is new.  -EEXIST when the version is there (withdrawn ones too).  `v->version` is ignored:
- * the number counts. */
-int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, const struct version_info *v, struct err *e);
-/* Replaces what is known of a version that exists (quality results, for example).  -ENOENT. */
-int snapshot_edit_replace_version(struct snapshot_edit *x, const char *product, const struct version_info *v, struct err *e);
+/* Adds a version, and its product when it is new.  -EEXIST when the version is there (withdrawn ones too).  `v->version` and
+ * `v->checked` are ignored: the number counts, and `quality` (results of checks, or NULL). */
+int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, const struct version_info *v, const char *quality, struct err *e);
 int snapshot_edit_withdraw(struct snapshot_edit *x, const char *product, const struct semver *number, const char *reason, struct err *e);
 /* Keeps a contract's text; its digest goes into version_info.contract.  Texts that no version refers to are dropped at the end. */
 int snapshot_edit_contract(struct snapshot_edit *x, const char *text, size_t len, struct digest *ret, struct err *e);

@@ -171,7 +171,7 @@ static bool is_zero(const struct digest *d)
 	return digest_equal(d, &zero);
 }
 
-static void bind_version(struct db_stmt *q, int64_t id, const struct version_info *v)
+static void bind_version(struct db_stmt *q, int64_t id, const struct version_info *v, const char *quality)
 {
 	db_bind_int(q, 1, id);
 	bind_number(q, 2, &v->number);
@@ -185,7 +185,7 @@ static void bind_version(struct db_stmt *q, int64_t id, const struct version_inf
 		db_bind_null(q, 11);
 	else
 		db_bind_blob(q, 11, v->contract.bytes, SHA256_SIZE);
-	db_bind_text(q, 12, v->quality_json);
+	db_bind_text(q, 12, quality);
 	db_bind_text(q, 13, v->failures_reason);
 	db_bind_text(q, 14, v->withdrawn_reason);
 	db_bind_text(q, 15, v->publisher);
@@ -197,7 +197,7 @@ static bool number_ok(const struct semver *n)
 	return n->major <= INT32_MAX && n->minor <= INT32_MAX && n->patch <= INT32_MAX;
 }
 
-int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, const struct version_info *v, struct err *e)
+int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, const struct version_info *v, const char *quality, struct err *e)
 {
 	struct db_stmt *q;
 	char text[VERSION_SIZE];
@@ -207,14 +207,14 @@ int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, cons
 		return r;
 	if (!number_ok(&v->number) || v->published_ns < 0 || v->published_ns > SNAPSHOT_TIME_MAX_NS)
 		return err_set(e, -EINVAL, "%s/%s: the version's number or time is out of range", x->domain, product);
-	if (v->quality_json && strlen(v->quality_json) > DB_UNTRUSTED_VALUE_MAX)
+	if (quality && strlen(quality) > DB_UNTRUSTED_VALUE_MAX)
 		return err_set(e, -EFBIG, "%s/%s: its results of quality checks take more than %u MiB", x->domain, product, DB_UNTRUSTED_VALUE_MAX >> 20);
 	r = product_make(x, product, &id, e);
 	if (!r)
 		r = db_cached(x->db, "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", &q, e);
 	if (r)
 		return r;
-	bind_version(q, id, v);
+	bind_version(q, id, v, quality);
 	r = db_run(q, e);
 	if (r == -EEXIST) {
 		semver_format(&v->number, text);
@@ -223,32 +223,11 @@ int snapshot_edit_add_version(struct snapshot_edit *x, const char *product, cons
 	return r;
 }
 
-#define REPLACE_SQL                                                                                                                 \
-	"UPDATE version SET status = ?5, manifest = ?6, manifest_size = ?7, published_ns = ?8, files = ?9, bytes = ?10,"               \
-	" contract = ?11, quality = ?12, failures_reason = ?13, withdrawn_reason = ?14, publisher = ?15, run = ?16"                    \
-	" WHERE product = ?1 AND major = ?2 AND minor = ?3 AND patch = ?4"
-
 static int absent(struct snapshot_edit *x, const char *product, const struct semver *number, struct err *e)
 {
 	char text[VERSION_SIZE];
 	semver_format(number, text);
 	return err_set(e, -ENOENT, "%s/%s/%s: no such version", x->domain, product, text);
-}
-
-int snapshot_edit_replace_version(struct snapshot_edit *x, const char *product, const struct version_info *v, struct err *e)
-{
-	struct db_stmt *q;
-	int64_t id;
-	int r = product_id(x, product, &id, e);
-	if (!r)
-		r = db_cached(x->db, REPLACE_SQL, &q, e);
-	if (r)
-		return r;
-	bind_version(q, id, v);
-	r = db_run(q, e);
-	if (!r && !db_changes(x->db))
-		return absent(x, product, &v->number, e);
-	return r;
 }
 
 #define WITHDRAW_SQL                                                                                                                \

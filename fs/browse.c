@@ -230,7 +230,7 @@ static int take_newest(void *arg, const struct version_info *v)
 	struct newest *n = arg;
 	if (n->selector.parts < 3 && v->status != VERSION_ACTIVE)
 		return 0;
-	if (!version_selector_matches(&n->selector, &v->number) || !browse_sees(n->b, n->d, n->product, v, NULL))
+	if (!browse_sees(n->b, n->d, n->product, v, NULL))
 		return 0;
 	snprintf(n->version, sizeof n->version, "%s", v->version);
 	return 1;
@@ -241,7 +241,7 @@ static int find_newest(struct newest *n, const char *selector)
 {
 	if (version_selector_parse(selector, &n->selector))
 		return -ENOENT;
-	int r = snapshot_versions(n->d->snapshot, n->product, take_newest, n);
+	int r = snapshot_versions_matching(n->d->snapshot, n->product, &n->selector, take_newest, n);
 	return r < 0 ? r : *n->version ? 0 : -ENOENT;
 }
 

@@ -106,6 +106,7 @@ struct version_decision *browse_policy_version(struct browse_policy *p, struct b
 		return NULL;
 	version_facts_of(d->config->name, p->product, version, contract, &facts);
 	facts.version = p->version;
+	version_facts_check(p->policy, d->snapshot, version, &facts);
 	if (policy_decide_version(p->policy, &p->subject, &facts, clock_now_ns(), &p->decision, NULL))
 		p->decision = NULL;
 	contract_unref(contract);

@@ -70,7 +70,8 @@ static int keep_hit(struct hits *hits, const struct search_hit *h, const struct 
 	struct found *f = &hits->items[hits->count++];
 	snprintf(f->address, sizeof f->address, "%s/%s", hits->d->config->name, h->product);
 	f->title = seen->p.title ? strdup(seen->p.title) : NULL;
-	f->score = product_rank(score, seen->p.status, seen->told ? &seen->version : NULL, use);
+	double merit = version_merit(hits->d->snapshot, h->product, seen->told ? &seen->version : NULL);
+	f->score = product_rank(score, seen->p.status, merit, use);
 	return 0;
 }
 

@@ -187,11 +187,11 @@ static void show_contract(struct show *s, const char *product, const struct vers
 }
 
 /* Results come from the store: they are read and written again, never copied into our JSON. */
-static void show_quality(struct show *s, const struct version_info *v)
+static void show_quality(struct show *s, const char *product, const struct version_info *v)
 {
 	struct doc *doc = NULL;
-	struct buf text = BUF_INIT;
-	if (v->quality_json && !doc_parse("quality", v->quality_json, strlen(v->quality_json), &doc, NULL))
+	struct buf text = BUF_INIT, found = BUF_INIT;
+	if (!snapshot_quality(s->d->snapshot, product, &v->number, &found) && !doc_parse("quality", buf_text(&found), found.len, &doc, NULL))
 		doc_to_json(doc_root(doc), &text);
 	if (s->json) {
 		json_key(&s->j, "quality");
@@ -207,6 +207,7 @@ static void show_quality(struct show *s, const struct version_info *v)
 		buf_addf(&s->out, "%-13s %" PRId64 " failed, %" PRId64 " warnings\n", "quality", errors, warnings);
 	}
 	buf_free(&text);
+	buf_free(&found);
 	doc_free(doc);
 }
 
@@ -324,7 +325,7 @@ static int show_product(struct show *s, const char *product, struct err *e)
 	if (p.latest && !snapshot_version(s->d->snapshot, product, p.latest, &v)) {
 		bool whole = browse_outcome(s->b, s->d, product, &v, NULL) == OUTCOME_ALLOW;
 		if (whole) { /* results speak of all rows and columns */
-			show_quality(s, &v);
+			show_quality(s, product, &v);
 			show_measures(s, product);
 		}
 		show_contract(s, product, &v, whole);
@@ -359,7 +360,7 @@ static void show_version(struct show *s, const char *product, const struct versi
 		field_int(s, "files", (int64_t)v->files);
 		field_size(s, "bytes", v->bytes);
 		field_hex(s, "manifest", v->manifest.bytes, SHA256_SIZE);
-		show_quality(s, v);
+		show_quality(s, product, v);
 	}
 	show_contract(s, product, v, whole);
 }

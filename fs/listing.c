@@ -16,7 +16,6 @@ struct version_walk {
 	struct session *session;
 	struct domain_host *domain;
 	const char *product;
-	const struct version_selector *selector; /* NULL: all */
 	int (*each)(void *arg, struct slot *slot, enum outcome outcome);
 	void *arg;
 	int code;
@@ -28,7 +27,7 @@ static int see_version(void *arg, const struct version_info *info)
 	struct session *s = w->session;
 	struct slot *slot = NULL;
 	struct verdict *verdict = NULL;
-	if (info->status != VERSION_ACTIVE || (w->selector && !version_selector_matches(w->selector, &info->number)))
+	if (info->status != VERSION_ACTIVE)
 		return 0;
 	w->code = nodes_slot(s->nodes, w->domain, w->product, info, &slot);
 	if (w->code)
@@ -44,7 +43,7 @@ static int see_version(void *arg, const struct version_info *info)
 int tree_versions(struct session *s, struct domain_host *h, struct snapshot *snapshot, const char *product,
 		  int (*each)(void *arg, struct slot *slot, enum outcome outcome), void *arg)
 {
-	struct version_walk w = { s, h, product, NULL, each, arg, 0 };
+	struct version_walk w = { s, h, product, each, arg, 0 };
 	int r = snapshot_versions(snapshot, product, see_version, &w);
 	return w.code ? w.code : r < 0 ? r : 0;
 }
@@ -95,11 +94,11 @@ int tree_version(struct session *s, struct domain_host *h, const char *product, 
 		return -EAGAIN;
 	}
 	struct pick pick = { s, NULL };
-	struct version_walk walk = { s, h, product, &want, take_first, &pick, 0 };
-	int r = snapshot_versions(snapshot, product, see_version, &walk);
+	struct version_walk walk = { s, h, product, take_first, &pick, 0 };
+	int r = snapshot_versions_matching(snapshot, product, &want, see_version, &walk);
 	snapshot_unref(snapshot);
 	if (!pick.slot && !walk.code && r >= 0 && want.parts < 3 && s->pinned && (snapshot = domain_snapshot(h->domain))) {
-		r = snapshot_versions(snapshot, product, see_version, &walk);
+		r = snapshot_versions_matching(snapshot, product, &want, see_version, &walk);
 		snapshot_unref(snapshot);
 	}
 	if (pick.slot) {
@@ -185,8 +184,7 @@ static int list_version(void *arg, struct slot *slot, enum outcome outcome)
 static int list_product(struct listing *l, const struct vnode *v)
 {
 	struct pick pick = { l->session, NULL };
-	const struct version_selector latest = { 0 };
-	struct version_walk walk = { l->session, l->domain, v->product, &latest, take_first, &pick, 0 };
+	struct version_walk walk = { l->session, l->domain, v->product, take_first, &pick, 0 };
 	int r = list_files(VIRTUAL_PRODUCT, l);
 	if (!r)
 		snapshot_versions(l->snapshot, v->product, see_version, &walk);

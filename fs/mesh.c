@@ -144,6 +144,7 @@ static int open_domains(struct mesh *m, struct err *e)
 		if (r)
 			return err_prefix(e, r, "%s", h->config->name);
 		pthread_mutex_init(&h->lock, NULL);
+		pthread_mutex_init(&h->contract_lock, NULL);
 		m->domain_count++;
 	}
 	return 0;
@@ -154,6 +155,8 @@ static void close_domains(struct mesh *m)
 	for (size_t i = 0; i < m->domain_count; i++) {
 		domain_free(m->domains[i].domain);
 		policy_sources_free(&m->domains[i].good);
+		contract_unref(m->domains[i].contract);
+		pthread_mutex_destroy(&m->domains[i].contract_lock);
 		pthread_mutex_destroy(&m->domains[i].lock);
 	}
 	free(m->domains);

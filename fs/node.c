@@ -146,7 +146,6 @@ static char *copy_text(const char *text)
 static void copy_info(struct version_info *to, const struct version_info *from)
 {
 	*to = *from;
-	to->quality_json = copy_text(from->quality_json);
 	to->failures_reason = copy_text(from->failures_reason);
 	to->withdrawn_reason = copy_text(from->withdrawn_reason);
 	to->publisher = copy_text(from->publisher);

@@ -78,6 +78,7 @@ int policy_command_version(struct policy_command *c, const char *domain, const c
 		return r;
 	}
 	version_facts_of(v.domain->config->name, v.product.name, &v.info, NULL, &v.facts);
+	version_facts_check(NULL, v.domain->snapshot, &v.info, &v.facts); /* rules to come may ask */
 	r = read_contract(&v, e);
 	if (r) {
 		loaded_version_free(&v);

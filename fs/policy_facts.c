@@ -1,6 +1,5 @@
 #include "fs/policy_facts.h"
 
-#include "catalog/base/doc.h"
 #include "catalog/base/text.h"
 
 #include <errno.h>
@@ -71,19 +70,6 @@ void policy_sources_free(struct policy_sources *s)
 	*s = (struct policy_sources){ 0 };
 }
 
-/* The counts of quality.json (catalog/quality.h).  One that cannot be read is no result, which counts as failed. */
-static bool read_quality(const char *json, struct version_facts *f)
-{
-	struct doc *d = NULL;
-	if (!json || doc_parse("quality.json", json, strlen(json), &d, NULL))
-		return false;
-	const struct doc_node *root = doc_root(d);
-	bool all = !doc_int(doc_get(root, "failed_errors"), &f->failed_errors) && !doc_int(doc_get(root, "failed_warnings"), &f->failed_warnings) &&
-		   !doc_double(doc_get(root, "score"), &f->quality_score);
-	doc_free(d);
-	return all;
-}
-
 void version_facts_of(const char *domain, const char *product, const struct version_info *info, struct contract *contract,
 		      struct version_facts *ret)
 {
@@ -92,5 +78,16 @@ void version_facts_of(const char *domain, const char *product, const struct vers
 				       .version = info->version,
 				       .contract = contract,
 				       .published_ns = info->published_ns };
-	ret->has_quality = read_quality(info->quality_json, ret);
+}
+
+/* Results that cannot be read are no results, which count as failed. */
+void version_facts_check(const struct policy *policy, struct snapshot *snapshot, const struct version_info *info, struct version_facts *f)
+{
+	struct version_checks c;
+	if (!snapshot || !info->checked || (policy && !policy_asks_checks(policy)) || snapshot_checks(snapshot, f->product, &info->number, &c))
+		return;
+	f->has_quality = true;
+	f->failed_errors = c.failed_errors;
+	f->failed_warnings = c.failed_warnings;
+	f->quality_score = c.score;
 }

@@ -21,8 +21,10 @@ void policy_sources_remove(struct policy_sources *s, size_t at);
 void policy_sources_drop(struct policy_sources *s, const char *domain);
 void policy_sources_free(struct policy_sources *s);
 
-/* Borrows all that it is given; `contract` may be NULL. */
+/* All but the results of checks.  Borrows what it is given; `contract` may be NULL. */
 void version_facts_of(const char *domain, const char *product, const struct version_info *info, struct contract *contract,
 		      struct version_facts *ret);
+/* Adds the results of checks, if a rule of `policy` asks for them (NULL: whatever the rules).  `snapshot` may be NULL: then there are none. */
+void version_facts_check(const struct policy *policy, struct snapshot *snapshot, const struct version_info *info, struct version_facts *f);
 
 #endif

@@ -58,7 +58,8 @@ static int on_newest(void *arg, struct slot *slot, enum outcome outcome)
 	struct newest *n = arg;
 	const bool newest = n->latest && !strcmp(n->latest, slot->info.version);
 	n->found = (newest && outcome == OUTCOME_ALLOW) || own_words_match(n, slot);
-	n->score = product_rank(n->score, newest ? n->status : NULL, outcome == OUTCOME_ALLOW ? &slot->info : NULL, NULL);
+	double merit = version_merit(n->hits->snapshot, n->product, outcome == OUTCOME_ALLOW ? &slot->info : NULL);
+	n->score = product_rank(n->score, newest ? n->status : NULL, merit, NULL);
 	return 1;
 }
 

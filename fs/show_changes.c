@@ -30,8 +30,10 @@ static int side_open(const struct browse *b, struct browse_domain *d, const stru
 		return r;
 	s->found = true;
 	s->whole = browse_outcome(b, d, a->product, &s->v, NULL) == OUTCOME_ALLOW;
-	if (s->whole && s->v.quality_json)
-		doc_parse("quality", s->v.quality_json, strlen(s->v.quality_json), &s->quality, NULL);
+	struct buf found = BUF_INIT;
+	if (s->whole && !snapshot_quality(d->snapshot, a->product, &s->v.number, &found))
+		doc_parse("quality", buf_text(&found), found.len, &s->quality, NULL);
+	buf_free(&found);
 	if (!s->quality || doc_int(doc_get(doc_root(s->quality), "rows"), &s->rows))
 		s->rows = -1;
 	browse_contract(b, d, a->product, &s->v, &s->contract, NULL);

@@ -41,6 +41,9 @@ struct domain_host {
 	char reason[256];
 	struct op *waiters;     /* for the first catalog */
 	uint64_t generation;    /* that the notifier has told the sessions of */
+	pthread_mutex_t contract_lock; /* guards what follows; a leaf */
+	struct contract *contract;     /* the one that was parsed last: many versions have the same, or NULL */
+	struct digest contract_digest;
 	/* Of its own policy; guarded by mesh->reload_lock */
 	struct policy_sources good; /* as it last loaded */
 	bool has_good;

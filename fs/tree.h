@@ -96,6 +96,7 @@ void verdict_explain(struct verdict *v, struct buf *ret);
 /* Forgets a verdict whose time is over (or that rests on a clock that is wrong, or right again); true: it did. */
 bool slot_lapse(struct session *s, struct slot *slot);
 int slot_contract(struct slot *slot, struct contract **ret); /* a reference, or NULL */
+int slot_checks(struct slot *slot, struct version_checks *ret); /* as snapshot_checks */
 /* A reference to the manifest; -EAGAIN when it has to be fetched. */
 int slot_manifest(struct slot *slot, struct manifest **ret);
 void slot_free(struct slot *slot);

@@ -92,29 +92,64 @@ int place_path(const struct place *p, struct manifest *m, struct buf *ret)
 
 /* -- verdict --------------------------------------------------------------------------------- */
 
+/* The domain's contract of that digest, if it was the last one that was parsed. */
+static struct contract *last_contract(struct domain_host *h, const struct digest *digest)
+{
+	pthread_mutex_lock(&h->contract_lock);
+	struct contract *c = h->contract && digest_equal(&h->contract_digest, digest) ? contract_ref(h->contract) : NULL;
+	pthread_mutex_unlock(&h->contract_lock);
+	return c;
+}
+
+static void keep_contract(struct domain_host *h, const struct digest *digest, struct contract *c)
+{
+	pthread_mutex_lock(&h->contract_lock);
+	struct contract *old = h->contract;
+	h->contract = contract_ref(c);
+	h->contract_digest = *digest;
+	pthread_mutex_unlock(&h->contract_lock);
+	contract_unref(old);
+}
+
+static int read_contract(struct slot *slot, struct contract **ret)
+{
+	struct snapshot *snapshot = domain_snapshot(slot->domain->domain);
+	struct buf text = BUF_INIT;
+	struct err e = ERR_INIT;
+	int r = snapshot ? snapshot_contract(snapshot, &slot->info.contract, &text) : -ENOENT;
+	if (!r)
+		r = contract_parse(slot->address, buf_text(&text), text.len, ret, &e);
+	if (r)
+		log_error("%s: its contract cannot be read (%s); it is denied until it can", slot->address, e.code ? e.text : strerror(-r));
+	else
+		keep_contract(slot->domain, &slot->info.contract, *ret);
+	buf_free(&text);
+	snapshot_unref(snapshot);
+	return r;
+}
+
 int slot_contract(struct slot *slot, struct contract **ret)
 {
 	static const struct digest none;
 	int r = 0;
 	pthread_mutex_lock(&slot->lock);
 	if (!slot->contract_known && !digest_equal(&slot->info.contract, &none)) {
-		struct snapshot *snapshot = domain_snapshot(slot->domain->domain);
-		struct buf text = BUF_INIT;
-		struct err e = ERR_INIT;
-		r = snapshot ? snapshot_contract(snapshot, &slot->info.contract, &text) : -ENOENT;
-		if (!r)
-			r = contract_parse(slot->address, buf_text(&text), text.len, &slot->contract, &e);
-		if (r)
-			log_error("%s: its contract cannot be read (%s); it is denied until it can", slot->address,
-				  e.code ? e.text : strerror(-r));
-		buf_free(&text);
-		snapshot_unref(snapshot);
+		slot->contract = last_contract(slot->domain, &slot->info.contract);
+		r = slot->contract ? 0 : read_contract(slot, &slot->contract);
 	}
 	if (!r) {
 		slot->contract_known = true;
 		*ret = slot->contract ? contract_ref(slot->contract) : NULL;
 	}
 	pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+int slot_checks(struct slot *slot, struct version_checks *ret)
+{
+	struct snapshot *snapshot = slot->info.checked ? domain_snapshot(slot->domain->domain) : NULL;
+	int r = snapshot ? snapshot_checks(snapshot, slot->product, &slot->info.number, ret) : -ENOENT;
+	snapshot_unref(snapshot);
 	return r;
 }
 
@@ -176,7 +211,10 @@ static int decide(struct session *s, struct slot *slot, struct verdict **ret, st
 	int r = slot_contract(slot, &v->contract);
 	if (!r) {
 		struct version_facts facts;
+		struct snapshot *snapshot = domain_snapshot(slot->domain->domain);
 		version_facts_of(slot->domain->config->name, slot->product, &slot->info, v->contract, &facts);
+		version_facts_check(v->policy, snapshot, &slot->info, &facts);
+		snapshot_unref(snapshot);
 		int64_t now = policy_now(s->mesh, slot->domain);
 		v->now_unknown = now == POLICY_NOW_UNKNOWN;
 		if (v->now_unknown)

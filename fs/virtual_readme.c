@@ -36,7 +36,7 @@ struct newest {
 	int64_t published_ns;
 	enum outcome outcome;
 	bool checked;                 /* the failures are known, and may be told: they are of all rows and columns */
-	int64_t errors, warnings;
+	struct version_checks checks;
 	bool with_failures;
 };
 
@@ -47,7 +47,7 @@ static int on_newest(void *arg, struct slot *slot, enum outcome outcome)
 	n->published_ns = slot->info.published_ns;
 	n->outcome = outcome;
 	n->with_failures = slot->info.failures_reason != NULL;
-	n->checked = outcome == OUTCOME_ALLOW && version_failures(&slot->info, &n->errors, &n->warnings);
+	n->checked = outcome == OUTCOME_ALLOW && !slot_checks(slot, &n->checks);
 	return 1;
 }
 
@@ -61,8 +61,8 @@ static void add_newest_words(const struct newest *n, struct buf *out)
 		buf_adds(out, ", denied to you");
 	else if (n->outcome == OUTCOME_VIEW)
 		buf_adds(out, ", filtered for you");
-	if (n->checked && n->errors)
-		buf_addf(out, ", %lld check%s", (long long)n->errors, n->errors == 1 ? " fails" : "s fail");
+	if (n->checked && n->checks.failed_errors)
+		buf_addf(out, ", %lld check%s", (long long)n->checks.failed_errors, n->checks.failed_errors == 1 ? " fails" : "s fail");
 	else if (n->with_failures)
 		buf_adds(out, ", checks fail");
 }
@@ -222,11 +222,11 @@ static void add_state(const struct newest *n, const struct contract *c, struct b
 		buf_addf(out, "; one is promised every %s%s", promised, age_ns > frequency_ns ? ": **overdue**" : "");
 	}
 	buf_adds(out, ".\n");
-	if (n->checked && !n->errors && !n->warnings)
+	if (n->checked && !n->checks.failed_errors && !n->checks.failed_warnings)
 		buf_addf(out, "Quality: every check passed (`%s/.mesh/quality.json`).\n", n->version);
 	else if (n->checked)
-		buf_addf(out, "Quality: **%lld check%s**, %lld warning%s (`%s/.mesh/quality.json`).\n", (long long)n->errors,
-			 n->errors == 1 ? " fails" : "s fail", (long long)n->warnings, n->warnings == 1 ? "" : "s", n->version);
+		buf_addf(out, "Quality: **%lld check%s**, %lld warning%s (`%s/.mesh/quality.json`).\n", (long long)n->checks.failed_errors,
+			 n->checks.failed_errors == 1 ? " fails" : "s fail", (long long)n->checks.failed_warnings, n->checks.failed_warnings == 1 ? "" : "s", n->version);
 	else if (n->with_failures)
 		buf_adds(out, "Quality: **published with failing checks**.\n");
 }

@@ -49,7 +49,7 @@ int version_policy(struct session *s, const struct vnode *v, struct buf *ret, st
 int version_quality(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
 {
 	struct verdict *verdict = NULL;
-	if (!v->slot->info.quality_json)
+	if (!v->slot->info.checked)
 		return -ENOENT;
 	int r = slot_verdict(s, v->slot, &verdict, e);
 	if (r)
@@ -59,9 +59,12 @@ int version_quality(struct session *s, const struct vnode *v, struct buf *ret, s
 	verdict_unref(verdict);
 	if (outcome != OUTCOME_ALLOW)
 		return -ENOENT;
-	buf_adds(ret, v->slot->info.quality_json);
-	buf_addc(ret, '\n');
-	return 0;
+	struct snapshot *snapshot = domain_snapshot(v->slot->domain->domain);
+	r = snapshot ? snapshot_quality(snapshot, v->slot->product, &v->slot->info.number, ret) : -ENOENT;
+	snapshot_unref(snapshot);
+	if (!r)
+		buf_addc(ret, '\n');
+	return r;
 }
 
 /* -- manifest.csv ---------------------------------------------------------------------------- */

@@ -51,6 +51,8 @@ size_t policy_problems(const struct policy *p, const char *const **ret);
 /* Why the policy that this domain publishes does not load; NULL: it loads, or there is none. */
 const char *policy_domain_problem(const struct policy *p, const char *domain);
 size_t policy_rule_count(const struct policy *p);
+/* Does a rule ask for the results of checks?  Whoever decides may leave them out of the facts otherwise. */
+bool policy_asks_checks(const struct policy *p);
 
 struct subject {
 	const char *user;

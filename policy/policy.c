@@ -398,15 +398,24 @@ static int load_source(struct policy *p, const struct mesh_config *mesh, const s
 	return 0;
 }
 
+static bool asks_checks(const struct expr *x)
+{
+	return expr_uses(x, ATTR_QUALITY_SCORE) || expr_uses(x, ATTR_FAILED_ERRORS) || expr_uses(x, ATTR_FAILED_WARNINGS);
+}
+
 static int collect(struct policy *p, struct err *e)
 {
 	size_t n = 0;
 	p->rules = arena_alloc(&p->arena, (p->rule_count + 1) * sizeof *p->rules);
 	if (!p->rules)
 		return err_set(e, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < p->file_count; i++)
-		for (size_t k = 0; k < p->files[i]->rule_count; k++)
-			p->rules[n++] = &p->files[i]->rules[k];
+	for (size_t i = 0; i < p->file_count; i++) {
+		const struct policy_file *f = p->files[i];
+		for (size_t k = 0; k < f->rule_count; k++)
+			p->rules[n++] = &f->rules[k];
+		for (size_t k = 0; k < f->expr_count; k++)
+			p->asks_checks |= asks_checks(f->exprs[k]);
+	}
 	if (n)
 		qsort(p->rules, n, sizeof *p->rules, order_rules);
 	for (size_t i = 0; i < n; i++) {
@@ -490,6 +499,11 @@ size_t policy_problems(const struct policy *p, const char *const **ret)
 const char *policy_domain_problem(const struct policy *p, const char *domain)
 {
 	return map_gets(p->broken, domain);
+}
+
+bool policy_asks_checks(const struct policy *p)
+{
+	return p->asks_checks;
 }
 
 size_t policy_rule_count(const struct policy *p)

@@ -25,6 +25,7 @@ struct policy {
 	size_t file_count;
 	struct rule **rules; /* sorted; rules[i]->number == i */
 	size_t rule_count;
+	bool asks_checks; /* a condition asks for results of checks */
 	struct arena arena;
 	struct map *by_product; /* "domain/product" → struct rule_list */
 	struct map *by_domain;  /* "domain" → struct rule_list: any product */

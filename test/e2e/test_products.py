@@ -5,12 +5,15 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+import forge
 from meshkit import wait_for
 
 COLUMNS = """      - name: id
@@ -373,6 +376,45 @@ def test_search_ranks_by_quality_status_and_use(sales, fuse):
     assert found() == ["read", "plain", "poor", "old"]
     with sales.mount() as m:
         assert [link.split("@")[0] for link in os.listdir(m.path / ".mesh/search" / word)] == ["plain", "read", "poor", "old"]
+
+
+VERSIONS = 1000
+
+
+def many_versions(mesh):
+    """1.0.0 published, the others made of it: of every second one a check failed.  Gives the bytes of the catalog."""
+    publish(mesh, "sales/orders/1.0.0", {"orders.csv": ROWS}, contract())
+    store = mesh.folder / "stores/sales/.mesh"
+    made = f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {VERSIONS - 1})
+        INSERT INTO version SELECT product, 1, i, patch, status, manifest, manifest_size, published_ns, files, bytes, contract,
+        json_set(quality, '$.failed_errors', i % 2, '$.filler', hex(zeroblob(4000))), failures_reason, withdrawn_reason, publisher, run FROM version, n"""
+    forge.forge_snapshot(store, [made, (f"UPDATE product SET latest = '1.{VERSIONS - 1}.0', active = {VERSIONS}",)])
+    shutil.rmtree(next((mesh.folder / "home/cache/meshfs/domains").glob("sales-*")))  # which knows the catalog before
+    return forge.newest(store)[1]["size"]
+
+
+def bytes_read(mount):
+    io = (Path("/proc") / str(mount.process.pid) / "io").read_text()
+    return int(re.search(r"rchar: (\d+)", io)[1])
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["", "checks-asked-for"])
+def test_a_listing_reads_the_catalog_a_few_times_however_many_versions(sales, fuse, asked):
+    size = many_versions(sales)
+    if asked:
+        (sales.folder / "policy/quality.policy").write_text("policy quality scope mesh version 1\n\nhide failed\n  when product.quality.failed_errors > 0\n")
+    want = {f"1.{i}.0" for i in range(0, VERSIONS, 1 + asked)}
+    with sales.mount() as m:
+        os.listdir(m.path / "sales")
+        before = bytes_read(m)
+        shown = [e.name for e in os.scandir(m.path / "sales/orders") if e.is_dir(follow_symlinks=False) and e.stat()]
+        assert {name for name in shown if name[0] == "1"} == want
+        # Once for the names, once for the attributes of each, twice for README.md, once where a rule asks for what checks found.
+        first = bytes_read(m) - before
+        assert first < 8 * size, f"{first / size:.1f} times the catalog"
+        assert {e.name for e in os.scandir(m.path / "sales/orders") if e.stat() and e.name[0] == "1"} == want
+        again = bytes_read(m) - before - first
+        assert again < 8 * size, f"{again / size:.1f} times the catalog"
 
 
 def test_readmes_tell_state_quality_and_filters(sales, fuse):

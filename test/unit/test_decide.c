@@ -244,6 +244,22 @@ TEST(several_when_all_hold_any_unless_lifts)
 	policy_unref(p);
 }
 
+TEST(a_policy_knows_whether_it_asks_for_checks)
+{
+	static const char *const asking[] = { "when product.quality.failed_errors > 0", "when product.quality.score < 0.5",
+					      "unless product.quality.failed_warnings == 0", "when user == ana and product.quality.score < 1" };
+	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\ndeny d\n  when product.status == draft\n");
+	CHECK(!policy_asks_checks(p));
+	policy_unref(p);
+	for (size_t i = 0; i < sizeof asking / sizeof *asking; i++) {
+		char text[200];
+		snprintf(text, sizeof text, "policy m scope mesh version 1\ndeny d\n  %s\n", asking[i]);
+		p = LOAD(PERMIT_ALL, text);
+		CHECK(policy_asks_checks(p));
+		policy_unref(p);
+	}
+}
+
 TEST(team_is_groups_and_users)
 {
 	struct policy *p = LOAD(PERMIT_ALL, "policy m scope mesh version 1\nhide drafts\n  when product.status in {proposed, draft}\n"

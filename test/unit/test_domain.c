@@ -57,7 +57,7 @@ static int add(void *arg, struct snapshot_edit *x, struct err *why)
 	struct version_info v = { .manifest = { { 1 } }, .manifest_size = 1 };
 	if (semver_parse(arg, &v.number))
 		abort();
-	return snapshot_edit_add_version(x, "p", &v, why);
+	return snapshot_edit_add_version(x, "p", &v, NULL, why);
 }
 
 static int commit(struct domain *d, const char *number, uint64_t *ret)

@@ -10,6 +10,8 @@
 static char folder[] = "/tmp/meshfs-test-snapshot-XXXXXX";
 static struct err e;
 
+#define CHECKS "{\"rows\":7,\"score\":0.5,\"failed_errors\":2,\"failed_warnings\":1,\"checks\":[]}"
+
 static const char *scratch(void)
 {
 	if (strstr(folder, "XXXXXX") && !mkdtemp(folder))
@@ -65,6 +67,28 @@ static int count_texts(void *arg, const char *name, const char *text, size_t len
 	return 0;
 }
 
+/* "2/1/0.5", "none" or "broken". */
+static const char *checks_of(struct snapshot *s, const char *number)
+{
+	static char text[64];
+	struct version_checks c;
+	struct semver n;
+	if (semver_parse(number, &n))
+		abort();
+	int r = snapshot_checks(s, "orders", &n, &c);
+	snprintf(text, sizeof text, "%d/%d/%g", (int)c.failed_errors, (int)c.failed_warnings, c.score);
+	return r == -ENOENT ? "none" : r == -EBADMSG ? "broken" : r ? "failed" : text;
+}
+
+static const char *versions_of(struct snapshot *s, const char *selector, struct buf *text)
+{
+	struct version_selector sel;
+	buf_clear(text);
+	if (version_selector_parse(selector, &sel) || snapshot_versions_matching(s, "orders", &sel, count_versions, text))
+		return "failed";
+	return buf_text(text);
+}
+
 static int count_condemned(void *arg, const struct condemned *c)
 {
 	buf_addf(arg, "%s@%d ", c->key, (int)c->generation);
@@ -81,18 +105,17 @@ TEST(round_trip)
 	struct version_info v = version("1.9.0", 1);
 	CHECK_OK(snapshot_edit_contract(x, "a: b\n", 5, &contract, &e), &e);
 	v.contract = contract;
-	v.quality_json = (char *)"{}";
 	v.publisher = (char *)"ana";
-	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, &e), &e);
+	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, CHECKS, &e), &e);
 	v = version("1.10.0", 2);
-	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, &e), &e);
-	CHECK_INT(snapshot_edit_add_version(x, "orders", &v, &e), -EEXIST);
+	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, NULL, &e), &e);
+	CHECK_INT(snapshot_edit_add_version(x, "orders", &v, NULL, &e), -EEXIST);
 	v = version("2.0.0", 3);
-	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, &e), &e);
+	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, NULL, &e), &e);
 	CHECK_OK(snapshot_edit_withdraw(x, "orders", &v.number, "wrong", &e), &e);
 	v = version("3.0.0", 4);
 	CHECK_INT(snapshot_edit_withdraw(x, "orders", &v.number, "wrong", &e), -ENOENT);
-	CHECK_OK(snapshot_edit_add_version(x, "a", &v, &e), &e);
+	CHECK_OK(snapshot_edit_add_version(x, "a", &v, NULL, &e), &e);
 	struct product_text t = { "All orders", "What was ordered", "active", "order_id price", "pii" };
 	CHECK_OK(snapshot_edit_describe(x, "orders", &t, &e), &e);
 	CHECK_INT(snapshot_edit_describe(x, "none", &t, &e), -ENOENT);
@@ -126,7 +149,14 @@ TEST(round_trip)
 	CHECK_INT(snapshot_version(s, "orders", "1.9", &got), 0);
 	CHECK_STR(got.version, "1.9.0");
 	CHECK_STR(got.publisher, "ana");
-	CHECK_STR(got.quality_json, "{}");
+	CHECK(got.checked);
+	CHECK_STR(checks_of(s, "1.9.0"), "2/1/0.5");
+	CHECK_STR(checks_of(s, "1.10.0"), "none");
+	CHECK_STR(checks_of(s, "1.8.0"), "none");
+	buf_clear(&text);
+	CHECK_INT(snapshot_quality(s, "orders", &got.number, &text), 0);
+	CHECK_STR(buf_text(&text), CHECKS);
+	buf_clear(&text);
 	CHECK(!got.run && digest_equal(&got.contract, &contract) && got.manifest.bytes[5] == 1);
 	version_info_fini(&got);
 	CHECK_INT(snapshot_version(s, "orders", "2", &got), -ENOENT);
@@ -143,6 +173,60 @@ TEST(round_trip)
 	snapshot_unref(s);
 }
 
+TEST(a_selector_finds_its_versions)
+{
+	static const char *const numbers[] = { "0.9.0", "1.2.0", "1.2.3", "1.10.0", "2.0.0", "2.0.1" };
+	struct snapshot_edit *x;
+	struct buf text = BUF_INIT;
+	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		struct version_info v = version(numbers[i], (unsigned char)i);
+		CHECK_OK(snapshot_edit_add_version(x, "orders", &v, NULL, &e), &e);
+		CHECK_OK(snapshot_edit_add_version(x, "other", &v, NULL, &e), &e);
+	}
+	struct snapshot *s = finish(x, 1);
+	CHECK_STR(versions_of(s, "latest", &text), "2.0.1 2.0.0 1.10.0 1.2.3 1.2.0 0.9.0 ");
+	CHECK_STR(versions_of(s, "1", &text), "1.10.0 1.2.3 1.2.0 ");
+	CHECK_STR(versions_of(s, "1.2", &text), "1.2.3 1.2.0 ");
+	CHECK_STR(versions_of(s, "1.2.3", &text), "1.2.3 ");
+	CHECK_STR(versions_of(s, "1.2.4", &text), "");
+	CHECK_STR(versions_of(s, "3", &text), "");
+	buf_free(&text);
+	snapshot_unref(s);
+}
+
+TEST(results_of_checks_that_cannot_be_read_are_broken)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "{\"score\":1,\"failed_errors\":0,\"failed_warnings\":0}", "0/0/1" },
+		{ "{}", "broken" },
+		{ "", "broken" },
+		{ "[[[", "broken" },
+		{ "{\"score\":1,\"failed_errors\":0}", "broken" },
+		{ "{\"score\":1,\"failed_errors\":\"0\",\"failed_warnings\":0}", "broken" },
+		{ "{\"score\":1,\"failed_errors\":0.5,\"failed_warnings\":0}", "broken" },
+		{ "{\"score\":1,\"failed_errors\":99999999999999999999,\"failed_warnings\":0}", "broken" },
+		{ "{\"score\":1e400,\"failed_errors\":0,\"failed_warnings\":0}", "broken" },
+		{ "{\"score\":null,\"failed_errors\":0,\"failed_warnings\":0}", "broken" },
+	};
+	struct snapshot_edit *x;
+	char number[VERSION_SIZE];
+	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		snprintf(number, sizeof number, "1.%zu.0", i);
+		struct version_info v = version(number, 1);
+		CHECK_OK(snapshot_edit_add_version(x, "orders", &v, cases[i].text, &e), &e);
+	}
+	struct snapshot *s = finish(x, 1);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		snprintf(number, sizeof number, "1.%zu.0", i);
+		CHECK_STR(checks_of(s, number), cases[i].want);
+	}
+	snapshot_unref(s);
+}
+
 TEST(an_edit_leaves_its_base_alone)
 {
 	struct snapshot_edit *x;
@@ -151,14 +235,14 @@ TEST(an_edit_leaves_its_base_alone)
 	struct version_info v = version("1.0.0", 1);
 	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
 	CHECK_OK(snapshot_edit_contract(x, "unused", 6, &contract, &e), &e);
-	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, &e), &e);
+	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, NULL, &e), &e);
 	struct snapshot *first = finish(x, 1);
 	CHECK(first != NULL);
 	CHECK_INT(snapshot_contract(first, &contract, &text), -ENOENT);
 	CHECK_OK(snapshot_edit_begin("sales", first, scratch(), &x, &e), &e);
 	CHECK(snapshot_edit_base(x) == first);
 	v = version("1.1.0", 2);
-	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, &e), &e);
+	CHECK_OK(snapshot_edit_add_version(x, "orders", &v, NULL, &e), &e);
 	CHECK_OK(snapshot_edit_condemn(x, ".mesh/packs/cd", 9, &e), &e);
 	struct snapshot *second = finish(x, 2);
 	CHECK(second != NULL);
@@ -231,7 +315,7 @@ TEST(search)
 	struct version_info v = version("1.0.0", 1);
 	CHECK_OK(snapshot_edit_begin("sales", NULL, scratch(), &x, &e), &e);
 	for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
-		CHECK_OK(snapshot_edit_add_version(x, products[i].name, &v, &e), &e);
+		CHECK_OK(snapshot_edit_add_version(x, products[i].name, &v, NULL, &e), &e);
 		CHECK_OK(snapshot_edit_describe(x, products[i].name, &products[i].text, &e), &e);
 	}
 	CHECK_OK(snapshot_edit_withdraw(x, "gone", &v.number, "old", &e), &e);
@@ -262,7 +346,7 @@ static int open_hostile(const char *sql)
 	struct snapshot *s = NULL;
 	struct version_info v = version("1.0.0", 1);
 	struct snapshot_edit *x;
-	if (snapshot_edit_begin("sales", NULL, scratch(), &x, &e) || snapshot_edit_add_version(x, "orders", &v, &e))
+	if (snapshot_edit_begin("sales", NULL, scratch(), &x, &e) || snapshot_edit_add_version(x, "orders", &v, NULL, &e))
 		abort();
 	s = finish(x, 1);
 	snprintf(path, sizeof path, "%s/snapshot-1", folder);
