@@ -289,14 +289,15 @@ int db_check_format(const char *path, const char *name, uint32_t application_id,
 	close(fd);
 	if (r && r != -ENODATA)
 		return err_set(e, r, "%s: %s", path, strerror(-r));
-	if (r || memcmp(header, "SQLite format 3", 16) != 0 || be32(header + 68) != application_id)
+	uint32_t found = r ? 0 : be32(header + 60); /* 0: nobody set it */
+	if (!found || memcmp(header, "SQLite format 3", 16) != 0 || be32(header + 68) != application_id)
 		return err_set(e, -EBADMSG, "%s: not a file of this kind, or broken", name);
-	uint32_t found = be32(header + 60);
 	if (found > newest)
 		return err_set(e, -EPROTONOSUPPORT, "%s: written in format %u, and this meshfs reads formats up to %u: use a newer meshfs",
 			       name, found, newest);
 	if (found < oldest)
-		return err_set(e, -EBADMSG, "%s: format %u is not known", name, found);
+		return err_set(e, -EPROTONOSUPPORT, "%s: written in format %u, older than what this meshfs reads (%u): it has to be made anew", name,
+			       found, oldest);
 	*ret_found = found;
 	return 0;
 }

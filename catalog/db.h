@@ -45,7 +45,7 @@ int db_open_untrusted(const char *path, const char *name, const char *schema, st
 /* The same for an open file, which the caller closes when he likes.  `schema` NULL: it was checked before. */
 int db_open_fd(int fd, const char *name, const char *schema, struct db **ret, struct err *e);
 /* Reads the header of an untrusted file: -EBADMSG when it is no database with this application id, -EPROTONOSUPPORT when its
- * format (PRAGMA user_version) is newer than `newest`: so that a newer file is told from a broken one before its tables are looked at. */
+ * format (PRAGMA user_version) is newer than `newest` or older than `oldest`: so that such a file is told from a broken one before its tables are looked at. */
 int db_check_format(const char *path, const char *name, uint32_t application_id, uint32_t oldest, uint32_t newest, uint32_t *ret_found, struct err *e);
 /* Marks a database being written with the ids that db_check_format reads. */
 int db_set_format(struct db *db, uint32_t application_id, uint32_t format, struct err *e);

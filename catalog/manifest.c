@@ -1,42 +1,17 @@
 /* Opening manifests, and looking up their entries. */
 #include "catalog/manifest_internal.h"
 
-#include "catalog/base/io.h"
 #include "catalog/db.h"
 #include "catalog/manifest_schema.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define IDLE_CONNECTIONS 8
 
 /* -- opening -------------------------------------------------------------------------------- */
-
-/* SQLite keeps both numbers in the first 100 bytes; a newer format must be named as such before its tables look wrong. */
-static int check_header(const char *path, const char *name, struct err *e)
-{
-	unsigned char h[100];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(e, -errno, "%s: cannot open the manifest: %s", name, strerror(errno));
-	int r = io_pread_full(fd, h, sizeof h, 0);
-	close(fd);
-	uint32_t format = (uint32_t)h[60] << 24 | (uint32_t)h[61] << 16 | (uint32_t)h[62] << 8 | h[63];
-	uint32_t id = (uint32_t)h[68] << 24 | (uint32_t)h[69] << 16 | (uint32_t)h[70] << 8 | h[71];
-	if (r || memcmp(h, "SQLite format 3", 16) != 0 || id != MANIFEST_APPLICATION_ID)
-		return err_set(e, -EBADMSG, "%s: this is not a manifest; 'meshfs verify' checks the store", name);
-	if (format > MANIFEST_FORMAT)
-		return err_set_kind(e, ERR_FAIL, -EBADMSG, "%s: the manifest has format %u, this meshfs knows %d: install a newer meshfs", name,
-				    format, MANIFEST_FORMAT);
-	if (format < MANIFEST_FORMAT_OLDEST)
-		return err_set_kind(e, ERR_FAIL, -EBADMSG, "%s: the manifest has format %u, older than what this meshfs reads (%d): publish the files as a new version",
-				    name, format, MANIFEST_FORMAT_OLDEST);
-	return 0;
-}
 
 static int read_info(struct db *db, struct manifest_info *info)
 {
@@ -64,18 +39,20 @@ static int read_info(struct db *db, struct manifest_info *info)
 
 int manifest_open(const char *path, const char *domain, const char *product, const char *version, struct manifest **ret, struct err *e)
 {
-	char name[200];
+	char name[200], file[220]; /* how errors call the version, and its manifest */
+	uint32_t format;
 	snprintf(name, sizeof name, "%s/%s/%s", domain, product, version);
+	snprintf(file, sizeof file, "%s: manifest", name);
 	struct db *db = NULL;
 	struct manifest *m = NULL;
-	int r = check_header(path, name, e);
+	int r = db_check_format(path, file, MANIFEST_APPLICATION_ID, MANIFEST_FORMAT_OLDEST, MANIFEST_FORMAT, &format, e);
 	if (r)
 		return r;
 	m = calloc(1, sizeof *m);
 	if (!m)
 		return err_set(e, -ENOMEM, "%s: no memory", name);
 	atomic_init(&m->refs, 1);
-	r = db_pool_open(path, name, MANIFEST_SCHEMA, IDLE_CONNECTIONS, &m->connections, e);
+	r = db_pool_open(path, file, MANIFEST_SCHEMA, IDLE_CONNECTIONS, &m->connections, e);
 	if (!r)
 		r = db_pool_take(m->connections, &db, e);
 	if (r)

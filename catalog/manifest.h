@@ -9,7 +9,8 @@
  * (raw or zstd), or, registered in place, in an object of the store that is guarded by its ETag.  Longer chunks have leaves: catalog/leaves.h.
  *
  * A manifest comes from a store: it is opened read-only with SQLite's defensive settings and checked before use (format
- * version, whose it is, names, symlink targets, lengths); later reads check again what they touch.  -EBADMSG: it is broken.
+ * version, whose it is, names, symlink targets, lengths); later reads check again what they touch.  -EBADMSG: it is broken.  -EPROTONOSUPPORT: this
+ * meshfs does not know its format.
  *
  * Thread rules: all functions may be called from any thread at once (a connection per concurrent caller).
  */

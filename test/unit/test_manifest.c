@@ -274,14 +274,15 @@ TEST(another_version_or_format_is_refused)
 	bytes[63] = MANIFEST_FORMAT + 1;
 	save(copy, bytes, len);
 	err_clear(&e);
-	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EBADMSG);
-	CHECK(strstr(e.text, "newer meshfs") != NULL);
+	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EPROTONOSUPPORT);
+	CHECK(strstr(e.text, "sales/orders/1.0.0: manifest: written in format") && strstr(e.text, "newer meshfs"));
 	CHECK_INT(e.kind, ERR_FAIL);
 	bytes[63] = MANIFEST_FORMAT_OLDEST - 1;
 	save(copy, bytes, len);
 	err_clear(&e);
-	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EBADMSG);
+	CHECK_INT(manifest_open(copy, "sales", "orders", "1.0.0", &m, &e), -EPROTONOSUPPORT);
 	CHECK(strstr(e.text, "older") != NULL);
+	CHECK_INT(e.kind, ERR_FAIL);
 	unlink(copy);
 }
 

@@ -158,7 +158,7 @@ TEST(another_file_is_no_index)
 	int r;
 	CHECK(!open_with("CREATE TABLE more (x)", &r) && r == -EBADMSG);
 	CHECK(!open_with("DROP INDEX field_file", &r) && r == -EBADMSG);
-	CHECK(!open_with("PRAGMA user_version = 1", &r) && r == -EBADMSG);
+	CHECK(!open_with("PRAGMA user_version = 1", &r) && r == -EPROTONOSUPPORT);
 	CHECK(!open_with("PRAGMA user_version = 3", &r) && r == -EPROTONOSUPPORT);
 	CHECK(!open_with("PRAGMA application_id = 1", &r) && r == -EBADMSG);
 }
