@@ -59,6 +59,11 @@ bool distribution_orders(const struct distribution *d)
 	return has_order(d->type);
 }
 
+bool distribution_orders_moments(const struct distribution *d)
+{
+	return d->type == TYPE_DATE || d->type == TYPE_TIMESTAMP;
+}
+
 static void common_free(struct distribution *d)
 {
 	for (size_t i = 0; d->common && i < SLOTS; i++)
@@ -97,13 +102,8 @@ static void give_up_counting(struct distribution *d)
 	common_free(d);
 }
 
-static void count_value(struct distribution *d, uint64_t hash, const char *text, size_t len)
+static void count_one(struct distribution *d, uint64_t hash, const struct cell *v)
 {
-	if (!d->common) {
-		if (d->registers)
-			register_add(d, hash);
-		return;
-	}
 	size_t at = hash & (SLOTS - 1);
 	while (d->common[at].count && d->common[at].hash != hash)
 		at = (at + 1) & (SLOTS - 1);
@@ -111,10 +111,21 @@ static void count_value(struct distribution *d, uint64_t hash, const char *text,
 	if (c->count++)
 		return;
 	c->hash = hash;
-	if (d->values && !d->sample && len <= TEXT_BYTES_MAX)
-		c->text = text_printable(text, len);
+	if (v && d->values && !d->sample && v->len <= TEXT_BYTES_MAX)
+		c->text = text_printable(v->text, v->len);
 	if (++d->common_count > DISTRIBUTION_COMMON_MAX)
 		give_up_counting(d);
+}
+
+/* `values` may be NULL: numbers, whose texts nobody keeps. */
+static void count_values(struct distribution *d, const uint64_t *hashes, const struct cell *values, size_t count)
+{
+	size_t i = 0;
+	d->count += count;
+	for (; i < count && d->common; i++)
+		count_one(d, hashes[i], values ? &values[i] : NULL);
+	for (; i < count && d->registers; i++)
+		register_add(d, hashes[i]);
 }
 
 static uint64_t estimate(const unsigned char *registers)
@@ -149,28 +160,43 @@ static void skip(struct distribution *d)
 	d->next += gap < 1e15 ? (uint64_t)gap + 1 : (uint64_t)1 << 50;
 }
 
-static void order_value(struct distribution *d, double v)
+static void sample_values(struct distribution *d, const double *values, size_t count)
 {
-	d->low = d->ordered && d->low < v ? d->low : v;
-	d->high = d->ordered && d->high > v ? d->high : v;
-	uint64_t n = d->ordered++;
-	if (n < DISTRIBUTION_SAMPLE) {
-		d->sample[n] = v;
-		if (n + 1 == DISTRIBUTION_SAMPLE) {
-			d->next = n;
+	const uint64_t before = d->ordered;
+	for (size_t i = 0; i < count && before + i < DISTRIBUTION_SAMPLE; i++) {
+		d->sample[before + i] = values[i];
+		if (before + i + 1 == DISTRIBUTION_SAMPLE) {
+			d->next = before + i;
 			skip(d);
 		}
-	} else if (n == d->next) {
+	}
+	while (before + count > DISTRIBUTION_SAMPLE && d->next < before + count) {
+		const double v = values[d->next - before];
 		d->sample[(size_t)(draw(d) * DISTRIBUTION_SAMPLE)] = v;
 		skip(d);
 	}
+}
+
+static void order_values(struct distribution *d, const double *values, size_t count)
+{
+	if (!count)
+		return;
+	double low = d->ordered ? d->low : values[0], high = d->ordered ? d->high : values[0];
+	for (size_t i = 0; i < count; i++) {
+		low = low < values[i] ? low : values[i];
+		high = high > values[i] ? high : values[i];
+	}
+	d->low = low;
+	d->high = high;
+	sample_values(d, values, count);
+	d->ordered += count;
 }
 
 /* What is ordered by of a value.  False: it has none. */
 static bool measure(const struct distribution *d, struct cell *v, double *ret)
 {
 	int64_t ns;
-	if (d->type != TYPE_DATE && d->type != TYPE_TIMESTAMP)
+	if (!distribution_orders_moments(d))
 		return cell_number(v, ret);
 	if (!cell_moment(v, &ns))
 		return false;
@@ -187,13 +213,19 @@ void distribution_parse(const struct distribution *d, struct cell *v)
 
 void distribution_add(struct distribution *d, const uint64_t *hashes, struct cell *values, size_t count)
 {
-	double measured;
-	d->count += count;
-	for (size_t i = 0; i < count; i++)
-		count_value(d, hashes[i], values[i].text, values[i].len);
+	double measured[DISTRIBUTION_BLOCK];
+	size_t n = 0;
+	count_values(d, hashes, values, count);
 	for (size_t i = 0; d->sample && i < count; i++)
-		if (measure(d, &values[i], &measured))
-			order_value(d, measured);
+		n += measure(d, &values[i], &measured[n]);
+	order_values(d, measured, n);
+}
+
+void distribution_add_numbers(struct distribution *d, const uint64_t *hashes, size_t count, const double *measured, size_t measured_count)
+{
+	count_values(d, hashes, NULL, count);
+	if (d->sample)
+		order_values(d, measured, measured_count);
 }
 
 /* -- the end --------------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@
 #define DISTRIBUTION_COMMON_TOLD 8u   /* of them that are told */
 #define DISTRIBUTION_COMMON_LEAST 5u
 #define DISTRIBUTION_QUANTILES 5u
+#define DISTRIBUTION_BLOCK 128u /* values at a time */
 
 extern const double distribution_quantiles[DISTRIBUTION_QUANTILES]; /* 0.05 … 0.95 */
 
@@ -35,8 +36,11 @@ struct distribution;
 struct distribution *distribution_new(enum logical_type type, bool values);
 void distribution_free(struct distribution *d); /* NULL is legal */
 bool distribution_orders(const struct distribution *d); /* are its values told as numbers or moments? */
-/* Some values that are there (not null, not missing), and their hashes: 64 bits, always of the same kind. */
+bool distribution_orders_moments(const struct distribution *d);
+/* Some values that are there (not null, not missing), and their hashes: 64 bits, always of the same kind.  DISTRIBUTION_BLOCK at most. */
 void distribution_add(struct distribution *d, const uint64_t *hashes, struct cell *values, size_t count);
+/* The same of values that are numbers, or moments in seconds since 1970, where the distribution orders by such: `measured`, finite ones alone. */
+void distribution_add_numbers(struct distribution *d, const uint64_t *hashes, size_t count, const double *measured, size_t measured_count);
 /* Parses what distribution_add will ask of a value. */
 void distribution_parse(const struct distribution *d, struct cell *v);
 

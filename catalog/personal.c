@@ -13,6 +13,7 @@
 #define ENTITIES 7
 #define SAMPLE_FIRST 500 /* values of a column and file that are all looked at; then one in SAMPLE_STEP */
 #define SAMPLE_STEP 61
+#define VALUE_BYTES_MIN 7u    /* nothing that is looked for is shorter */
 #define VALUE_BYTES_MAX 4096u /* of a free text that are looked at */
 #define FINDINGS_MAX 2000u
 
@@ -158,16 +159,19 @@ static bool is_sampled(uint64_t n)
 	return n < SAMPLE_FIRST || n % SAMPLE_STEP == 0;
 }
 
-bool personal_next(struct personal_file *f, uint32_t column)
+size_t personal_skip(struct personal_file *f, uint32_t column, size_t count)
 {
-	if (!personal_looks(f, column))
-		return false;
+	if (!count || !personal_looks(f, column))
+		return count;
 	struct column *c = &f->columns[column];
+	size_t skipped = 0;
 	c->present = true;
-	if (is_sampled(c->values))
-		return true;
-	c->values++;
-	return false;
+	while (skipped < count && !is_sampled(c->values + skipped)) {
+		const uint64_t next = SAMPLE_STEP - (c->values + skipped) % SAMPLE_STEP;
+		skipped = next < count - skipped ? skipped + (size_t)next : count;
+	}
+	c->values += skipped;
+	return skipped;
 }
 
 /* What is found in a value: of each entity what weighs most. */
@@ -187,16 +191,8 @@ static void on_entity(void *arg, unsigned entity, size_t start, size_t len)
 		l->most[i] = (unsigned char)weight;
 }
 
-void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
+static void look_at(struct column *c, uint64_t row, const char *text, size_t len)
 {
-	struct column *c = column < f->count ? &f->columns[column] : NULL;
-	if (!c || c->declared)
-		return;
-	c->present = true;
-	if (len < 7)
-		return; /* nothing that is looked for is shorter than 7 bytes */
-	if (!is_sampled(c->values++))
-		return;
 	c->examined++;
 	struct look look = { text, len < VALUE_BYTES_MAX ? len : VALUE_BYTES_MAX, c->hints, { 0 } };
 	entity_find(ENTITY_ALL & ~(unsigned)ENTITY_URL, text, look.len, on_entity, &look);
@@ -205,6 +201,23 @@ void personal_value(struct personal_file *f, uint32_t column, uint64_t row, cons
 			c->first_row[i] = row;
 		c->hits[i][look.most[i]]++;
 	}
+}
+
+void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
+{
+	struct column *c = column < f->count ? &f->columns[column] : NULL;
+	if (!c || c->declared)
+		return;
+	c->present = true;
+	if (len >= VALUE_BYTES_MIN && is_sampled(c->values++))
+		look_at(c, row, text, len);
+}
+
+void personal_number(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
+{
+	f->columns[column].values++;
+	if (len >= VALUE_BYTES_MIN)
+		look_at(&f->columns[column], row, text, len);
 }
 
 static int keep(struct personal_file *f, const struct column *c, const char *entity, uint64_t row, uint64_t hits)

@@ -5,7 +5,7 @@
  * by the tag `pii`, an entity's name or a `hipaa:` letter as tag, or a classification above internal; it is waived by the
  * column's custom property `personalDataWaiver` with `by` and `reason`.
  *
- * Thread rules: files in parallel, each by one thread, but for personal_value: columns of a file in parallel, each by one; personal_each after all of
+ * Thread rules: files in parallel, each by one thread, but for values: columns of a file in parallel, each by one; personal_each after all of
  * them.  No value is kept.
  */
 #ifndef MESHFS_CATALOG_PERSONAL_H
@@ -29,9 +29,11 @@ int personal_file_begin(struct personal *p, const char *path, const struct contr
 int personal_column(struct personal_file *f, uint32_t column, const char *name, size_t len);
 /* Is the column looked into at all?  One that the contract declares is not. */
 bool personal_looks(const struct personal_file *f, uint32_t column);
-/* Is the column's next value one that is looked at?  If not, that is all there is to say of it; else personal_value follows. */
-bool personal_next(struct personal_file *f, uint32_t column);
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
+/* Of `count` numbers or moments, whose texts take time to make, how many come before one that is looked at: that is all there is to say of them.
+ * personal_number follows for the next, if there is one. */
+size_t personal_skip(struct personal_file *f, uint32_t column, size_t count);
+void personal_number(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
 int personal_file_end(struct personal_file *f); /* keeps what was found, and frees it; NULL is legal */
 void personal_file_drop(struct personal_file *f); /* forgets what was found; NULL is legal */
 

@@ -26,7 +26,7 @@ int pass_column_grow(struct pass_column *c)
 
 static int add_copy(struct quality_file *f, struct pass_value *v, const char *text, size_t len)
 {
-	v->form = PASS_COPIED;
+	v->copied = true;
 	v->offset = f->copies.len;
 	buf_add(&f->copies, text, len);
 	return buf_check(&f->copies);
@@ -44,7 +44,7 @@ int batch_add(struct quality_file *f, uint32_t column, enum value_kind kind, con
 	v->kind = (uint8_t)kind;
 	if (len && (at < piece || at - piece >= f->piece_len))
 		return add_copy(f, v, text, len);
-	v->form = PASS_TEXT;
+	v->copied = false;
 	v->text = len ? text : "";
 	return 0;
 }
@@ -79,7 +79,7 @@ int batch_fields(struct quality_file *f, const uint32_t *columns, const struct r
 		v->len = (uint32_t)len;
 		v->record = record;
 		v->kind = (uint8_t)kind;
-		v->form = PASS_TEXT;
+		v->copied = false;
 		added++;
 	}
 	f->value_count += added;
@@ -149,7 +149,10 @@ static struct pool *helpers(struct quality *q)
 static int judge_all(struct quality_file *f)
 {
 	struct judging j = { .file = f };
-	struct pool *pool = f->value_count < VALUES_ALONE ? NULL : helpers(f->q);
+	size_t values = f->value_count;
+	for (size_t k = 0; k < f->object->column_count; k++)
+		values += f->columns[k].table.values ? f->rejected.len : 0;
+	struct pool *pool = values < VALUES_ALONE ? NULL : helpers(f->q);
 	for (unsigned i = 0; pool && i < f->q->helpers; i++)
 		if (pool_submit(pool, 0, judge_columns, &j))
 			break; /* fewer hands do it too */
@@ -237,7 +240,7 @@ int batch_settle(struct quality_file *f)
 	if (!r)
 		r = judge_records(f);
 	for (size_t k = 0; k < f->object->column_count; k++)
-		f->columns[k].count = 0;
+		f->columns[k].count = 0, f->columns[k].table.values = NULL;
 	f->value_count = 0;
 	buf_clear(&f->copies);
 	buf_clear(&f->rejected);

@@ -6,20 +6,14 @@
  * Many columns hold few different values.  What was found of a short one is remembered (a cache with one place a value can be in, so that
  * bounded work finds it), until it shows that the column's values seldom repeat.
  */
-#include "catalog/quality_pass.h"
+#include "catalog/quality_block.h"
 
-#include "catalog/base/clock.h"
-
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MEMO_SLOTS 256u
 #define MEMO_BYTES 16u	  /* longer values are not remembered */
 #define MEMO_TRIAL 4096u  /* values after which it must have paid */
-#define BLOCK 128u	  /* values at a time: they stay in the first cache */
-#define BITS 64u
 
 struct memo_slot {
 	bool used;
@@ -31,26 +25,6 @@ struct memo_slot {
 struct column_memo {
 	uint32_t tried, found;
 	struct memo_slot slots[MEMO_SLOTS];
-};
-
-/* What a column's values are wanted for beside its checks. */
-struct wanted {
-	bool distinct, keyed, personal, text;
-};
-
-struct block {
-	struct quality_file *file;
-	struct column_checks *checks;
-	struct pass_column *column;
-	uint32_t number; /* of the column */
-	struct wanted wanted;
-	size_t count;
-	struct cell cells[BLOCK];
-	const struct pass_value *from[BLOCK];
-	uint64_t wrong[BLOCK];	/* bit k: check k of the column says so */
-	uint64_t hashes[BLOCK]; /* for the distribution */
-	char rooms[BLOCK][CLOCK_TEXT_MAX]; /* texts of typed values */
-	struct distinct_item items[BLOCK];
 };
 
 /* -- values seen before -------------------------------------------------------------------------- */
@@ -92,9 +66,9 @@ static struct memo_slot *memo_find(struct column_memo *m, const struct cell *v, 
 	return s;
 }
 
-static void memo_start(struct column_checks *cc, const struct pass_column *c, bool distinct)
+static void memo_start(struct column_checks *cc, const struct pass_column *c, size_t texts, bool distinct)
 {
-	const bool worth = cc->count <= BITS && !distinct && !c->in_key && c->count >= MEMO_SLOTS;
+	const bool worth = cc->count <= BITS && !distinct && !c->in_key && texts >= MEMO_SLOTS;
 	if (!cc->memo && worth && !cc->memo_off)
 		cc->memo = calloc(1, sizeof *cc->memo); /* without memory it is done without */
 }
@@ -136,70 +110,9 @@ static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 	return w;
 }
 
-/* Writes a number before `end`; returns where it starts. */
-static const char *digits_of(int64_t n, char *end)
-{
-	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
-	do
-		*--end = (char)('0' + left % 10);
-	while (left /= 10);
-	if (n < 0)
-		*--end = '-';
-	return end;
-}
-
-/* The text of a typed value, where it is wanted, in `room`. */
-static void text_of(const struct pass_value *p, char room[CLOCK_TEXT_MAX], struct cell *v)
-{
-	v->text = room;
-	if (p->form == PASS_INTEGER) {
-		v->text = digits_of(p->integer, room + CLOCK_TEXT_MAX);
-		v->len = (size_t)(room + CLOCK_TEXT_MAX - v->text);
-		return;
-	}
-	if (p->form == PASS_NUMBER && (snprintf(room, CLOCK_TEXT_MAX, "%.15g", p->number), strtod(room, NULL) != p->number))
-		snprintf(room, CLOCK_TEXT_MAX, "%.17g", p->number);
-	else if (p->form == PASS_MOMENT)
-		clock_format_ns(p->integer, room);
-	v->len = strlen(room);
-}
-
-static void typed_value(const struct pass_value *p, bool text, char room[CLOCK_TEXT_MAX], struct cell *v)
-{
-	v->text = "";
-	v->len = 0;
-	if (p->form == PASS_BOOL) {
-		v->text = p->integer ? "true" : "false";
-		v->len = strlen(v->text);
-		return;
-	}
-	v->number_known = v->moment_known = true;
-	v->is_number = v->is_integer = v->has_number = v->has_moment = false;
-	if (p->form == PASS_INTEGER || p->form == PASS_NUMBER) {
-		v->number = p->form == PASS_INTEGER ? (double)p->integer : p->number;
-		v->is_number = true;
-		v->has_number = isfinite(v->number);
-		v->is_integer = v->has_number && floor(v->number) == v->number;
-	} else {
-		v->moment_ns = p->integer;
-		v->has_moment = true;
-	}
-	if (text)
-		text_of(p, room, v);
-}
-
-static bool is_scalar(uint8_t kind)
+static bool is_scalar(enum value_kind kind)
 {
 	return kind == VALUE_TEXT || kind == VALUE_NUMBER || kind == VALUE_MOMENT;
-}
-
-static void add_typed(struct block *b, const struct pass_value *p, struct cell *v)
-{
-	struct quality_file *f = b->file;
-	const bool looked_at = b->wanted.personal && is_scalar(p->kind) && personal_next(f->personal, b->number);
-	typed_value(p, b->wanted.text || looked_at, b->rooms[b->count], v);
-	if (looked_at)
-		personal_value(f->personal, b->number, f->first_row + p->record, v->text, v->len);
 }
 
 static bool counts_as_missing(const struct column_checks *cc, const struct cell *v)
@@ -211,8 +124,8 @@ static void look_at_texts(struct block *b)
 {
 	struct quality_file *f = b->file;
 	for (size_t i = 0; i < b->count; i++)
-		if (b->from[i]->form <= PASS_COPIED && is_scalar(b->from[i]->kind))
-			personal_value(f->personal, b->number, f->first_row + b->from[i]->record, b->cells[i].text, b->cells[i].len);
+		if (is_scalar(b->cells[i].kind))
+			personal_value(f->personal, b->number, f->first_row + b->records[i], b->cells[i].text, b->cells[i].len);
 }
 
 static void drop_missing(struct block *b)
@@ -220,16 +133,17 @@ static void drop_missing(struct block *b)
 	size_t kept = 0;
 	for (size_t i = 0; i < b->count; i++) {
 		const bool missing = counts_as_missing(b->checks, &b->cells[i]);
-		b->column->there[b->from[i]->record] = missing ? 2 : 1;
+		b->column->there[b->records[i]] = missing ? 2 : 1;
 		if (missing || kept++ == i)
 			continue;
 		b->cells[kept - 1] = b->cells[i];
-		b->from[kept - 1] = b->from[i];
+		b->records[kept - 1] = b->records[i];
+		b->raw[kept - 1] = b->raw[i];
 	}
 	b->count = kept;
 }
 
-/* The next values into the block; what counts as missing is left out.  Returns where to go on. */
+/* The next values into the block.  Returns where to go on. */
 static size_t fill(struct block *b, size_t at)
 {
 	const struct pass_column *c = b->column;
@@ -237,25 +151,18 @@ static size_t fill(struct block *b, size_t at)
 	const char *copies = b->file->copies.data;
 	unsigned char *there = c->there;
 	struct cell *v = b->cells;
-	const struct pass_value **from = b->from;
-	for (b->count = 0; p < end; p++, v++, b->count++) {
+	uint32_t *record = b->records;
+	for (; p < end; p++, v++) {
 		v->kind = p->kind;
 		v->number_known = v->moment_known = false; /* what is known by them is set with them */
-		if (p->form > PASS_COPIED) {
-			add_typed(b, p, v);
-		} else {
-			v->text = p->form == PASS_TEXT ? p->text : copies + p->offset;
-			v->len = p->len;
-		}
+		v->text = p->copied ? copies + p->offset : p->text;
+		v->len = p->len;
 		there[p->record] = 1;
-		*from++ = p;
+		*record++ = p->record;
 	}
-	at += b->count;
-	if (b->wanted.personal)
-		look_at_texts(b);
-	if (b->checks->missing)
-		drop_missing(b);
-	return at;
+	b->count = (size_t)(v - b->cells);
+	b->raw_tells = false;
+	return at + b->count;
 }
 
 /* -- judging it ---------------------------------------------------------------------------------------- */
@@ -263,10 +170,8 @@ static size_t fill(struct block *b, size_t at)
 /* What values are told apart by. */
 static const void *essence(const struct block *b, size_t i, size_t *ret_len)
 {
-	const struct pass_value *p = b->from[i];
-	const bool by_text = p->form <= PASS_BOOL || b->wanted.text;
-	*ret_len = by_text ? b->cells[i].len : sizeof p->integer;
-	return by_text ? (const void *)b->cells[i].text : &p->integer;
+	*ret_len = b->raw_tells ? sizeof b->raw[i] : b->cells[i].len;
+	return b->raw_tells ? (const void *)&b->raw[i] : b->cells[i].text;
 }
 
 static void hash_some(struct block *b, size_t from, size_t to)
@@ -292,7 +197,7 @@ static void judge_remembering(struct block *b)
 	for (size_t i = 0; i < b->count; i++) {
 		struct cell *v = &b->cells[i];
 		bool known = false;
-		struct memo_slot *slot = b->from[i]->form <= PASS_COPIED ? memo_find(b->checks->memo, v, &known) : NULL;
+		struct memo_slot *slot = memo_find(b->checks->memo, v, &known);
 		if (known) {
 			const char *text = v->text;
 			*v = slot->value;
@@ -324,10 +229,10 @@ static int judge_keyed(struct block *b)
 		const void *bytes = essence(b, i, &len);
 		struct distinct_item *item = &b->items[i];
 		xxh128_of(bytes, len, &item->hash);
-		item->place = pass_place(f, f->first_row + b->from[i]->record);
+		item->place = pass_place(f, f->first_row + b->records[i]);
 		memcpy(&b->hashes[i], item->hash.bytes, sizeof b->hashes[i]);
 		if (b->column->in_key)
-			b->column->hashes[b->from[i]->record] = item->hash;
+			b->column->hashes[b->records[i]] = item->hash;
 	}
 	for (size_t k = 0; k < b->checks->count && !r; k++) {
 		struct check *c = f->q->list.items[b->checks->checks[k]];
@@ -347,12 +252,11 @@ static void tell(struct quality_file *f, size_t check, uint64_t row)
 		pass_wrong(f, check, row);
 }
 
-/* What was found, and of a column with more checks than bits the rest. */
-static void tell_all(struct block *b, size_t i)
+static void tell_value(struct block *b, size_t i)
 {
 	struct quality_file *f = b->file;
 	const struct column_checks *cc = b->checks;
-	const uint64_t row = f->first_row + b->from[i]->record;
+	const uint64_t row = f->first_row + b->records[i];
 	for (uint64_t wrong = b->wrong[i]; wrong; wrong &= wrong - 1)
 		tell(f, cc->checks[__builtin_ctzll(wrong)], row);
 	for (size_t k = BITS; k < cc->count; k++) {
@@ -363,11 +267,23 @@ static void tell_all(struct block *b, size_t i)
 	}
 }
 
-static int judge_block(struct block *b)
+void block_tell(struct block *b)
+{
+	const bool more = b->checks->count > BITS;
+	uint64_t any = more;
+	for (size_t i = 0; i < b->count; i++)
+		any |= b->wrong[i];
+	for (size_t i = 0; any && i < b->count; i++)
+		if (b->wrong[i] || more)
+			tell_value(b, i);
+}
+
+/* `text`: the values came as texts, so that what was found of some may be remembered. */
+static int judge_block(struct block *b, bool text)
 {
 	struct distribution *d = b->checks->distribution;
 	int r = 0;
-	if (b->checks->memo) {
+	if (text && b->checks->memo) {
 		judge_remembering(b);
 	} else {
 		judge_some(b, 0, b->count);
@@ -378,12 +294,7 @@ static int judge_block(struct block *b)
 	}
 	if (d)
 		distribution_add(d, b->hashes, b->cells, b->count);
-	uint64_t any = b->checks->count > BITS;
-	for (size_t i = 0; i < b->count; i++)
-		any |= b->wrong[i];
-	for (size_t i = 0; any && i < b->count; i++)
-		if (b->wrong[i] || b->checks->count > BITS)
-			tell_all(b, i);
+	block_tell(b);
 	return r;
 }
 
@@ -407,24 +318,60 @@ static void count_records(const struct quality_file *f, struct column_checks *cc
 	}
 }
 
+/* Values that came as texts, or one by one. */
+static int judge_values(struct block *b, uint64_t *values)
+{
+	const struct pass_column *c = b->column;
+	int r = 0;
+	for (size_t at = 0; at < c->count && !r;) {
+		at = fill(b, at);
+		if (b->wanted.personal)
+			look_at_texts(b);
+		if (b->checks->missing)
+			drop_missing(b);
+		r = judge_block(b, true);
+		*values += b->count;
+	}
+	return r;
+}
+
+/* Values that an engine holds. */
+static int judge_table(struct block *b, uint64_t *values)
+{
+	const enum table_form form = b->column->table.form;
+	int r = 0;
+	if (typed_judge(b, values))
+		return 0;
+	for (size_t at = 0; at < b->file->rejected.len && !r;) {
+		at = typed_fill(b, at);
+		if (b->wanted.personal && form == TABLE_TEXTS)
+			look_at_texts(b);
+		else if (b->wanted.personal && form != TABLE_BOOLS)
+			typed_look(b);
+		if (b->checks->missing)
+			drop_missing(b);
+		r = judge_block(b, form == TABLE_TEXTS);
+		*values += b->count;
+	}
+	return r;
+}
+
 int pass_column_judge(struct quality_file *f, uint32_t column)
 {
 	struct pass_column *c = &f->columns[column];
 	struct column_checks *cc = &f->object->columns[column];
+	const bool table = c->table.values != NULL;
 	struct block b;
 	uint64_t values = 0;
-	int r = 0;
 	b.file = f;
 	b.checks = cc;
 	b.column = c;
 	b.number = column;
 	b.wanted = wanted_of(f, column);
-	memo_start(cc, c, b.wanted.distinct);
-	for (size_t at = 0; at < c->count && !r;) {
-		at = fill(&b, at);
-		r = judge_block(&b);
-		values += b.count;
-	}
+	memo_start(cc, c, table && c->table.form == TABLE_TEXTS ? f->rejected.len : c->count, b.wanted.distinct);
+	int r = judge_values(&b, &values);
+	if (!r && table)
+		r = judge_table(&b, &values);
 	count_examined(f, cc, values);
 	count_records(f, cc, c);
 	memo_judge(cc);

@@ -8,6 +8,7 @@
 #define MESHFS_CATALOG_QUALITY_PASS_H
 
 #include "catalog/quality_check.h"
+#include "catalog/quality_table.h"
 #include "catalog/unpack.h"
 
 #include <errno.h>
@@ -63,26 +64,23 @@ struct quality {
 	struct buf unreadable, unclaimed;
 };
 
-/* How a value came: as text, or as what a typed column holds. */
-enum pass_form { PASS_TEXT, PASS_COPIED, PASS_BOOL, PASS_INTEGER, PASS_NUMBER, PASS_MOMENT };
-
 #define PASS_BYTES_MAX (1u << 30) /* of a text: records are far smaller */
 struct pass_value {
 	union {
-		const char *text; /* PASS_TEXT: lies where it is until the batch is settled */
-		size_t offset;	  /* PASS_COPIED: in `copies` */
-		int64_t integer;  /* PASS_INTEGER, PASS_BOOL; PASS_MOMENT: nanoseconds since 1970 */
-		double number;
+		const char *text; /* lies where it is until the batch is settled */
+		size_t offset;	  /* copied: in `copies` */
 	};
-	uint32_t len;	 /* of a text */
+	uint32_t len;
 	uint32_t record; /* from the batch's first */
-	uint8_t kind, form;
+	uint8_t kind;
+	bool copied;
 };
 
 /* A column's values in the records of a batch. */
 struct pass_column {
 	struct pass_value *values;
 	size_t count, capacity;
+	struct table_values table; /* those that an engine holds, by record; values NULL: none */
 	unsigned char *there;  /* by record: 1 a value, 2 what counts as missing */
 	struct xxh128 *hashes; /* by record: of its (last) value; NULL unless a key compares the column */
 	size_t there_capacity, hashes_capacity;

@@ -17,7 +17,7 @@
 
 struct quality_table {
 	struct quality_file *file;
-	struct pass_value beside;
+	uint32_t count; /* of the rows under way */
 	struct buf line; /* nested values as a line of JSON */
 };
 
@@ -49,40 +49,65 @@ int quality_table_column(struct quality_table *t, const char *name, size_t len, 
 
 /* -- values -------------------------------------------------------------------------------------- */
 
-void quality_table_at(struct quality_table *t, uint64_t row)
+void quality_table_at(struct quality_table *t, uint64_t row, uint32_t count)
 {
 	t->file->row = t->file->first_row = row;
+	t->count = count;
 }
 
-static bool is_beside(const struct quality_table *t, uint32_t column)
-{
-	return column >= t->file->object->column_count;
-}
-
-/* The place of a value; of a column beside the contract's, which only personal data is looked for in, one that nobody reads.  NULL without memory. */
-static inline struct pass_value *place(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, enum pass_form form)
+/* What is looked for in values as texts: those of numbers are made where they are wanted. */
+static void look_beside(struct quality_table *t, uint32_t column, const struct table_values *v, uint32_t record)
 {
 	struct quality_file *f = t->file;
-	f->row = f->first_row + record;
-	struct pass_value *v = is_beside(t, column) ? &t->beside : batch_place(f, column);
-	if (!v)
-		return NULL;
-	v->kind = (uint8_t)kind;
-	v->form = (uint8_t)form;
-	if (v == &t->beside)
-		personal_value(f->personal, column, f->row, "", 0); /* there are values at all */
-	return v;
+	const uint64_t row = f->first_row + record;
+	char text[24];
+	if (v->form == TABLE_TEXTS && (v->kind == VALUE_TEXT || v->kind == VALUE_NUMBER)) {
+		const struct table_text *at = (const struct table_text *)v->values + record;
+		personal_value(f->personal, column, row, at->text, at->len);
+	} else if (v->form == TABLE_INTEGERS && !personal_skip(f->personal, column, 1)) {
+		personal_number(f->personal, column, row, text, (size_t)snprintf(text, sizeof text, "%" PRId64, ((const int64_t *)v->values)[record]));
+	}
 }
 
-int quality_table_text(struct quality_table *t, uint32_t column, uint32_t record, enum value_kind kind, const char *text, size_t len)
+/* A column beside the contract's: personal data alone is looked for in it. */
+static void beside(struct quality_table *t, uint32_t column, const struct table_values *v)
 {
-	struct pass_value *v = len > PASS_BYTES_MAX ? NULL : place(t, column, record, kind, PASS_TEXT);
-	if (!v)
-		return len > PASS_BYTES_MAX ? -EFBIG : -ENOMEM;
-	v->text = len ? text : "";
-	v->len = (uint32_t)len;
-	if (is_beside(t, column) && (kind == VALUE_TEXT || kind == VALUE_NUMBER))
-		personal_value(t->file->personal, column, t->file->row, v->text, len);
+	bool any = false;
+	for (uint32_t i = 0; i < t->count; i++) {
+		if (!table_is_there(v->there, i) || (v->form == TABLE_THERE && !((const bool *)v->values)[i]))
+			continue;
+		any = true;
+		look_beside(t, column, v, i);
+	}
+	if (any)
+		personal_value(t->file->personal, column, t->file->first_row, "", 0); /* there are values at all */
+}
+
+/* Values that nobody looks into are there, and no more is said of them. */
+static int unread(struct quality_table *t, uint32_t column, const struct table_values *v)
+{
+	struct quality_file *f = t->file;
+	for (uint32_t i = 0; i < t->count; i++) {
+		if (!table_is_there(v->there, i) || !((const bool *)v->values)[i])
+			continue;
+		f->row = f->first_row + i;
+		int r = batch_add(f, column, VALUE_OBJECT, "", 0);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int quality_table_values(struct quality_table *t, uint32_t column, const struct table_values *v)
+{
+	struct quality_file *f = t->file;
+	if (column >= f->object->column_count) {
+		beside(t, column, v);
+		return 0;
+	}
+	if (v->form == TABLE_THERE)
+		return unread(t, column, v);
+	f->columns[column].table = *v;
 	return 0;
 }
 
@@ -99,48 +124,10 @@ int quality_table_json(struct quality_table *t, const char *name, uint32_t recor
 	return buf_check(&t->line) ? -ENOMEM : quality_file_nested(t->file, t->line.data, t->line.len);
 }
 
-int quality_table_integer(struct quality_table *t, uint32_t column, uint32_t record, int64_t value)
-{
-	char text[24];
-	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_INTEGER);
-	if (!v)
-		return -ENOMEM;
-	v->integer = value;
-	if (is_beside(t, column) && personal_next(t->file->personal, column))
-		personal_value(t->file->personal, column, t->file->row, text, (size_t)snprintf(text, sizeof text, "%" PRId64, value));
-	return 0;
-}
-
-int quality_table_bool(struct quality_table *t, uint32_t column, uint32_t record, bool value)
-{
-	struct pass_value *v = place(t, column, record, VALUE_BOOL, PASS_BOOL);
-	if (v)
-		v->integer = value;
-	return v ? 0 : -ENOMEM;
-}
-
-int quality_table_number(struct quality_table *t, uint32_t column, uint32_t record, double value)
-{
-	struct pass_value *v = place(t, column, record, VALUE_NUMBER, PASS_NUMBER);
-	if (v)
-		v->number = value;
-	return v ? 0 : -ENOMEM;
-}
-
-int quality_table_moment(struct quality_table *t, uint32_t column, uint32_t record, int64_t microseconds)
-{
-	int64_t ns;
-	if (__builtin_mul_overflow(microseconds, 1000, &ns)) /* beyond 1678 to 2261: no moment here */
-		return quality_table_text(t, column, record, VALUE_OBJECT, NULL, 0);
-	struct pass_value *v = place(t, column, record, VALUE_MOMENT, PASS_MOMENT);
-	if (v)
-		v->integer = ns;
-	return v ? 0 : -ENOMEM;
-}
-
-int quality_table_rows(struct quality_table *t, uint32_t count)
+int quality_table_rows(struct quality_table *t)
 {
 	struct quality_file *f = t->file;
+	const uint32_t count = t->count;
 	if (atomic_load(&f->q->scanner->stopping))
 		return -EINTR;
 	char *rejected = buf_reserve(&f->rejected, count); /* none is */

@@ -111,6 +111,8 @@ struct column {
 	char *name;
 	enum handed handed;
 	enum value_kind kind;
+	struct table_text *texts; /* by row of those under way */
+	idx text_room;
 };
 
 struct scan {
@@ -230,56 +232,60 @@ static int add_whole_columns(struct duckdb_session *s, struct scan *x, const cha
 	return r;
 }
 
-static bool is_there(const uint64_t *validity, idx i)
-{
-	return !validity || (validity[i / 64] >> (i % 64) & 1);
-}
-
-static int give_texts(const struct scan *x, const struct column *c, const union string *texts, const uint64_t *validity, idx rows)
+static int give_json(const struct scan *x, const struct column *c, const union string *texts, const uint64_t *validity, idx rows)
 {
 	int r = 0;
 	for (idx i = 0; i < rows && !r; i++) {
-		if (!is_there(validity, i))
+		if (!table_is_there(validity, i))
 			continue;
 		size_t len;
 		const char *text = duckdb_string(&texts[i], &len);
-		if (c->handed == HANDED_JSON)
-			r = quality_table_json(x->table, c->name, (uint32_t)i, text, len);
-		else
-			r = quality_table_text(x->table, c->number, (uint32_t)i, c->kind, text, len);
+		r = quality_table_json(x->table, c->name, (uint32_t)i, text, len);
 	}
 	return r;
 }
 
-static int give_value(const struct scan *x, const struct column *c, uint32_t i, const void *data)
+static const struct table_text *texts_of(struct column *c, const union string *texts, const uint64_t *validity, idx rows)
 {
-	const int64_t *integers = data;
-	switch (c->handed) {
-	case HANDED_BOOL:
-		return quality_table_bool(x->table, c->number, i, ((const bool *)data)[i]);
-	case HANDED_INTEGER:
-		return quality_table_integer(x->table, c->number, i, integers[i]);
-	case HANDED_DOUBLE:
-		return quality_table_number(x->table, c->number, i, ((const double *)data)[i]);
-	case HANDED_MICROSECONDS:
-		return quality_table_moment(x->table, c->number, i, integers[i]);
-	default: /* that it is there */
-		return ((const bool *)data)[i] ? quality_table_text(x->table, c->number, i, c->kind, NULL, 0) : 0;
+	if (c->text_room < rows) {
+		free(c->texts);
+		c->text_room = (c->texts = malloc(rows * sizeof *c->texts)) ? rows : 0;
 	}
+	for (idx i = 0; c->texts && i < rows; i++)
+		if (table_is_there(validity, i))
+			c->texts[i].text = duckdb_string(&texts[i], &c->texts[i].len);
+	return c->texts;
 }
 
-static int give_column(const struct scan *x, size_t k, handle vector, idx rows)
+static int give_column(struct scan *x, size_t k, handle vector, idx rows)
 {
-	const struct column *c = &x->columns[k];
+	struct column *c = &x->columns[k];
 	const void *data = x->api->vector_get_data(vector);
-	const uint64_t *validity = x->api->vector_get_validity(vector);
-	int r = 0;
-	if (c->handed == HANDED_TEXT || c->handed == HANDED_JSON)
-		return give_texts(x, c, data, validity, rows);
-	for (idx i = 0; i < rows && !r; i++)
-		if (is_there(validity, i))
-			r = give_value(x, c, (uint32_t)i, data);
-	return r;
+	struct table_values v = { .kind = c->kind, .values = data, .there = x->api->vector_get_validity(vector) };
+	switch (c->handed) {
+	case HANDED_JSON:
+		return give_json(x, c, data, v.there, rows);
+	case HANDED_TEXT:
+		v.form = TABLE_TEXTS;
+		v.values = texts_of(c, data, v.there, rows);
+		break;
+	case HANDED_BOOL:
+		v.form = TABLE_BOOLS;
+		break;
+	case HANDED_INTEGER:
+		v.form = TABLE_INTEGERS;
+		break;
+	case HANDED_DOUBLE:
+		v.form = TABLE_NUMBERS;
+		break;
+	case HANDED_MICROSECONDS:
+		v.form = TABLE_MOMENTS;
+		break;
+	case HANDED_THERE:
+		v.form = TABLE_THERE;
+		break;
+	}
+	return v.values ? quality_table_values(x->table, c->number, &v) : -ENOMEM;
 }
 
 /* The function that the engine calls with some rows. */
@@ -288,12 +294,14 @@ static void on_rows(handle info, handle chunk, handle output)
 	const struct duckdb_api *api = duckdb_api();
 	struct scan *x = api->scalar_function_get_extra_info(info);
 	const idx rows = api->data_chunk_get_size(chunk);
+	if (!rows)
+		return;
 	memset(api->vector_get_data(output), 0, rows * sizeof(bool));
-	quality_table_at(x->table, x->row);
+	quality_table_at(x->table, x->row, (uint32_t)rows);
 	for (size_t k = 0; k < x->count && !x->failed; k++)
 		x->failed = give_column(x, k, api->data_chunk_get_vector(chunk, k), rows);
 	if (!x->failed)
-		x->failed = quality_table_rows(x->table, (uint32_t)rows);
+		x->failed = quality_table_rows(x->table);
 	x->row += rows;
 	if (x->failed)
 		api->scalar_function_set_error(info, "stopped");
@@ -358,8 +366,10 @@ int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quali
 	if (!r)
 		r = read_rows(s, &x, buf_text(&from), e);
 	duckdb_session_run(s, "reset threads", NULL);
-	for (size_t i = 0; i < x.count; i++)
+	for (size_t i = 0; i < x.count; i++) {
 		free(x.columns[i].name);
+		free(x.columns[i].texts);
+	}
 	free(x.columns);
 	buf_free(&x.arguments);
 	buf_free(&from);

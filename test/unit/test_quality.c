@@ -7,6 +7,7 @@
 #include "catalog/quality_table.h"
 
 #include <errno.h>
+#include <math.h>
 
 #define HEAD "kind: DataContract\napiVersion: v3.1.0\nid: orders\nversion: 1.0.0\nstatus: active\nschema:\n- name: t\n"
 
@@ -372,11 +373,15 @@ static int three_rows(void *arg, const char *path, struct quality_table *t, stru
 	if (strcmp(path, "a.parquet") != 0 || id != 0 || mail != 1 || extra < 4)
 		return err_set(e, -EINVAL, "it was told something else");
 	for (uint32_t n = 0; n < rows->times && !r; n++) {
-		quality_table_at(t, 3 * n + 1);
-		for (uint32_t i = 0; i < 3; i++)
-			r |= quality_table_integer(t, id, i, n == rows->times - 1 && i == 2 ? 0 : 3 * n + i);
-		r |= quality_table_text(t, mail, 0, VALUE_TEXT, "a@example.org", 13) | quality_table_text(t, mail, 2, VALUE_TEXT, "nobody", 6);
-		r |= quality_table_number(t, extra, 1, 1.5) | quality_table_rows(t, 3);
+		const int64_t ids[] = { 3 * n, 3 * n + 1, n == rows->times - 1 ? 0 : 3 * n + 2 };
+		const struct table_text mails[] = { { "a@example.org", 13 }, { NULL, 0 }, { "nobody", 6 } };
+		const double extras[] = { 0, 1.5, 0 };
+		const uint64_t outer = 5, inner = 2;
+		quality_table_at(t, 3 * n + 1, 3);
+		r |= quality_table_values(t, id, &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, ids, NULL });
+		r |= quality_table_values(t, mail, &(struct table_values){ TABLE_TEXTS, VALUE_TEXT, mails, &outer });
+		r |= quality_table_values(t, extra, &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, extras, &inner });
+		r |= quality_table_rows(t);
 	}
 	return r ? r : rows->fails ? err_set(e, rows->fails, "a.parquet: it is torn") : 0;
 }
@@ -416,6 +421,81 @@ TEST(an_engine_reads_parquet)
 	CHECK(!result(r, "range", "id")->error && !result(r, "range", "id")->passed);
 	CHECK(result(r, "rowCount", NULL)->error && !result(r, "rowCount", NULL)->passed);
 	quality_report_free(r);
+}
+
+/* Values of all typed forms, among them such as fit no check. */
+#define TYPED 300u
+
+static int typed_rows(void *arg, const char *path, struct quality_table *t, struct err *e)
+{
+	static const char *const names[] = { "n", "x", "at", "yes" };
+	int64_t n[TYPED], at[TYPED];
+	double x[TYPED];
+	bool yes[TYPED];
+	uint64_t there[(TYPED + 63) / 64];
+	uint32_t columns[4];
+	int r = 0;
+	(void)arg, (void)path, (void)e;
+	memset(there, 0xff, sizeof there);
+	there[2] &= ~(1ull << 5); /* row 134 of n */
+	for (unsigned i = 0; i < TYPED; i++) {
+		n[i] = i;
+		x[i] = i == 6 ? NAN : i == 199 ? HUGE_VAL : i / 2.0;
+		at[i] = i == 149 ? INT64_MAX : 1700000000000000 + i;
+		yes[i] = i % 2;
+	}
+	for (int i = 0; i < 4 && !r; i++)
+		r = quality_table_column(t, names[i], strlen(names[i]), &columns[i]);
+	quality_table_at(t, 1, TYPED);
+	r |= quality_table_values(t, columns[0], &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, n, there });
+	r |= quality_table_values(t, columns[1], &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, x, NULL });
+	r |= quality_table_values(t, columns[2], &(struct table_values){ TABLE_MOMENTS, VALUE_MOMENT, at, NULL });
+	r |= quality_table_values(t, columns[3], &(struct table_values){ TABLE_BOOLS, VALUE_BOOL, yes, NULL });
+	return r ? r : quality_table_rows(t);
+}
+
+/* `more` is added to each column: what is judged one way without it is judged another way with it. */
+static void typed_columns(const char *more)
+{
+	char yaml[2000];
+	struct quality_engine engine = { typed_rows, no_table, seven, NULL };
+	struct buf json = BUF_INIT;
+	snprintf(yaml, sizeof yaml,
+		 HEAD "  properties:\n"
+		      "  - {name: n, classification: internal, logicalType: integer, required: true, logicalTypeOptions: {minimum: 10, exclusiveMaximum: 290}%s}\n"
+		      "  - {name: x, classification: internal, logicalType: number, logicalTypeOptions: {minimum: 1}%s}\n"
+		      "  - {name: at, classification: internal, logicalType: timestamp%s}\n"
+		      "  - {name: yes, logicalType: boolean%s}\n",
+		 more, more, more, more);
+	struct quality_report *r = report_of(yaml, "a.parquet", "", &engine);
+	CHECK(r != NULL);
+	expect(r, "required", "n", 1, false);
+	expect(r, "range", "n", 20, false);
+	expect(r, "range", "x", 4, false); /* two below, and what is no number to compare with */
+	expect(r, "logicalType", "at", 1, false);
+	expect(r, "logicalType", "n", 0, true);
+	expect(r, "logicalType", "x", 0, true);
+	expect(r, "logicalType", "yes", 0, true);
+	CHECK_INT(result(r, "required", "n")->offenders[0].row, 134);
+	CHECK_INT(result(r, "range", "n")->offenders[9].row, 10);
+	CHECK_INT(result(r, "range", "x")->offenders[2].row, 7);
+	CHECK_INT(result(r, "range", "x")->offenders[3].row, 200);
+	CHECK_INT(result(r, "logicalType", "at")->offenders[0].row, 150);
+	quality_report_json(r, &json);
+	CHECK(strstr(buf_text(&json), "\"values\":299,\"nulls\":1,\"distinct\":") != NULL);
+	CHECK(strstr(buf_text(&json), "\"min\":0,\"max\":149.5,") != NULL);
+	buf_free(&json);
+	quality_report_free(r);
+}
+
+TEST(typed_columns_by_their_numbers)
+{
+	typed_columns("");
+}
+
+TEST(typed_columns_one_by_one)
+{
+	typed_columns(", quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: [nothing]}}]");
 }
 
 TEST(distinct_spills)

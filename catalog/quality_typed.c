@@ -1,0 +1,265 @@
+/* Columns whose values an engine holds as what they are: numbers and moments are judged as such, and become texts only where those are wanted. */
+#include "catalog/quality_block.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- single values, as cells ------------------------------------------------------------------------- */
+
+/* Writes a number before `end`; returns where it starts. */
+static const char *digits_of(int64_t n, char *end)
+{
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	do
+		*--end = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--end = '-';
+	return end;
+}
+
+static double as_number(uint64_t raw)
+{
+	double number;
+	memcpy(&number, &raw, sizeof number);
+	return number;
+}
+
+/* The text of a number or a moment, in `room`. */
+static const char *text_of(enum table_form form, uint64_t raw, char room[CLOCK_TEXT_MAX], size_t *ret_len)
+{
+	if (form == TABLE_INTEGERS) {
+		const char *text = digits_of((int64_t)raw, room + CLOCK_TEXT_MAX);
+		*ret_len = (size_t)(room + CLOCK_TEXT_MAX - text);
+		return text;
+	}
+	if (form == TABLE_MOMENTS)
+		clock_format_ns((int64_t)raw, room);
+	else if (snprintf(room, CLOCK_TEXT_MAX, "%.15g", as_number(raw)), strtod(room, NULL) != as_number(raw))
+		snprintf(room, CLOCK_TEXT_MAX, "%.17g", as_number(raw));
+	*ret_len = strlen(room);
+	return room;
+}
+
+static void number_cell(struct cell *v, double number)
+{
+	v->kind = VALUE_NUMBER;
+	v->number = number;
+	v->is_number = true;
+	v->has_number = isfinite(number);
+	v->is_integer = v->has_number && floor(number) == number;
+}
+
+/* False: it is beyond 1678 to 2261, which is no moment here. */
+static bool moment_ns(int64_t microseconds, uint64_t *ret_raw)
+{
+	int64_t ns;
+	const bool fits = !__builtin_mul_overflow(microseconds, 1000, &ns);
+	*ret_raw = (uint64_t)(fits ? ns : microseconds);
+	return fits;
+}
+
+static void moment_cell(struct cell *v, int64_t microseconds, uint64_t *ret_raw)
+{
+	v->kind = moment_ns(microseconds, ret_raw) ? VALUE_MOMENT : VALUE_OBJECT;
+	v->moment_ns = (int64_t)*ret_raw;
+	v->has_moment = v->kind == VALUE_MOMENT;
+}
+
+static void typed_cell(struct cell *v, const struct table_values *t, size_t at, uint64_t *ret_raw)
+{
+	v->text = "";
+	v->len = 0;
+	v->number_known = v->moment_known = true;
+	v->is_number = v->is_integer = v->has_number = v->has_moment = false;
+	if (t->form == TABLE_INTEGERS) {
+		*ret_raw = ((const uint64_t *)t->values)[at];
+		number_cell(v, (double)(int64_t)*ret_raw);
+	} else if (t->form == TABLE_NUMBERS) {
+		*ret_raw = ((const uint64_t *)t->values)[at];
+		number_cell(v, as_number(*ret_raw));
+	} else {
+		moment_cell(v, ((const int64_t *)t->values)[at], ret_raw);
+	}
+}
+
+static void text_cell(struct cell *v, enum value_kind kind, const char *text, size_t len)
+{
+	v->kind = kind;
+	v->text = text;
+	v->len = len;
+	v->number_known = v->moment_known = false;
+}
+
+static void give_texts(struct block *b, enum table_form form)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (b->cells[i].kind != VALUE_OBJECT)
+			b->cells[i].text = text_of(form, b->raw[i], b->rooms[i], &b->cells[i].len);
+}
+
+size_t typed_fill(struct block *b, size_t at)
+{
+	const struct table_values *t = &b->column->table;
+	const size_t rows = b->file->rejected.len;
+	size_t n = 0;
+	for (; at < rows && n < BLOCK; at++) {
+		if (!table_is_there(t->there, at))
+			continue;
+		if (t->form == TABLE_TEXTS) {
+			const struct table_text *text = (const struct table_text *)t->values + at;
+			text_cell(&b->cells[n], t->kind, text->len ? text->text : "", text->len);
+		} else if (t->form == TABLE_BOOLS) {
+			const bool yes = ((const bool *)t->values)[at];
+			text_cell(&b->cells[n], VALUE_BOOL, yes ? "true" : "false", yes ? 4 : 5);
+		} else {
+			typed_cell(&b->cells[n], t, at, &b->raw[n]);
+		}
+		b->column->there[at] = 1;
+		b->records[n++] = (uint32_t)at;
+	}
+	b->count = n;
+	b->raw_tells = t->form != TABLE_TEXTS && t->form != TABLE_BOOLS && !b->wanted.text;
+	if (b->wanted.text && t->form != TABLE_TEXTS && t->form != TABLE_BOOLS)
+		give_texts(b, t->form);
+	return at;
+}
+
+void typed_look(struct block *b)
+{
+	struct personal_file *personal = b->file->personal;
+	char room[CLOCK_TEXT_MAX];
+	size_t len;
+	for (size_t i = 0; (i += personal_skip(personal, b->number, b->count - i)) < b->count; i++) {
+		const char *text = text_of(b->column->table.form, b->raw[i], room, &len);
+		personal_number(personal, b->number, b->file->first_row + b->records[i], text, len);
+	}
+}
+
+/* -- all values of a column ---------------------------------------------------------------------------- */
+
+/* Can the check be answered without looking at single values (its type says it), or by their numbers alone? */
+static bool is_plain(const struct check *c, enum table_form form)
+{
+	const bool number = form == TABLE_INTEGERS || form == TABLE_NUMBERS;
+	if (c->kind == CHECK_TYPE && !c->integers && !c->item && !c->container)
+		return c->type == TYPE_NONE || (number && c->type == TYPE_NUMBER) || (form == TABLE_INTEGERS && c->type == TYPE_INTEGER) ||
+		       (form == TABLE_MOMENTS && (c->type == TYPE_TIMESTAMP || c->type == TYPE_DATE));
+	return c->kind == CHECK_RANGE && number && c->type != TYPE_DATE && c->type != TYPE_TIMESTAMP && c->type != TYPE_TIME;
+}
+
+static bool all_plain(const struct block *b)
+{
+	const struct column_checks *cc = b->checks;
+	const enum table_form form = b->column->table.form;
+	bool plain = (form == TABLE_INTEGERS || form == TABLE_NUMBERS || form == TABLE_MOMENTS) && !b->wanted.text && !b->wanted.keyed && cc->count <= BITS;
+	for (size_t k = 0; k < cc->count && plain; k++)
+		plain = is_plain(b->file->q->list.items[cc->checks[k]], form);
+	return plain;
+}
+
+/* Vigna's splitmix64, the last step: for estimates. */
+static inline uint64_t mixed(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
+
+/* Is each value that is there a moment? */
+static bool all_fit(const struct block *b)
+{
+	const struct table_values *t = &b->column->table;
+	const int64_t *values = t->values;
+	uint64_t raw;
+	bool fit = true;
+	for (size_t i = 0; t->form == TABLE_MOMENTS && i < b->file->rejected.len; i++)
+		fit &= moment_ns(values[i], &raw) || !table_is_there(t->there, i);
+	return fit;
+}
+
+/* The values that are there, from that of record `at` on; returns where to go on. */
+static size_t gather(struct block *b, size_t at)
+{
+	const struct table_values *t = &b->column->table;
+	const uint64_t *values = t->values;
+	const size_t rows = b->file->rejected.len;
+	size_t n = 0;
+	for (; at < rows && n < BLOCK; at++) {
+		if (!table_is_there(t->there, at))
+			continue;
+		b->raw[n] = values[at];
+		b->records[n++] = (uint32_t)at;
+		b->column->there[at] = 1;
+	}
+	for (size_t i = 0; i < n && t->form == TABLE_MOMENTS; i++)
+		moment_ns((int64_t)b->raw[i], &b->raw[i]);
+	b->count = n;
+	return at;
+}
+
+static void numbers_of(const struct block *b, double numbers[BLOCK])
+{
+	if (b->column->table.form == TABLE_INTEGERS)
+		for (size_t i = 0; i < b->count; i++)
+			numbers[i] = (double)(int64_t)b->raw[i];
+	else
+		memcpy(numbers, b->raw, b->count * sizeof *numbers);
+}
+
+static void judge_range(struct block *b, const struct check *c, const double numbers[BLOCK], uint64_t bit)
+{
+	const double low = c->has_low ? c->low : -HUGE_VAL, high = c->has_high ? c->high : HUGE_VAL;
+	for (size_t i = 0; i < b->count; i++) {
+		const double n = numbers[i];
+		const bool right = isfinite(n) && (c->low_exclusive ? n > low : n >= low) && (c->high_exclusive ? n < high : n <= high);
+		b->wrong[i] |= right ? 0 : bit;
+	}
+}
+
+/* What the distribution orders by. */
+static size_t measures_of(const struct block *b, const double numbers[BLOCK], double ret[BLOCK])
+{
+	const bool moments = b->column->table.form == TABLE_MOMENTS;
+	size_t n = 0;
+	if (distribution_orders_moments(b->checks->distribution) != moments)
+		return 0;
+	for (size_t i = 0; i < b->count; i++) {
+		ret[n] = moments ? (double)(int64_t)b->raw[i] / NS_PER_S : numbers[i];
+		n += isfinite(ret[n]) != 0;
+	}
+	return n;
+}
+
+static void judge_numbers(struct block *b)
+{
+	const struct column_checks *cc = b->checks;
+	double numbers[BLOCK], measures[BLOCK];
+	memset(b->wrong, 0, b->count * sizeof *b->wrong);
+	numbers_of(b, numbers);
+	for (size_t k = 0; k < cc->count; k++)
+		if (b->file->q->list.items[cc->checks[k]]->kind == CHECK_RANGE)
+			judge_range(b, b->file->q->list.items[cc->checks[k]], numbers, 1ull << k);
+	if (cc->distribution) {
+		for (size_t i = 0; i < b->count; i++)
+			b->hashes[i] = mixed(b->raw[i]);
+		distribution_add_numbers(cc->distribution, b->hashes, b->count, measures, measures_of(b, numbers, measures));
+	}
+	block_tell(b);
+}
+
+bool typed_judge(struct block *b, uint64_t *values)
+{
+	if (!all_plain(b) || !all_fit(b))
+		return false;
+	for (size_t at = 0; at < b->file->rejected.len;) {
+		at = gather(b, at);
+		judge_numbers(b);
+		if (b->wanted.personal)
+			typed_look(b);
+		*values += b->count;
+	}
+	return true;
+}
