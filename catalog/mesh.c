@@ -23,6 +23,9 @@
 #define TIMEOUT_DEFAULT_MS 30000
 #define TIMEOUT_MIN_MS 1000
 #define TIMEOUT_MAX_MS ((int64_t)3600 * 1000)
+#define SQL_LIMIT_DEFAULT_MS 60000
+#define SQL_LIMIT_MIN_MS 1000
+#define SQL_LIMIT_MAX_MS ((int64_t)24 * 3600 * 1000)
 #define CONNECT_MAX_MS 10000
 #define DOMAINS_MAX 100000
 
@@ -317,6 +320,14 @@ static int read_timeout(struct reader *r, const struct doc_node *n)
 	return 0;
 }
 
+static int read_sql_limit(struct reader *r, const struct doc_node *n)
+{
+	const char *text = doc_text(n);
+	if (!text || text_parse_duration_ms(text, &r->m->sql_limit_ms) || r->m->sql_limit_ms < SQL_LIMIT_MIN_MS || r->m->sql_limit_ms > SQL_LIMIT_MAX_MS)
+		return doc_err(r->doc, n, r->e, "'sql_limit' wants a time from 1s to 1d, such as 60s");
+	return 0;
+}
+
 static int read_keys(struct reader *r, const struct doc_node *n)
 {
 	size_t count = doc_count(n);
@@ -376,7 +387,7 @@ static const struct {
 } keys[] = {
 	{ "mesh", read_name },       { "domains", read_domains }, { "policy", read_policy }, { "cache", read_cache },
 	{ "lineage", read_lineage }, { "refresh", read_refresh }, { "keys", read_keys },     { "views", read_views },
-	{ "timeout", read_timeout },
+	{ "timeout", read_timeout }, { "sql_limit", read_sql_limit },
 };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 
@@ -424,6 +435,7 @@ int mesh_parse(const char *path, const char *text, size_t len, struct mesh_confi
 	m->cache_limit_bytes = CACHE_LIMIT_DEFAULT;
 	m->refresh_ms = REFRESH_DEFAULT_MS;
 	m->timeout_ms = TIMEOUT_DEFAULT_MS;
+	m->sql_limit_ms = SQL_LIMIT_DEFAULT_MS;
 	m->path = io_absolute(NULL, path);
 	m->folder = m->path ? strdup(m->path) : NULL;
 	if (!m->folder) {

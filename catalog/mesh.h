@@ -49,6 +49,7 @@ struct mesh_config {
 	int64_t lineage_keep_ms; /* reads are pruned when they are older; 0: never by themselves */
 	int64_t refresh_ms;
 	int64_t timeout_ms; /* how long a read waits for a store */
+	int64_t sql_limit_ms; /* how long the sql checks of a version may take together */
 	struct mesh_key *keys;
 	size_t key_count;
 	struct mesh_view_subject *views;

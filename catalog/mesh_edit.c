@@ -43,6 +43,7 @@ static const char mesh_text[] =
 	"# lineage: { db: lineage.db }           # relative to this file; local disks only\n"
 	"# refresh: 5s                           # how soon a mount sees what another host published\n"
 	"# timeout: 30s                          # how long a read waits for a store that does not answer\n"
+	"# sql_limit: 60s                        # how long the sql checks of a version may take together\n"
 	"# keys:    { train-1: keys/train-1.key } # for 'hmac key ...'; made by 'meshfs policy key new'\n"
 	"# views:   [ { group: ds, purpose: training } ]  # subjects whose views are computed at publish\n";
 

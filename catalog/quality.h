@@ -38,10 +38,9 @@ struct quality_table;
 struct quality_engine {
 	/* Reads a Parquet file (a path within the version) through the calls of quality_table.h.  -EOPNOTSUPP: there is no engine after all. */
 	int (*scan)(void *arg, const char *path, struct quality_table *t, struct err *e);
-	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query.  NULL
-	 * (and `number`): it makes no queries. */
+	/* Makes an object's files (paths within the version) a table of its name; called once an object that has files, before any query. */
 	int (*table)(void *arg, const char *name, const char *const *paths, size_t count, struct err *e);
-	int (*number)(void *arg, const char *query, double *ret, struct err *e); /* one number for a query, or -errno and why */
+	int (*number)(void *arg, const char *query, double *ret, struct err *e); /* one number for a query, or -errno and why; -EINTR and -ENOMEM end all checks */
 	void *arg;
 };
 

@@ -94,8 +94,6 @@ static int measure(struct quality *q, struct check *c, const struct err *tables,
 		return err_set(why, -EOPNOTSUPP, "%s", c->detail);
 	if (c->kind == CHECK_SQL && !engine)
 		return err_set(why, -EOPNOTSUPP, "no SQL engine (DuckDB) was found");
-	if (c->kind == CHECK_SQL && !engine->number)
-		return err_set(why, -EOPNOTSUPP, "a mount runs no sql of others, with its rights; publish with 'meshfs publish'");
 	if (c->kind == CHECK_SQL)
 		return tables->code ? err_move(why, tables) : engine->number(engine->arg, c->query, ret, why);
 	const char *reason = unanswered(q, c, room);
@@ -136,7 +134,7 @@ static int judge(struct quality *q, struct check *c, const struct err *tables, s
 	describe(q, c, r);
 	struct err why = ERR_INIT;
 	int code = measure(q, c, tables, r, &r->measured, &why);
-	if (code == -ENOMEM)
+	if (code == -ENOMEM || code == -EINTR)
 		return code;
 	r->engineless = code && only_warns(q, c);
 	r->error &= !r->engineless;
@@ -275,7 +273,7 @@ static void make_tables(struct quality *q, struct err *e)
 {
 	const struct quality_engine *engine = quality_engine_of(q);
 	const struct contract_object *objects;
-	if (!engine || !engine->table || !quality_has_queries(q))
+	if (!engine || !quality_has_queries(q))
 		return;
 	contract_objects(quality_contract(q), &objects);
 	for (size_t i = 0; i < quality_object_count(q) && !e->code; i++) {

@@ -26,6 +26,7 @@ struct words {
 	bool in_place, fresh, dry_run, json;
 	const char *const *sources;
 	size_t source_count;
+	int64_t sql_limit_ms;
 };
 
 static int check_address(const struct words *w, const struct address *a, struct err *e)
@@ -80,9 +81,10 @@ static int scan(const struct words *w, struct domain *d, struct source_totals *r
 /* Objects of another machine are never whole in this one. */
 static struct sql_engine *engine_for(const struct words *w, struct domain *d)
 {
+	const struct sql_bounds bounds = { w->sql_limit_ms, interrupt_flag() };
 	if (w->in_place && !text_starts(store_url(domain_store(d)), "file://"))
 		return sql_engine_new_absent("they were registered in place in a store that the SQL engine (DuckDB) does not read; publish copies of them");
-	return sql_engine_new(w->sources, w->source_count);
+	return sql_engine_new(w->sources, w->source_count, &bounds);
 }
 
 static int publish_once(const struct words *w, struct domain *d, struct publish_options *o, bool quiet, struct publish_result *ret,
@@ -226,6 +228,7 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 		r = io_read_file(w.contract, DOC_BYTES_MAX, &contract, e);
 	if (!r)
 		r = domain_command_open(inv, a.domain, &c, e);
+	w.sql_limit_ms = r ? 0 : c.mesh->sql_limit_ms;
 	caller_name(user);
 	o.product = a.product;
 	o.version = *a.version ? a.version : NULL;

@@ -278,6 +278,7 @@ bool drafts_stop(struct drafts *ds, int64_t timeout_ms)
 	pthread_mutex_lock(&ds->lock);
 	for (struct draft *d = ds->list; d; d = d->next) {
 		atomic_store(&d->stop, true);
+		atomic_store(&d->cancel, true);
 		pthread_cond_broadcast(&d->wake);
 	}
 	for (struct draft *d = ds->list; d; d = d->next) {
@@ -532,6 +533,8 @@ void draft_publish(struct op *op, struct domain_host *h, const char *product, co
 	int r = !d ? -ENOENT : d->publish || d->committing ? -EBUSY : draft_feed_start(d);
 	if (!r) {
 		d->publish = op;
+		atomic_store(&d->cancel, atomic_load(&d->stop));
+		op_park_cancel(op, &d->cancel);
 		atomic_fetch_add(&h->parked, 1); /* the kernel holds the folder's lock: the notifier leaves it alone */
 		pthread_cond_broadcast(&d->wake);
 	}

@@ -50,7 +50,8 @@ struct feed {
 	struct publication *publication; /* NULL: none yet, or dropped */
 	struct gate *gate, *again;       /* the observer's, and the one that ran again */
 	struct row_maker *rows, *rows_again; /* beside the gates */
-	struct sql_engine *engine;       /* of both gates: reads Parquet */
+	struct sql_engine *engine;       /* of both gates */
+	char *files_folder;		 /* that it reads from */
 	struct map *files;               /* path in the version → struct fed_file */
 	struct map *folders;             /* of these files: a set */
 	struct buf contract;             /* the draft's own, as the publication has it */
@@ -70,6 +71,8 @@ static void feed_drop(struct feed *f)
 	gate_free(f->gate);
 	gate_free(f->again);
 	sql_engine_free(f->engine);
+	free(f->files_folder);
+	f->files_folder = NULL;
 	f->engine = NULL;
 	f->rows = f->rows_again = NULL;
 	map_free(f->files, free);
@@ -118,11 +121,14 @@ static int feed_begin(struct draft *d, struct err *e)
 {
 	struct feed *f = d->feed;
 	const struct session *s = d->set->session;
+	const struct sql_bounds bounds = { s->mesh->config->sql_limit_ms, &d->cancel };
 	f->files = map_new();
 	f->folders = map_new();
 	f->gate = gate_new();
 	f->rows = f->gate ? row_maker_new(gate_observer(f->gate)) : NULL;
-	f->engine = sql_engine_new_reader(open_for_engine, d);
+	f->files_folder = io_join(d->folder, "files");
+	if (f->files_folder)
+		f->engine = sql_engine_new_opened((const char *const *)&f->files_folder, open_for_engine, d, &bounds);
 	if (!f->files || !f->folders || !f->rows || !f->engine)
 		return err_set(e, -ENOMEM, "no memory");
 	const struct publish_options options = { .product = d->product,
@@ -134,7 +140,7 @@ static int feed_begin(struct draft *d, struct err *e)
 						 .run = s->run_id,
 						 .replace = true,
 						 .observer = row_maker_observer(f->rows),
-						 .interrupted = &d->stop };
+						 .interrupted = &d->cancel };
 	int r = publish_begin(d->domain->domain, &options, &f->publication, e);
 	if (!r)
 		r = gate_open(f->gate, f->publication, d->domain->domain, d->product, sql_engine_quality(f->engine), e);
@@ -354,8 +360,8 @@ static int walk_entry(struct draft *d, const char *where, struct err *e)
 {
 	const char *path = where + 6; /* "files/" */
 	struct stat st;
-	if (atomic_load(&d->stop))
-		return err_set(e, -EINTR, "the mount ends");
+	if (atomic_load(&d->cancel))
+		return err_set(e, -EINTR, "interrupted");
 	if (fstatat(d->dir, where, &st, AT_SYMLINK_NOFOLLOW))
 		return err_set(e, -errno, "%s: %s", path, strerror(errno));
 	if (S_ISREG(st.st_mode))
@@ -409,6 +415,10 @@ static int observe(struct draft *d, const struct publish_observer *o, const char
 		r = o->file_begin(o->arg, path, (uint64_t)st.st_size, e);
 	ssize_t n = 1;
 	while (!r && n) {
+		if (atomic_load(&d->cancel)) {
+			r = err_set(e, -EINTR, "interrupted");
+			break;
+		}
 		n = read(fd, bytes, FEED_BYTES);
 		if (n < 0)
 			r = err_set(e, -errno, "%s: %s", path, strerror(errno));
@@ -530,7 +540,7 @@ static int publish_all(struct draft *d, bool *ret_new)
 		return 0;
 	}
 	log_warn("%s/%s/%s.draft was not published: %s", d->domain->config->name, d->product, d->version, e.text);
-	if (r != -EBUSY)
+	if (r != -EBUSY && r != -EINTR)
 		draft_say_problems(d, e.text, buf_text(&d->feed->problems));
 	return answer_of(&e, r);
 }

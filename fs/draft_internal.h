@@ -49,6 +49,7 @@ struct draft {
 	bool ended;
 	pthread_t thread;
 	atomic_bool stop;
+	atomic_bool cancel; /* what is done for `publish` is to end: with the thread, or because its caller was interrupted */
 	struct feed *feed; /* of the feeder's thread only */
 };
 

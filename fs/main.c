@@ -5,6 +5,7 @@
 #include "fs/commands.h"
 #include "fs/mount_helper.h"
 #include "fs/options.h"
+#include "fs/sql_worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,6 +137,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc && mount_helper_named(argv[0]))
 		return mount_helper_main(argc, argv);
+	if (argc && sql_worker_named(argv[0]))
+		return sql_worker_main();
 	int at = read_globals(argc, argv, &inv, &status);
 	if (!at)
 		return output_lost() ? ERR_FAIL : status;

@@ -129,10 +129,20 @@ static void interrupt(struct op *op)
 		content_cancel(session_mesh(op->session)->reader, token);
 }
 
+static void cancel(struct op *op)
+{
+	pthread_mutex_lock(&op->lock);
+	if (!op->claimed)
+		atomic_store(op->cancel, true);
+	pthread_mutex_unlock(&op->lock);
+}
+
 static void interrupt_job(void *arg)
 {
 	struct op *op = arg;
-	if (!op->reading || is_dying(op->pid))
+	if (op->cancel)
+		cancel(op);
+	else if (!op->reading || is_dying(op->pid))
 		interrupt(op);
 	op_unref(op);
 }
@@ -172,6 +182,12 @@ void op_park(struct op *op)
 		fuse_req_interrupt_func(op->req, on_interrupt, op);
 	}
 	pthread_mutex_unlock(&op->lock);
+}
+
+void op_park_cancel(struct op *op, atomic_bool *cancel_flag)
+{
+	op->cancel = cancel_flag;
+	op_park(op);
 }
 
 void op_resume(struct op *op)

@@ -58,6 +58,7 @@ struct op {
 	atomic_uint refs;
 	atomic_bool interrupted;
 	_Atomic uint64_t token; /* the wait of fs/content.h to end when interrupted; 0: none */
+	atomic_bool *cancel;	/* set by an interrupt, which then leaves the answer to who works for the op; NULL: it answers */
 	struct op *parked_next, **parked_at; /* in the session's list while registered; guarded by session->parked_lock */
 	int64_t due_ns;         /* fs/hold.h: when it may be answered; guarded by its lock */
 	struct op *next;        /* in the list of who waits for the same thing; guarded by the list's lock */
@@ -72,6 +73,8 @@ void op_unref(struct op *op);
 
 /* From here on the caller may be interrupted.  The reference passes to who will resume or fail it. */
 void op_park(struct op *op);
+/* The same for an op that somebody works for, who alone knows how it ends: an interrupt sets *cancel, which outlives the op. */
+void op_park_cancel(struct op *op, atomic_bool *cancel);
 void op_resume(struct op *op);
 /* A wait of the read path began (or ended: 0).  Ends it at once when the interrupt came first. */
 void op_set_token(struct op *op, uint64_t token);

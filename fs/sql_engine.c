@@ -1,8 +1,8 @@
 #include "fs/sql_engine.h"
 
 #include "catalog/base/io.h"
-#include "catalog/base/pool.h"
 #include "catalog/base/text.h"
+#include "fs/sql_worker.h"
 #include "policy/duckdb.h"
 
 #include <errno.h>
@@ -19,39 +19,18 @@ struct sql_engine {
 	size_t count;
 	int (*open_file)(void *arg, const char *path);
 	void *arg;
-	struct duckdb_session *session; /* started at the first question, or by `starter` */
-	pthread_t starter;
-	bool starting; /* the session is the starter's until it is joined */
-	struct err why; /* its session did not start */
-	struct buf allowed; /* SQL: files of tables, which queries may open, and no others */
-	bool confined;
+	struct duckdb_session *session; /* reads Parquet; started at the first file */
+	struct err why;			/* it reads nothing (sql_engine_new_absent) */
+	/* Queries. */
+	struct sql_bounds bounds;
+	struct sql_process *process; /* started at the first query, or before */
+	struct buf views, files;     /* statements that make tables; what these read: each with a NUL behind it */
+	bool opened;		     /* the process has the tables, or `unopened` says why not */
+	struct err unopened;
 };
-
-static void *start(void *arg)
-{
-	struct sql_engine *s = arg;
-	duckdb_session_new(&s->session, &s->why);
-	return NULL;
-}
-
-void sql_engine_start(struct sql_engine *s)
-{
-	if (!s->starting && !s->session && !s->why.code)
-		s->starting = !thread_start(&s->starter, "mesh-sql", start, s);
-}
-
-static void join(struct sql_engine *s)
-{
-	if (s->starting)
-		pthread_join(s->starter, NULL);
-	s->starting = false;
-}
 
 static int ready(struct sql_engine *s, struct err *e)
 {
-	join(s);
-	if (!s->session && s->why.code)
-		return err_move(e, &s->why);
 	return s->session ? 0 : duckdb_session_new(&s->session, e);
 }
 
@@ -91,54 +70,60 @@ static const char *reader_of(const char *path)
 static int make_table(void *arg, const char *name, const char *const *paths, size_t count, struct err *e)
 {
 	struct sql_engine *s = arg;
-	struct buf sql = BUF_INIT;
-	int r = ready(s, e);
-	buf_adds(&sql, "create view ");
-	buf_add_sql(&sql, name, '"');
-	buf_addf(&sql, " as select * from %s([", reader_of(paths[0]));
+	struct buf pattern = BUF_INIT;
+	int r = 0;
+	buf_adds(&s->views, "create view ");
+	buf_add_sql(&s->views, name, '"');
+	buf_addf(&s->views, " as select * from %s([", reader_of(paths[0]));
 	for (size_t i = 0; i < count && !r; i++) {
 		char *local = local_path(s, paths[i]);
-		if (!local || strcmp(reader_of(paths[i]), reader_of(paths[0])) != 0)
+		if (!local || strcmp(reader_of(paths[i]), reader_of(paths[0])) != 0) {
 			r = err_set(e, -EOPNOTSUPP, "%s: its files are of several formats", name);
-		else {
-			buf_adds(&sql, i ? ", " : "");
-			buf_add_sql(&sql, local, '\'');
-			buf_adds(&s->allowed, s->allowed.len ? ", " : "");
-			buf_add_sql(&s->allowed, local, '\'');
+		} else {
+			buf_clear(&pattern);
+			sql_pattern_of(local, &pattern);
+			buf_adds(&s->views, i ? ", " : "");
+			buf_add_sql(&s->views, buf_text(&pattern), '\'');
+			buf_add(&s->files, local, strlen(local) + 1);
 		}
 		free(local);
 	}
-	buf_adds(&sql, "])");
-	if (!r)
-		r = buf_check(&sql);
-	if (!r)
-		r = duckdb_session_run(s->session, buf_text(&sql), e);
-	buf_free(&sql);
+	buf_add(&s->views, "])", 3);
+	if (!r && (buf_check(&s->views) || buf_check(&s->files) || buf_check(&pattern)))
+		r = err_set(e, -ENOMEM, "out of memory");
+	buf_free(&pattern);
 	return r;
+}
+
+static int start(struct sql_engine *s, struct err *e)
+{
+	return s->process ? 0 : sql_process_new(&s->bounds, &s->process, e);
+}
+
+static int open_tables(struct sql_engine *s, struct err *e)
+{
+	int r = start(s, e);
+	if (!r)
+		r = sql_process_files(s->process, &s->files, e);
+	for (size_t at = 0; at < s->views.len && !r; at += strlen(s->views.data + at) + 1)
+		r = sql_process_run(s->process, s->views.data + at, e);
+	return r == -EINVAL ? err_set(e, r, "the SQL engine (DuckDB) cannot read the version's files as tables") : r;
 }
 
 /* Queries come with a contract, which others may have written: they see the version's files and nothing else of this machine. */
-static int confine(struct sql_engine *s, struct err *e)
-{
-	struct buf sql = BUF_INIT;
-	if (s->confined)
-		return 0;
-	buf_addf(&sql, "SET allowed_paths=[%s]", buf_text(&s->allowed));
-	int r = buf_check(&sql) || buf_check(&s->allowed) ? err_set(e, -ENOMEM, "out of memory") : duckdb_session_run(s->session, buf_text(&sql), e);
-	if (!r)
-		r = duckdb_session_confine(s->session, e);
-	s->confined = !r;
-	buf_free(&sql);
-	return r;
-}
-
 static int number(void *arg, const char *query, double *ret, struct err *e)
 {
 	struct sql_engine *s = arg;
-	int r = ready(s, e);
-	if (!r)
-		r = confine(s, e);
-	return r ? r : duckdb_session_number(s->session, query, ret, e);
+	if (!s->opened && open_tables(s, &s->unopened) == -ENOMEM)
+		return err_move(e, &s->unopened);
+	s->opened = true;
+	return s->unopened.code ? err_move(e, &s->unopened) : sql_process_number(s->process, query, ret, e);
+}
+
+void sql_engine_start(struct sql_engine *s)
+{
+	if (s->engine.number == number)
+		start(s, NULL); /* a failure is for the first query to tell */
 }
 
 static int open_local(void *arg, const char *path)
@@ -167,21 +152,37 @@ static int scan(void *arg, const char *path, struct quality_table *t, struct err
 	return r ? err_prefix(e, r, "%s", path) : 0;
 }
 
-static struct sql_engine *engine_new(void)
+static struct sql_engine *engine_new(const struct sql_bounds *bounds)
 {
 	struct sql_engine *s = calloc(1, sizeof *s);
-	if (s)
-		s->engine = (struct quality_engine){ .scan = scan, .arg = s };
+	if (!s)
+		return NULL;
+	s->engine = (struct quality_engine){ scan, make_table, number, s };
+	s->bounds = *bounds;
 	return s;
 }
 
-struct sql_engine *sql_engine_new_reader(int (*open_file)(void *arg, const char *path), void *arg)
+struct sql_engine *sql_engine_new(const char *const *sources, size_t count, const struct sql_bounds *bounds)
 {
-	struct sql_engine *s = engine_new();
-	if (s) {
-		s->open_file = open_file;
-		s->arg = arg;
-	}
+	struct sql_engine *s = engine_new(bounds);
+	if (!s)
+		return NULL;
+	s->open_file = open_local;
+	s->arg = s;
+	s->sources = sources;
+	s->count = count;
+	return s;
+}
+
+struct sql_engine *sql_engine_new_opened(const char *const *folder, int (*open_file)(void *arg, const char *path), void *arg, const struct sql_bounds *bounds)
+{
+	struct sql_engine *s = engine_new(bounds);
+	if (!s)
+		return NULL;
+	s->open_file = open_file;
+	s->arg = arg;
+	s->sources = folder;
+	s->count = 1;
 	return s;
 }
 
@@ -214,27 +215,14 @@ struct sql_engine *sql_engine_new_absent(const char *why)
 	return s;
 }
 
-struct sql_engine *sql_engine_new(const char *const *sources, size_t count)
-{
-	struct sql_engine *s = engine_new();
-	if (!s)
-		return NULL;
-	s->engine.table = make_table;
-	s->engine.number = number;
-	s->open_file = open_local;
-	s->arg = s;
-	s->sources = sources;
-	s->count = count;
-	return s;
-}
-
 void sql_engine_free(struct sql_engine *s)
 {
 	if (!s)
 		return;
-	join(s);
+	sql_process_free(s->process);
 	duckdb_session_free(s->session);
-	buf_free(&s->allowed);
+	buf_free(&s->views);
+	buf_free(&s->files);
 	free(s);
 }
 

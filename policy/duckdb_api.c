@@ -61,7 +61,7 @@ static int set(handle connection, const char *sql)
 
 int duckdb_settle(handle connection)
 {
-	static const char settings[] = "SET memory_limit='1GB'; SET temp_directory='';"
+	static const char settings[] = "SET memory_limit='" DUCKDB_MEMORY "'; SET temp_directory='';"
 				       "SET autoinstall_known_extensions=false; SET autoload_known_extensions=false";
 	int r = set(connection, settings);
 	/* Times with a zone read the same on every host.  An engine without its ICU part knows no zones, and has UTC anyway. */

@@ -105,6 +105,8 @@ struct duckdb_api {
 /* Loads it at the first call, from any thread.  NULL: there is no engine. */
 const struct duckdb_api *duckdb_api(void);
 
+#define DUCKDB_MEMORY "1GB"
+
 /* What holds for every connection: bounded memory, nothing spilled to a disk, no extension fetched or loaded by itself, times in UTC.  0 or -EIO. */
 int duckdb_settle(handle connection);
 

@@ -71,7 +71,9 @@ static const char *about_the_query(const char *said)
 
 static int refuse(struct duckdb_session *s, union result *result, struct err *e)
 {
-	const char *said = about_the_query(s->api->result_error(result));
+	const char *all = s->api->result_error(result), *said = about_the_query(all);
+	if (all && text_starts(all, "Out of Memory Error: "))
+		return err_set(e, -EINVAL, "the query wants more memory than the " DUCKDB_MEMORY " that it gets; make it cheaper");
 	char *line = said ? text_printable(said, strcspn(said, "\n")) : NULL;
 	int r = err_set(e, -EINVAL, "the SQL engine refuses the query%s%.200s", line ? ": " : "", line ? line : "");
 	free(line);

@@ -34,7 +34,7 @@ static int feed(struct quality_file *f, const struct buf *data)
 
 static int pass(struct contract *contract, const char *path, const struct buf *data, int64_t *ret_ns, uint64_t *ret_rows, struct err *e)
 {
-	struct sql_engine *engine = sql_engine_new(&path, 1);
+	struct sql_engine *engine = sql_engine_new(&path, 1, &(struct sql_bounds){ .time_ms = 60000 });
 	struct quality *q = NULL;
 	struct quality_file *f = NULL;
 	struct quality_report *report = NULL;

@@ -223,13 +223,6 @@ def test_a_draft_is_checked_too(shop, tmp_path, fuse):
         except PermissionError:
             raise AssertionError((draft / ".mesh/problems.txt").read_text())
         assert json.loads((m.path / "d/p/1.0.0/.mesh/quality.json").read_text())["failed_errors"] == 0
-        draft = m.path / "d/p/1.1.0.draft"
-        draft.mkdir()
-        (draft / ".mesh/contract.yaml").write_text(contract + "  quality: [{type: sql, query: 'select 0', mustBe: 0}]\n")
-        parquet.write_table(pyarrow.table({"id": [1, 2, 3]}), draft / "t.parquet")
-        with pytest.raises(PermissionError):
-            draft.rename(m.path / "d/p/1.1.0")
-        assert "a mount runs no sql of others" in (draft / ".mesh/problems.txt").read_text()
 
 
 def test_a_name_is_no_pattern(shop, tmp_path):

@@ -32,6 +32,7 @@ TEST(every_key)
 				      "lineage: { db: lineage.db, on_full: serve, keep: 400d }\n"
 				      "refresh: 250ms\n"
 				      "timeout: 3s\n"
+				      "sql_limit: 2min\n"
 				      "keys:    { train-1: keys/train-1.key, other: /k }\n"
 				      "views:   [ { group: ds, purpose: training }, { user: ana } ]\n");
 	if (!m)
@@ -55,6 +56,7 @@ TEST(every_key)
 	CHECK_INT(m->lineage_keep_ms, 400LL * 86400 * 1000);
 	CHECK_INT(m->refresh_ms, 250);
 	CHECK_INT(m->timeout_ms, 3000);
+	CHECK_INT(m->sql_limit_ms, 120000);
 	CHECK_STR(mesh_key_find(m, "train-1")->path, "/srv/acme/keys/train-1.key");
 	CHECK_STR(mesh_key_find(m, "other")->path, "/k");
 	CHECK(!mesh_key_find(m, "none"));
@@ -92,6 +94,7 @@ TEST(defaults)
 	CHECK(m->cache_limit_bytes == (uint64_t)20 << 30);
 	CHECK_INT(m->refresh_ms, 5000);
 	CHECK_INT(m->timeout_ms, 30000);
+	CHECK_INT(m->sql_limit_ms, 60000);
 	mesh_config_free(m);
 	unsetenv("XDG_CACHE_HOME");
 	unsetenv("XDG_STATE_HOME");
@@ -123,6 +126,7 @@ TEST(what_is_wrong_is_told_with_its_place)
 		{ "mesh: a\ncache: { limit: 5 }\n", "at least 1MiB" },
 		{ "mesh: a\ncache: { size: 5GiB }\n", ":2:10" },
 		{ "mesh: a\ntimeout: 1ms\n", ":2:10: 'timeout'" },
+		{ "mesh: a\nsql_limit: 1ms\n", ":2:12: 'sql_limit'" },
 		{ "mesh: a\nrefresh: soon\n", ":2:10: 'refresh'" },
 		{ "mesh: a\nrefresh: 1ms\n", "50ms" },
 		{ "mesh: a\nlineage: { on_full: drop }\n", "on_full" },
