@@ -48,7 +48,7 @@ void view_index_save(struct content *c, const struct view_index *x)
 	struct buf b = BUF_INIT;
 	const char *path = c->view->index_path;
 	if (path && cache_writable(c->reader->cache) && !view_index_encode(x, &b) && !io_make_parents(path, 0700, NULL))
-		io_write_file(path, b.data, b.len, 0600, NULL);
+		io_write_cached(path, b.data, b.len, 0600, NULL); /* its checksum says whether it is whole (view_index_load) */
 	buf_free(&b);
 }
 

@@ -64,7 +64,7 @@ static int sync_parent(const char *path)
 	return r;
 }
 
-int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)
+static int replace(const char *path, const void *bytes, size_t len, mode_t mode, bool sync, struct err *e)
 {
 	char *temp = text_format("%s.XXXXXX", path);
 	if (!temp)
@@ -75,19 +75,29 @@ int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, 
 		goto out;
 	}
 	r = io_write_full(fd, bytes, len);
-	if (!r && (fchmod(fd, mode) || fsync(fd)))
+	if (!r && (fchmod(fd, mode) || (sync && fsync(fd))))
 		r = -errno;
 	if (close(fd) && !r)
 		r = -errno;
 	if (!r && rename(temp, path))
 		r = -errno;
-	if (!r)
-		r = sync_parent(path);
-	else
+	if (r)
 		unlink(temp);
+	else if (sync)
+		r = sync_parent(path);
 out:
 	free(temp);
 	return r ? err_set(e, r, "%s: cannot write: %s", path, strerror(-r)) : 0;
+}
+
+int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)
+{
+	return replace(path, bytes, len, mode, true, e);
+}
+
+int io_write_cached(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)
+{
+	return replace(path, bytes, len, mode, false, e);
 }
 
 static int write_into(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e)

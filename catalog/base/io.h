@@ -19,6 +19,9 @@ int io_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, stru
 
 /* Replaces `path` in one step: writes a temporary file beside it, syncs it, renames it, syncs the folder. */
 int io_write_file(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
+/* The same in one step for who reads now, but nothing is synced: after a power cut the old file, the new one, or one that is short or holds zeros.  For what
+   carries a checksum and can be made again. */
+int io_write_cached(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
 /* Where somebody says: through a symbolic link, and into a device or pipe as it is (/dev/stdout); else as io_write_file. */
 int io_write_output(const char *path, const void *bytes, size_t len, mode_t mode, struct err *e);
 

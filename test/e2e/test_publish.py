@@ -322,14 +322,14 @@ def test_kill_at_random_moments(sales):
         i += 1
         assert i < 60, "a publisher always ended before it was killed"
         (big / "f0").write_bytes(files["f0"] + bytes([i]))
-        process = sales.start("publish", f"sales/t/2.{i}.0", big)
-        time.sleep(rng.random() * whole)
-        process.kill()
-        process.communicate()
-        if process.returncode == -signal.SIGKILL:
-            killed += 1
-        else:
-            whole *= 0.8  # most of the bytes are there already: it takes less than the first one did
+        process, start = sales.start("publish", f"sales/t/2.{i}.0", big), time.monotonic()
+        try:
+            process.communicate(timeout=rng.random() * whole)
+            whole = time.monotonic() - start  # most of the bytes are there already: it takes less than the first one did
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        killed += process.returncode == -signal.SIGKILL
     check_store(sales, {"1.0.0": first, "1.1.0": files})
     sales.run("publish", "sales/t/3.0.0", big)
     sales.run("gc", "sales", "--grace", "0s")

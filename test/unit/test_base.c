@@ -324,6 +324,11 @@ TEST(files)
 	CHECK_OK(io_read_file(path, 100, &b, &e), &e);
 	CHECK_STR(buf_text(&b), "world!");
 	buf_clear(&b);
+	CHECK_OK(io_write_cached(path, "cached", 6, 0600, &e), &e);
+	CHECK(!stat(path, &st) && (st.st_mode & 0777) == 0600);
+	CHECK_OK(io_read_file(path, 100, &b, &e), &e);
+	CHECK_STR(buf_text(&b), "cached");
+	buf_clear(&b);
 	CHECK_INT(io_read_file(path, 3, &b, &e), -EFBIG);
 	CHECK_INT(io_read_file("/nonexistent/x", 3, &b, &e), -ENOENT);
 	CHECK_OK(io_remove_tree(folder, &e), &e);
