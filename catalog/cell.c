@@ -3,6 +3,7 @@
 #include "catalog/base/clock.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,4 +111,99 @@ bool cell_moment(struct cell *v, int64_t *ret_ns)
 	}
 	*ret_ns = v->moment_ns;
 	return v->has_moment;
+}
+
+/* -- one way to write a number ------------------------------------------------------------------ */
+
+#define DIGITS_MAX 120 /* of a number that is written anew */
+#define ZEROS_MAX 40   /* that are written out; beyond them an exponent stands */
+
+/* [-]digits[.digits], without zeros that say nothing. */
+static bool is_plain(const char *t, size_t n)
+{
+	const size_t sign = n && *t == '-', whole = digits(t, n, sign);
+	if (!whole || (t[sign] == '0' && whole > 1))
+		return false;
+	if (sign + whole == n)
+		return !(sign && t[sign] == '0');
+	return t[sign + whole] == '.' && sign + whole + 1 + digits(t, n, sign + whole + 1) == n && n > sign + whole + 1 && t[n - 1] != '0';
+}
+
+/* The number is `digits` times ten to the power of `exponent`. */
+struct parts {
+	char digits[DIGITS_MAX];
+	size_t count;
+	long exponent;
+};
+
+static bool take_apart(const char *t, size_t n, struct parts *ret)
+{
+	bool fraction = false;
+	size_t i = *t == '-' || *t == '+';
+	*ret = (struct parts){ .count = 0 };
+	for (; i < n && t[i] != 'e' && t[i] != 'E'; i++) {
+		if (t[i] == '.') {
+			fraction = true;
+			continue;
+		}
+		ret->exponent -= fraction;
+		if (!ret->count && t[i] == '0')
+			continue;
+		if (ret->count == DIGITS_MAX)
+			return false;
+		ret->digits[ret->count++] = t[i];
+	}
+	if (i < n)
+		ret->exponent += strtol(t + i + 1, NULL, 10);
+	while (ret->count && ret->digits[ret->count - 1] == '0') {
+		ret->count--;
+		ret->exponent++;
+	}
+	return true;
+}
+
+/* The digits, then `zeros` zeros. */
+static size_t put(char *to, const char *from, size_t count, size_t zeros)
+{
+	memcpy(to, from, count);
+	memset(to + count, '0', zeros);
+	return count + zeros;
+}
+
+static size_t put_together(const struct parts *p, char *to)
+{
+	const long count = (long)p->count, point = count + p->exponent; /* digits before the point */
+	size_t n = 0;
+	if (!count)
+		return put(to, "0", 1, 0);
+	if (p->exponent >= 0 && p->exponent <= ZEROS_MAX)
+		return put(to, p->digits, p->count, (size_t)p->exponent);
+	if (p->exponent < 0 && point > 0) {
+		n = put(to, p->digits, (size_t)point, 0);
+		to[n++] = '.';
+		return n + put(to + n, p->digits + point, (size_t)(count - point), 0);
+	}
+	if (p->exponent < 0 && point >= -ZEROS_MAX) {
+		n = put(to, "0.", 2, (size_t)-point);
+		return n + put(to + n, p->digits, p->count, 0);
+	}
+	n = put(to, p->digits, p->count, 0);
+	return n + (size_t)sprintf(to + n, "e%ld", p->exponent);
+}
+
+size_t cell_plain_number(const struct cell *v, char room[CELL_NUMBER_MAX])
+{
+	char copy[NUMBER_BYTES_MAX];
+	struct parts p;
+	bool integer;
+	if (is_plain(v->text, v->len) || !v->len || v->len >= sizeof copy || !number_shape(v->text, v->len, &integer))
+		return 0;
+	memcpy(copy, v->text, v->len);
+	copy[v->len] = '\0'; /* for strtol */
+	if (!take_apart(copy, v->len, &p))
+		return 0;
+	size_t n = 0;
+	if (*v->text == '-' && p.count)
+		room[n++] = '-';
+	return n + put_together(&p, room + n);
 }

@@ -26,5 +26,9 @@ bool cell_is_integer(struct cell *v);
 /* The finite number; the moment in nanoseconds since 1970.  False: it is none. */
 bool cell_number(struct cell *v, double *ret);
 bool cell_moment(struct cell *v, int64_t *ret_ns);
+/* The one way to write a number: 1 for 01, +1, 1.0 and 1e0, and 0 for -0.  Into `room`; 0: the text is that already, or no number (or one of very many
+ * digits, which stays as it is). */
+#define CELL_NUMBER_MAX 256
+size_t cell_plain_number(const struct cell *v, char room[CELL_NUMBER_MAX]);
 
 #endif

@@ -215,10 +215,10 @@ bool date_format_read(const struct date_format *f, const char *text, size_t len,
 	if (r.p != r.end || r.hour > 23 || r.minute > 59 || r.second > 60)
 		return false;
 	char day[24];
-	int64_t ns = 0;
+	int64_t s, ns;
 	const int n = snprintf(day, sizeof day, "%04d-%02d-%02d", r.year, r.month, r.day);
-	if (clock_parse_text(day, (size_t)n, &ns))
+	if (clock_parse_seconds(day, (size_t)n, &s, &ns))
 		return false;
-	*ret_ns = ns + ((int64_t)r.hour * 3600 + r.minute * 60 + r.second - r.offset_s) * NS_PER_S + r.fraction_ns;
+	*ret_ns = clock_clamp(s + r.hour * 3600 + r.minute * 60 + r.second - r.offset_s, r.fraction_ns);
 	return true;
 }

@@ -195,12 +195,14 @@ static void order_values(struct distribution *d, const double *values, size_t co
 /* What is ordered by of a value.  False: it has none. */
 static bool measure(const struct distribution *d, struct cell *v, double *ret)
 {
-	int64_t ns;
+	int64_t ns, s, beyond;
 	if (!distribution_orders_moments(d))
 		return cell_number(v, ret);
 	if (!cell_moment(v, &ns))
 		return false;
 	*ret = (double)ns / NS_PER_S;
+	if ((ns == INT64_MIN || ns == INT64_MAX) && !clock_parse_seconds(v->text, v->len, &s, &beyond))
+		*ret = (double)s;
 	return true;
 }
 
@@ -256,7 +258,10 @@ static void point(struct json *j, enum logical_type type, double v)
 	if (isnan(v)) {
 		json_null(j);
 	} else if (type == TYPE_DATE || type == TYPE_TIMESTAMP) {
-		clock_format_ns((int64_t)(v * NS_PER_S), when);
+		if (fabs(v) < (double)(INT64_MAX / NS_PER_S))
+			clock_format_ns((int64_t)(v * NS_PER_S), when);
+		else
+			clock_format_seconds((int64_t)v, when);
 		when[type == TYPE_DATE ? 10 : strlen(when)] = '\0';
 		json_text(j, when);
 	} else {

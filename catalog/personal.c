@@ -124,6 +124,20 @@ int personal_file_begin(struct personal *p, const char *path, const struct contr
 	return 0;
 }
 
+/* The contract's column, or the nearest one that it is in: what is said of a container is said of what is in it. */
+static const struct contract_column *declared_column(const struct contract_object *o, const char *name, size_t len)
+{
+	const struct contract_column *c = contract_column_find(o, name, len);
+	while (!c) {
+		const char *dot = memrchr(name, '.', len);
+		if (!dot)
+			break;
+		len = (size_t)(dot - name);
+		c = contract_column_find(o, name, len);
+	}
+	return c;
+}
+
 int personal_column(struct personal_file *f, uint32_t column, const char *name, size_t len)
 {
 	if (column >= f->capacity) {
@@ -141,7 +155,7 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 		return -ENOMEM;
 	if (column >= f->count)
 		f->count = (size_t)column + 1;
-	const struct contract_column *declared = f->object ? contract_column_find(f->object, name, len) : NULL;
+	const struct contract_column *declared = f->object ? declared_column(f->object, name, len) : NULL;
 	c->declared = personal_declared(declared);
 	c->waiver = waiver_of(declared);
 	c->by_name = personal_name_entity(c->name);

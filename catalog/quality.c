@@ -72,6 +72,8 @@ static int index_check(struct quality *q, const struct contract_object *o, size_
 	struct column_checks *column = &to->columns[c->column];
 	if (c->kind == CHECK_MISSING)
 		column->missing = c;
+	if (c->kind == CHECK_MISSING || c->kind == CHECK_VALUES)
+		c->type = o->columns[c->column].type;
 	if (c->kind == CHECK_NULL || c->kind == CHECK_MISSING)
 		return index_null(to, o, i, (size_t)c->column);
 	if (c->kind == CHECK_NEVER || c->kind == CHECK_SQL)

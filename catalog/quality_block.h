@@ -11,6 +11,8 @@
 /* What a column's values are wanted for beside its checks. */
 struct wanted {
 	bool distinct, keyed, personal, text;
+	bool numbers; /* told apart by what they are, not by how they are written */
+	bool days;    /* moments are written as dates */
 };
 
 struct block {

@@ -46,6 +46,7 @@ struct word_set {
 	struct word {
 		const char *text;
 		size_t len;
+		double number; /* NaN: it is none */
 	} *words;
 	size_t count;
 	struct map *map; /* of more words than that */
@@ -53,6 +54,8 @@ struct word_set {
 int word_set_init(struct word_set *s, const struct doc_node *list); /* -ENOMEM: fini it all the same */
 void word_set_fini(struct word_set *s);
 bool word_set_has(const struct word_set *s, const char *text, size_t len);
+/* In a column of numbers 1.0 is the same as 1. */
+bool word_set_has_cell(const struct word_set *s, struct cell *v, enum logical_type type);
 
 typedef bool value_judge(const char *text, size_t len);
 

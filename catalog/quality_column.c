@@ -102,6 +102,11 @@ static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 	const struct column_checks *cc = &f->object->columns[column];
 	struct wanted w = { .distinct = has_distinct(f, cc), .personal = personal_looks(f->personal, column) };
 	w.keyed = w.distinct || f->columns[column].in_key;
+	if (f->contract_object) {
+		const enum logical_type type = f->contract_object->columns[column].type;
+		w.numbers = type == TYPE_INTEGER || type == TYPE_NUMBER;
+		w.days = type == TYPE_DATE;
+	}
 	w.text = w.keyed || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
 	for (size_t k = 0; k < cc->count; k++) {
 		const enum check_kind kind = f->q->list.items[cc->checks[k]]->kind;
@@ -115,9 +120,9 @@ static bool is_scalar(enum value_kind kind)
 	return kind == VALUE_TEXT || kind == VALUE_NUMBER || kind == VALUE_MOMENT;
 }
 
-static bool counts_as_missing(const struct column_checks *cc, const struct cell *v)
+static bool counts_as_missing(const struct column_checks *cc, struct cell *v)
 {
-	return v->kind != VALUE_OBJECT && v->kind != VALUE_ARRAY && word_set_has(&cc->missing->words, v->text, v->len);
+	return v->kind != VALUE_OBJECT && v->kind != VALUE_ARRAY && word_set_has_cell(&cc->missing->words, v, cc->missing->type);
 }
 
 static void look_at_texts(struct block *b)
@@ -224,10 +229,12 @@ static int judge_keyed(struct block *b)
 {
 	struct quality_file *f = b->file;
 	int r = 0;
+	char plain[CELL_NUMBER_MAX];
 	for (size_t i = 0; i < b->count; i++) {
-		size_t len;
-		const void *bytes = essence(b, i, &len);
+		size_t len = 0, plain_len = b->wanted.numbers ? cell_plain_number(&b->cells[i], plain) : 0;
+		const void *bytes = plain_len ? plain : essence(b, i, &len);
 		struct distinct_item *item = &b->items[i];
+		len = plain_len ? plain_len : len;
 		xxh128_of(bytes, len, &item->hash);
 		item->place = pass_place(f, f->first_row + b->records[i]);
 		memcpy(&b->hashes[i], item->hash.bytes, sizeof b->hashes[i]);

@@ -12,7 +12,7 @@ static int on_column(void *arg, uint32_t column, const char *name, size_t len)
 {
 	struct quality_file *f = arg;
 	int r = personal_column(f->personal, column, name, len);
-	if (r)
+	if (r || f->described)
 		return r;
 	for (size_t i = 0; i < f->object->whole_count; i++) {
 		size_t at = f->object->whole[i];

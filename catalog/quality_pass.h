@@ -111,6 +111,7 @@ struct quality_file {
 		char apart[48]; /* other columns are another thread's */
 	} *tallies; /* by check: of this file */
 	size_t undeclared;
+	bool described; /* columns that are new now are part of one that was told of */
 };
 
 /* No check of the object has an answer: a file that it claims was not read, or not to its end.  The first reason counts; files without a contract promise

@@ -47,6 +47,14 @@ int quality_table_column(struct quality_table *t, const char *name, size_t len, 
 	return 0;
 }
 
+int quality_table_part(struct quality_table *t, const char *name, size_t len, uint32_t *ret)
+{
+	t->file->described = true;
+	int r = quality_table_column(t, name, len, ret);
+	t->file->described = false;
+	return r;
+}
+
 /* -- values -------------------------------------------------------------------------------------- */
 
 void quality_table_at(struct quality_table *t, uint64_t row, uint32_t count)

@@ -17,12 +17,15 @@ struct quality_table;
 /* A column that the file has, by its name; *ret is what the calls below know it by.  0 or -ENOMEM. */
 int quality_table_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret);
 
+/* The keys or the values of a map, a list that only quality_table_json gives: the map itself is what a contract declares. */
+int quality_table_part(struct quality_table *t, const char *name, size_t len, uint32_t *ret);
+
 /* How an engine holds the values of a column. */
 enum table_form {
 	TABLE_BOOLS,	/* bool */
 	TABLE_INTEGERS, /* int64_t */
 	TABLE_NUMBERS,	/* double */
-	TABLE_MOMENTS,	/* int64_t, microseconds since 1970 */
+	TABLE_MOMENTS,	/* int64_t, since 1970 */
 	TABLE_TEXTS,	/* struct table_text */
 	TABLE_THERE,	/* bool: is there one, of a kind that is not looked into? */
 };
@@ -35,6 +38,8 @@ struct table_values {
 	enum value_kind kind;  /* of texts: a decimal is one that is a VALUE_NUMBER, a time one that is a VALUE_MOMENT */
 	const void *values;    /* by row */
 	const uint64_t *there; /* a bit by row, the lowest first: no null; NULL: none is */
+	int64_t unit_ns;       /* of moments */
+	bool days;	       /* moments: none has a time of day */
 };
 
 /* `count` rows follow, of which the first is `row` of the file (from 1). */

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DAY_NS (86400 * NS_PER_S)
+#define DATE_BYTES 10u		    /* 2026-11-22 */
+#define FIRST_SECOND (-62135596800) /* of the year 0001 */
+#define LAST_SECOND 253402300799    /* of the year 9999 */
+
 /* -- single values, as cells ------------------------------------------------------------------------- */
 
 /* Writes a number before `end`; returns where it starts. */
@@ -27,17 +32,31 @@ static double as_number(uint64_t raw)
 	return number;
 }
 
-/* The text of a number or a moment, in `room`. */
-static const char *text_of(enum table_form form, uint64_t raw, char room[CLOCK_TEXT_MAX], size_t *ret_len)
+/* The text of a moment: as a date where the column has those, as fine as it is. */
+static size_t moment_text(int64_t ns, bool day, char room[CLOCK_TEXT_MAX])
 {
+	clock_format_ns(ns, room);
+	if (day && ns % DAY_NS == 0)
+		return DATE_BYTES;
+	const size_t len = strlen(room);
+	const long long beyond = (ns % 1000000 + 1000000) % 1000000; /* of the milliseconds */
+	return beyond ? len - 1 + (size_t)sprintf(room + len - 1, "%06lldZ", beyond) : len;
+}
+
+/* The text of a number or a moment, in `room`. */
+static const char *text_of(const struct block *b, uint64_t raw, char room[CLOCK_TEXT_MAX], size_t *ret_len)
+{
+	const enum table_form form = b->column->table.form;
 	if (form == TABLE_INTEGERS) {
 		const char *text = digits_of((int64_t)raw, room + CLOCK_TEXT_MAX);
 		*ret_len = (size_t)(room + CLOCK_TEXT_MAX - text);
 		return text;
 	}
-	if (form == TABLE_MOMENTS)
-		clock_format_ns((int64_t)raw, room);
-	else if (snprintf(room, CLOCK_TEXT_MAX, "%.15g", as_number(raw)), strtod(room, NULL) != as_number(raw))
+	if (form == TABLE_MOMENTS) {
+		*ret_len = moment_text((int64_t)raw, b->wanted.days, room);
+		return room;
+	}
+	if (snprintf(room, CLOCK_TEXT_MAX, "%.15g", as_number(raw)), strtod(room, NULL) != as_number(raw))
 		snprintf(room, CLOCK_TEXT_MAX, "%.17g", as_number(raw));
 	*ret_len = strlen(room);
 	return room;
@@ -52,24 +71,45 @@ static void number_cell(struct cell *v, double number)
 	v->is_integer = v->has_number && floor(number) == number;
 }
 
-/* False: it is beyond 1678 to 2261, which is no moment here. */
-static bool moment_ns(int64_t microseconds, uint64_t *ret_raw)
+/* False: it is beyond 1678 to 2261, which nanoseconds do not reach. */
+static bool moment_ns(const struct table_values *t, int64_t value, uint64_t *ret_raw)
 {
 	int64_t ns;
-	const bool fits = !__builtin_mul_overflow(microseconds, 1000, &ns);
-	*ret_raw = (uint64_t)(fits ? ns : microseconds);
+	const bool fits = !__builtin_mul_overflow(value, t->unit_ns, &ns);
+	*ret_raw = (uint64_t)(fits ? ns : value);
 	return fits;
 }
 
-static void moment_cell(struct cell *v, int64_t microseconds, uint64_t *ret_raw)
+/* A moment that nanoseconds do not reach has a text always, and comes before or after all others.  Beyond the years 0001 to 9999 there is none. */
+static void far_cell(struct cell *v, const struct table_values *t, int64_t value, bool day, char room[CLOCK_TEXT_MAX])
 {
-	v->kind = moment_ns(microseconds, ret_raw) ? VALUE_MOMENT : VALUE_OBJECT;
-	v->moment_ns = (int64_t)*ret_raw;
-	v->has_moment = v->kind == VALUE_MOMENT;
+	const int64_t unit = NS_PER_S / t->unit_ns, seconds = value / unit - (value % unit < 0);
+	v->kind = seconds < FIRST_SECOND || seconds > LAST_SECOND ? VALUE_OBJECT : VALUE_MOMENT;
+	if (v->kind == VALUE_OBJECT)
+		return;
+	clock_format_seconds(seconds, room);
+	v->text = room;
+	v->len = day && seconds % (DAY_NS / NS_PER_S) == 0 ? DATE_BYTES : strlen(room);
+	v->moment_ns = clock_clamp(seconds, 0);
+	v->has_moment = true;
 }
 
-static void typed_cell(struct cell *v, const struct table_values *t, size_t at, uint64_t *ret_raw)
+static void moment_cell(struct cell *v, const struct table_values *t, int64_t value, bool day, char room[CLOCK_TEXT_MAX], uint64_t *ret_raw)
 {
+	if (!moment_ns(t, value, ret_raw)) {
+		far_cell(v, t, value, day, room);
+		return;
+	}
+	v->kind = VALUE_MOMENT;
+	v->moment_ns = (int64_t)*ret_raw;
+	v->has_moment = true;
+}
+
+static void typed_cell(struct block *b, size_t at, size_t n)
+{
+	const struct table_values *t = &b->column->table;
+	struct cell *v = &b->cells[n];
+	uint64_t *ret_raw = &b->raw[n];
 	v->text = "";
 	v->len = 0;
 	v->number_known = v->moment_known = true;
@@ -81,7 +121,7 @@ static void typed_cell(struct cell *v, const struct table_values *t, size_t at, 
 		*ret_raw = ((const uint64_t *)t->values)[at];
 		number_cell(v, as_number(*ret_raw));
 	} else {
-		moment_cell(v, ((const int64_t *)t->values)[at], ret_raw);
+		moment_cell(v, t, ((const int64_t *)t->values)[at], b->wanted.days, b->rooms[n], ret_raw);
 	}
 }
 
@@ -93,11 +133,11 @@ static void text_cell(struct cell *v, enum value_kind kind, const char *text, si
 	v->number_known = v->moment_known = false;
 }
 
-static void give_texts(struct block *b, enum table_form form)
+static void give_texts(struct block *b)
 {
 	for (size_t i = 0; i < b->count; i++)
-		if (b->cells[i].kind != VALUE_OBJECT)
-			b->cells[i].text = text_of(form, b->raw[i], b->rooms[i], &b->cells[i].len);
+		if (b->cells[i].kind != VALUE_OBJECT && !b->cells[i].len)
+			b->cells[i].text = text_of(b, b->raw[i], b->rooms[i], &b->cells[i].len);
 }
 
 size_t typed_fill(struct block *b, size_t at)
@@ -115,7 +155,7 @@ size_t typed_fill(struct block *b, size_t at)
 			const bool yes = ((const bool *)t->values)[at];
 			text_cell(&b->cells[n], VALUE_BOOL, yes ? "true" : "false", yes ? 4 : 5);
 		} else {
-			typed_cell(&b->cells[n], t, at, &b->raw[n]);
+			typed_cell(b, at, n);
 		}
 		b->column->there[at] = 1;
 		b->records[n++] = (uint32_t)at;
@@ -123,7 +163,7 @@ size_t typed_fill(struct block *b, size_t at)
 	b->count = n;
 	b->raw_tells = t->form != TABLE_TEXTS && t->form != TABLE_BOOLS && !b->wanted.text;
 	if (b->wanted.text && t->form != TABLE_TEXTS && t->form != TABLE_BOOLS)
-		give_texts(b, t->form);
+		give_texts(b);
 	return at;
 }
 
@@ -133,7 +173,7 @@ void typed_look(struct block *b)
 	char room[CLOCK_TEXT_MAX];
 	size_t len;
 	for (size_t i = 0; (i += personal_skip(personal, b->number, b->count - i)) < b->count; i++) {
-		const char *text = text_of(b->column->table.form, b->raw[i], room, &len);
+		const char *text = text_of(b, b->raw[i], room, &len);
 		personal_number(personal, b->number, b->file->first_row + b->records[i], text, len);
 	}
 }
@@ -141,12 +181,13 @@ void typed_look(struct block *b)
 /* -- all values of a column ---------------------------------------------------------------------------- */
 
 /* Can the check be answered without looking at single values (its type says it), or by their numbers alone? */
-static bool is_plain(const struct check *c, enum table_form form)
+static bool is_plain(const struct check *c, const struct table_values *t)
 {
+	const enum table_form form = t->form;
 	const bool number = form == TABLE_INTEGERS || form == TABLE_NUMBERS;
 	if (c->kind == CHECK_TYPE && !c->integers && !c->item && !c->container)
 		return c->type == TYPE_NONE || (number && c->type == TYPE_NUMBER) || (form == TABLE_INTEGERS && c->type == TYPE_INTEGER) ||
-		       (form == TABLE_MOMENTS && (c->type == TYPE_TIMESTAMP || c->type == TYPE_DATE));
+		       (form == TABLE_MOMENTS && (c->type == TYPE_TIMESTAMP || (c->type == TYPE_DATE && t->days)));
 	return c->kind == CHECK_RANGE && number && c->type != TYPE_DATE && c->type != TYPE_TIMESTAMP && c->type != TYPE_TIME;
 }
 
@@ -156,7 +197,7 @@ static bool all_plain(const struct block *b)
 	const enum table_form form = b->column->table.form;
 	bool plain = (form == TABLE_INTEGERS || form == TABLE_NUMBERS || form == TABLE_MOMENTS) && !b->wanted.text && !b->wanted.keyed && cc->count <= BITS;
 	for (size_t k = 0; k < cc->count && plain; k++)
-		plain = is_plain(b->file->q->list.items[cc->checks[k]], form);
+		plain = is_plain(b->file->q->list.items[cc->checks[k]], &b->column->table);
 	return plain;
 }
 
@@ -176,7 +217,7 @@ static bool all_fit(const struct block *b)
 	uint64_t raw;
 	bool fit = true;
 	for (size_t i = 0; t->form == TABLE_MOMENTS && i < b->file->rejected.len; i++)
-		fit &= moment_ns(values[i], &raw) || !table_is_there(t->there, i);
+		fit &= moment_ns(t, values[i], &raw) || !table_is_there(t->there, i);
 	return fit;
 }
 
@@ -195,7 +236,7 @@ static size_t gather(struct block *b, size_t at)
 		b->column->there[at] = 1;
 	}
 	for (size_t i = 0; i < n && t->form == TABLE_MOMENTS; i++)
-		moment_ns((int64_t)b->raw[i], &b->raw[i]);
+		moment_ns(t, (int64_t)b->raw[i], &b->raw[i]);
 	b->count = n;
 	return at;
 }

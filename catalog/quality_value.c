@@ -26,6 +26,12 @@ bool check_moment(const struct check *c, struct cell *v, int64_t *ret_ns)
 	return c->type == TYPE_TIME ? time_of_day(v->text, v->len, ret_ns) : cell_moment(v, ret_ns);
 }
 
+/* Of what has a type: a timestamp at midnight is as good as a date (pandas knows no other). */
+static bool is_whole_day(int64_t ns)
+{
+	return ns == INT64_MIN || ns == INT64_MAX || ns % (86400 * NS_PER_S) == 0;
+}
+
 static bool equal_any_case(const char *t, size_t n, const char *word)
 {
 	return strlen(word) == n && strncasecmp(t, word, n) == 0;
@@ -71,7 +77,7 @@ static bool has_type(const struct check *c, struct cell *v)
 	case TYPE_BOOLEAN:
 		return v->kind == VALUE_BOOL || (v->kind == VALUE_TEXT && (equal_any_case(t, n, "true") || equal_any_case(t, n, "false")));
 	case TYPE_DATE:
-		return (v->kind == VALUE_MOMENT || c->dates || n == 10) && check_moment(c, v, &ns);
+		return (v->kind == VALUE_MOMENT || c->dates || n == 10) && check_moment(c, v, &ns) && (v->kind != VALUE_MOMENT || is_whole_day(ns));
 	case TYPE_TIMESTAMP:
 	case TYPE_TIME:
 		return check_moment(c, v, &ns);
@@ -191,6 +197,7 @@ static bool has_length(const struct check *c, const char *t, size_t n)
 
 int word_set_init(struct word_set *s, const struct doc_node *list)
 {
+	double number;
 	s->words = calloc(doc_count(list) ? doc_count(list) : 1, sizeof *s->words);
 	if (!s->words)
 		return -ENOMEM;
@@ -202,6 +209,7 @@ int word_set_init(struct word_set *s, const struct doc_node *list)
 			continue;
 		s->words[s->count].text = text;
 		s->words[s->count].len = strlen(text);
+		s->words[s->count].number = doc_double(doc_item(list, i), &number) ? NAN : number;
 		if (s->map && map_set(s->map, text, strlen(text), &s->words[s->count], NULL))
 			return -ENOMEM;
 		s->count++;
@@ -221,6 +229,19 @@ bool word_set_has(const struct word_set *s, const char *text, size_t len)
 		return map_get(s->map, text, len) != NULL;
 	for (size_t i = 0; i < s->count; i++)
 		if (s->words[i].len == len && !memcmp(s->words[i].text, text, len))
+			return true;
+	return false;
+}
+
+bool word_set_has_cell(const struct word_set *s, struct cell *v, enum logical_type type)
+{
+	double number;
+	if (word_set_has(s, v->text, v->len))
+		return true;
+	if ((type != TYPE_INTEGER && type != TYPE_NUMBER) || !cell_number(v, &number))
+		return false;
+	for (size_t i = 0; i < s->count; i++)
+		if (s->words[i].number == number)
 			return true;
 	return false;
 }
@@ -249,7 +270,7 @@ static inline __attribute__((always_inline)) bool is_right(const struct check *c
 		return fabs(ratio - round(ratio)) < 1e-9 * fmax(1, fabs(ratio));
 	}
 	case CHECK_VALUES:
-		return word_set_has(&c->words, v->text, v->len);
+		return word_set_has_cell(&c->words, v, c->type);
 	default:
 		return true;
 	}

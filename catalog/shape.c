@@ -35,7 +35,7 @@ static bool is_text(const struct doc_node *n)
 static bool is_moment(const char *text, bool with_time)
 {
 	int64_t ns;
-	if (!text || clock_parse(text, &ns))
+	if (!text || clock_parse_text(text, strlen(text), &ns))
 		return false;
 	return !with_time || strpbrk(text, "Tt ") != NULL;
 }

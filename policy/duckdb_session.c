@@ -7,6 +7,7 @@
 #include "policy/duckdb_api.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +107,7 @@ int duckdb_session_number(struct duckdb_session *s, const char *query, double *r
 /* -- reading a Parquet file ------------------------------------------------------------------------ */
 
 /* What the engine hands over of a column. */
-enum handed { HANDED_BOOL, HANDED_INTEGER, HANDED_DOUBLE, HANDED_TEXT, HANDED_MICROSECONDS, HANDED_JSON, HANDED_THERE };
+enum handed { HANDED_BOOL, HANDED_INTEGER, HANDED_FLOAT, HANDED_DOUBLE, HANDED_TEXT, HANDED_MICROSECONDS, HANDED_NANOSECONDS, HANDED_JSON, HANDED_THERE };
 
 struct column {
 	uint32_t number; /* quality_table.h */
@@ -114,7 +115,9 @@ struct column {
 	enum handed handed;
 	enum value_kind kind;
 	struct table_text *texts; /* by row of those under way */
-	idx text_room;
+	double *numbers;	  /* of floats */
+	bool days;
+	idx text_room;		  /* of either */
 };
 
 struct scan {
@@ -132,13 +135,14 @@ struct reading {
 	const char *before, *after;
 	enum handed handed;
 	enum value_kind kind;
+	bool days;
 };
 
 static struct reading reading_of(int type)
 {
 	switch (type) {
 	case DUCKDB_TYPE_BOOLEAN:
-		return (struct reading){ "", "", HANDED_BOOL, VALUE_BOOL };
+		return (struct reading){ "", "", HANDED_BOOL, VALUE_BOOL, false };
 	case DUCKDB_TYPE_TINYINT:
 	case DUCKDB_TYPE_SMALLINT:
 	case DUCKDB_TYPE_INTEGER:
@@ -146,35 +150,38 @@ static struct reading reading_of(int type)
 	case DUCKDB_TYPE_UTINYINT:
 	case DUCKDB_TYPE_USMALLINT:
 	case DUCKDB_TYPE_UINTEGER:
-		return (struct reading){ "cast(", " as bigint)", HANDED_INTEGER, VALUE_NUMBER };
+		return (struct reading){ "cast(", " as bigint)", HANDED_INTEGER, VALUE_NUMBER, false };
 	case DUCKDB_TYPE_FLOAT:
+		return (struct reading){ "(", ")", HANDED_FLOAT, VALUE_NUMBER, false };
 	case DUCKDB_TYPE_DOUBLE:
-		return (struct reading){ "cast(", " as double)", HANDED_DOUBLE, VALUE_NUMBER };
+		return (struct reading){ "cast(", " as double)", HANDED_DOUBLE, VALUE_NUMBER, false };
 	case DUCKDB_TYPE_UBIGINT:
 	case DUCKDB_TYPE_HUGEINT:
 	case DUCKDB_TYPE_UHUGEINT:
 	case DUCKDB_TYPE_DECIMAL:
-		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_NUMBER };
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_NUMBER, false };
 	case DUCKDB_TYPE_VARCHAR:
 	case DUCKDB_TYPE_ENUM:
 	case DUCKDB_TYPE_UUID:
-		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_TEXT };
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_TEXT, false };
 	case DUCKDB_TYPE_DATE:
+		return (struct reading){ "epoch_us(", ")", HANDED_MICROSECONDS, VALUE_MOMENT, true };
 	case DUCKDB_TYPE_TIMESTAMP:
 	case DUCKDB_TYPE_TIMESTAMP_S:
 	case DUCKDB_TYPE_TIMESTAMP_MS:
-	case DUCKDB_TYPE_TIMESTAMP_NS:
 	case DUCKDB_TYPE_TIMESTAMP_TZ:
-		return (struct reading){ "epoch_us(", ")", HANDED_MICROSECONDS, VALUE_MOMENT };
+		return (struct reading){ "epoch_us(", ")", HANDED_MICROSECONDS, VALUE_MOMENT, false };
+	case DUCKDB_TYPE_TIMESTAMP_NS:
+		return (struct reading){ "epoch_ns(", ")", HANDED_NANOSECONDS, VALUE_MOMENT, false };
 	case DUCKDB_TYPE_TIME:
 	case DUCKDB_TYPE_TIME_TZ:
-		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_MOMENT };
+		return (struct reading){ "cast(", " as varchar)", HANDED_TEXT, VALUE_MOMENT, false };
 	case DUCKDB_TYPE_LIST:
 	case DUCKDB_TYPE_ARRAY:
 	case DUCKDB_TYPE_STRUCT:
-		return (struct reading){ "cast(to_json(", ") as varchar)", HANDED_JSON, VALUE_OBJECT };
-	default: /* maps, too: their keys are no columns */
-		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_OBJECT };
+		return (struct reading){ "cast(to_json(", ") as varchar)", HANDED_JSON, VALUE_OBJECT, false };
+	default: /* maps, too: their keys are no columns; add_entries sees to what is in them */
+		return (struct reading){ "(", " is not null)", HANDED_THERE, VALUE_OBJECT, false };
 	}
 }
 
@@ -184,6 +191,8 @@ static int engine_type(enum handed handed)
 	case HANDED_BOOL:
 	case HANDED_THERE:
 		return DUCKDB_TYPE_BOOLEAN;
+	case HANDED_FLOAT:
+		return DUCKDB_TYPE_FLOAT;
 	case HANDED_DOUBLE:
 		return DUCKDB_TYPE_DOUBLE;
 	case HANDED_TEXT:
@@ -194,17 +203,39 @@ static int engine_type(enum handed handed)
 	}
 }
 
-static int scan_add(struct scan *x, const char *name, const char *sql, int type)
+typedef int name_column(struct quality_table *t, const char *name, size_t len, uint32_t *ret);
+
+static int add_reading(struct scan *x, const char *name, const char *sql, struct reading reading, name_column *column)
 {
-	const struct reading reading = reading_of(type);
 	struct column *more = realloc(x->columns, (x->count + 1) * sizeof *more);
 	if (!more)
 		return -ENOMEM;
 	x->columns = more;
-	more[x->count] = (struct column){ .handed = reading.handed, .kind = reading.kind, .name = strdup(name) };
+	more[x->count] = (struct column){ .handed = reading.handed, .kind = reading.kind, .days = reading.days, .name = strdup(name) };
 	buf_addf(&x->arguments, "%s%s%s%s", x->count ? ", " : "", reading.before, sql, reading.after);
 	struct column *c = &more[x->count++];
-	return c->name ? quality_table_column(x->table, name, strlen(name), &c->number) : -ENOMEM;
+	return c->name ? column(x->table, name, strlen(name), &c->number) : -ENOMEM;
+}
+
+/* The keys, or the values, of a map are a list: columns of the names that rules know them by. */
+static int add_entries(struct scan *x, const char *name, const char *sql, const char *function, const char *part)
+{
+	const struct reading list = { "cast(to_json(", ") as varchar)", HANDED_JSON, VALUE_OBJECT, false };
+	char *nested = text_format("%s.%s", name, part), *entries = text_format("%s(%s)", function, sql);
+	int r = nested && entries ? add_reading(x, nested, entries, list, quality_table_part) : -ENOMEM;
+	free(nested);
+	free(entries);
+	return r;
+}
+
+static int scan_add(struct scan *x, const char *name, const char *sql, int type)
+{
+	int r = add_reading(x, name, sql, reading_of(type), quality_table_column);
+	if (!r && type == DUCKDB_TYPE_MAP)
+		r = add_entries(x, name, sql, "map_keys", "key");
+	if (!r && type == DUCKDB_TYPE_MAP)
+		r = add_entries(x, name, sql, "map_values", "value");
+	return r;
 }
 
 /* The columns of a query, without its rows.  -EINVAL: the engine refuses it. */
@@ -259,6 +290,33 @@ static const struct table_text *texts_of(struct column *c, const union string *t
 	return c->texts;
 }
 
+/* The decimal of at most seven digits that a float of 32 bits stands for: 0.1, where the double of the same bits is 0.10000000149. */
+static double shortest(float value)
+{
+	static const double powers[] = { 1e0,  1e1,  1e2,  1e3,	 1e4,  1e5,  1e6,  1e7,	 1e8,  1e9,  1e10, 1e11,
+					 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+	const double exact = value;
+	if (value == 0 || !isfinite(value))
+		return exact;
+	const int shift = 6 - (int)floor(log10(fabs(exact)));
+	if (shift < -22 || shift > 22)
+		return exact;
+	const double power = powers[abs(shift)], rounded = round(shift < 0 ? exact / power : exact * power);
+	const double near = shift < 0 ? rounded * power : rounded / power;
+	return (float)near == value ? near : exact;
+}
+
+static const double *numbers_of(struct column *c, const float *floats, const uint64_t *validity, idx rows)
+{
+	if (c->text_room < rows) {
+		free(c->numbers);
+		c->text_room = (c->numbers = malloc(rows * sizeof *c->numbers)) ? rows : 0;
+	}
+	for (idx i = 0; c->numbers && i < rows; i++)
+		c->numbers[i] = table_is_there(validity, i) ? shortest(floats[i]) : 0;
+	return c->numbers;
+}
+
 static int give_column(struct scan *x, size_t k, handle vector, idx rows)
 {
 	struct column *c = &x->columns[k];
@@ -277,11 +335,18 @@ static int give_column(struct scan *x, size_t k, handle vector, idx rows)
 	case HANDED_INTEGER:
 		v.form = TABLE_INTEGERS;
 		break;
+	case HANDED_FLOAT:
+		v.form = TABLE_NUMBERS;
+		v.values = numbers_of(c, data, v.there, rows);
+		break;
 	case HANDED_DOUBLE:
 		v.form = TABLE_NUMBERS;
 		break;
 	case HANDED_MICROSECONDS:
+	case HANDED_NANOSECONDS:
 		v.form = TABLE_MOMENTS;
+		v.unit_ns = c->handed == HANDED_NANOSECONDS ? 1 : 1000;
+		v.days = c->days;
 		break;
 	case HANDED_THERE:
 		v.form = TABLE_THERE;
@@ -371,6 +436,7 @@ int duckdb_session_scan(struct duckdb_session *s, const char *path, struct quali
 	for (size_t i = 0; i < x.count; i++) {
 		free(x.columns[i].name);
 		free(x.columns[i].texts);
+		free(x.columns[i].numbers);
 	}
 	free(x.columns);
 	buf_free(&x.arguments);

@@ -40,16 +40,26 @@ static void split_ns(int64_t when_ns, time_t *ret_s, long *ret_ns)
 	*ret_ns = (long)ns;
 }
 
+static void format(time_t s, long ns, char ret_text[CLOCK_TEXT_MAX])
+{
+	struct tm tm;
+	gmtime_r(&s, &tm);
+	char day[16];
+	strftime(day, sizeof day, "%m-%dT%H:%M:%S", &tm);
+	snprintf(ret_text, CLOCK_TEXT_MAX, "%04u-%s.%03uZ", (unsigned)(tm.tm_year + 1900) % 10000, day, (unsigned)(ns / 1000000) % 1000);
+}
+
 void clock_format_ns(int64_t when_ns, char ret_text[CLOCK_TEXT_MAX])
 {
 	time_t s;
 	long ns;
 	split_ns(when_ns, &s, &ns);
-	struct tm tm;
-	gmtime_r(&s, &tm);
-	char day[32];
-	strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(ret_text, CLOCK_TEXT_MAX, "%s.%03uZ", day, (unsigned)(ns / 1000000) % 1000);
+	format(s, ns, ret_text);
+}
+
+void clock_format_seconds(int64_t when_s, char ret_text[CLOCK_TEXT_MAX])
+{
+	format((time_t)when_s, 0, ret_text);
 }
 
 void clock_deadline(clockid_t clock, int64_t ms, struct timespec *ret)
@@ -126,11 +136,11 @@ static bool is_date(int y, int mo, int d)
 {
 	static const int month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
 	const bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
-	return y >= 1678 && y <= 2261 && mo >= 1 && mo <= 12 && d >= 1 && d <= month_days[mo - 1] + (mo == 2 && leap);
+	return y >= 1 && mo >= 1 && mo <= 12 && d >= 1 && d <= month_days[mo - 1] + (mo == 2 && leap);
 }
 
-int clock_parse(const char *text, int64_t *ret_ns)
+/* The whole seconds since 1970, and what is beyond them. */
+static int parse(const char *text, int64_t *ret_s, int64_t *ret_ns)
 {
 	const char *p = text;
 	int y, mo, d, h = 0, mi = 0, s = 0, offset = 0;
@@ -161,7 +171,29 @@ int clock_parse(const char *text, int64_t *ret_ns)
 	}
 	if (*p)
 		return -EINVAL;
-	*ret_ns = (days_since_epoch(y, mo, d) * 86400 + h * 3600 + mi * 60 + s - offset) * NS_PER_S + frac;
+	*ret_s = days_since_epoch(y, mo, d) * 86400 + h * 3600 + mi * 60 + s - offset;
+	*ret_ns = frac;
+	return 0;
+}
+
+int64_t clock_clamp(int64_t seconds, int64_t ns)
+{
+	int64_t all;
+	if (__builtin_mul_overflow(seconds, NS_PER_S, &all) || __builtin_add_overflow(all, ns, &all))
+		return seconds < 0 ? INT64_MIN : INT64_MAX;
+	return all;
+}
+
+int clock_parse(const char *text, int64_t *ret_ns)
+{
+	int64_t s, ns;
+	int r = parse(text, &s, &ns);
+	if (r)
+		return r;
+	/* Nanoseconds in an int64 reach from 1678 to 2261: years outside are refused, not wrapped. */
+	if (s < -9214560000 || s >= 9214646400)
+		return -EINVAL;
+	*ret_ns = s * NS_PER_S + ns;
 	return 0;
 }
 
@@ -173,7 +205,7 @@ static unsigned two(const char *p)
 }
 
 /* What most moments look like, "2026-11-22" and "2026-11-22T21:20:00Z" (a space may stand for T, the Z may lack), in one go. */
-static bool parse_plain(const char *t, size_t len, int64_t *ret_ns)
+static bool parse_plain(const char *t, size_t len, int64_t *ret_s)
 {
 	unsigned h = 0, mi = 0, s = 0;
 	if ((len != 10 && len != 19 && len != 20) || t[4] != '-' || t[7] != '-')
@@ -188,18 +220,28 @@ static bool parse_plain(const char *t, size_t len, int64_t *ret_ns)
 		if ((t[10] != 'T' && t[10] != ' ') || t[13] != ':' || t[16] != ':' || h > 23 || mi > 59 || s > 60 || (len == 20 && t[19] != 'Z'))
 			return false;
 	}
-	*ret_ns = (days_since_epoch((int)(century * 100 + year), (int)mo, (int)d) * 86400 + h * 3600 + mi * 60 + s) * NS_PER_S;
+	*ret_s = days_since_epoch((int)(century * 100 + year), (int)mo, (int)d) * 86400 + h * 3600 + mi * 60 + s;
 	return true;
 }
 
-int clock_parse_text(const char *text, size_t len, int64_t *ret_ns)
+int clock_parse_seconds(const char *text, size_t len, int64_t *ret_s, int64_t *ret_ns)
 {
 	char copy[64];
-	if (parse_plain(text, len, ret_ns))
+	*ret_ns = 0;
+	if (parse_plain(text, len, ret_s))
 		return 0;
 	if (len >= sizeof copy)
 		return -EINVAL;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	return clock_parse(copy, ret_ns);
+	return parse(copy, ret_s, ret_ns);
+}
+
+int clock_parse_text(const char *text, size_t len, int64_t *ret_ns)
+{
+	int64_t s, ns;
+	int r = clock_parse_seconds(text, len, &s, &ns);
+	if (!r)
+		*ret_ns = clock_clamp(s, ns);
+	return r;
 }

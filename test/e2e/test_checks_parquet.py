@@ -164,6 +164,60 @@ def test_types_of_parquet(shop, tmp_path):
     assert "t.h.x required: records without a value: 1" in said and "t.h.x range: values out of range: 1" in said
 
 
+def same_of_all_formats(mesh, tmp_path, options, values, kind):
+    """What is refused of one column in CSV, JSON lines and Parquet: the same, in the same words."""
+    said = []
+    for form in ("csv", "jsonl", "parquet"):
+        source = tmp_path / f"t.{form}"
+        if form == "parquet":
+            parquet.write_table(pyarrow.table({"n": list(range(len(values))), "v": pyarrow.array(values, kind)}), source)
+        else:
+            texts = ["" if v is None else str(v) for v in values]
+            plain = kind is not None and not pyarrow.types.is_temporal(kind)
+            source.write_text("n,v\n" + "".join(f"{i},{t}\n" for i, t in enumerate(texts)) if form == "csv" else
+                              "".join(json.dumps({"n": i, "v": t if not plain else "@"}).replace('"@"', t) + "\n" for i, t in enumerate(texts)))
+        contract = tmp_path / "c.yaml"
+        contract.write_text(HEAD.format(kind=form) + f"  - {{name: n, logicalType: integer, classification: public}}\n  - {{name: v, classification: public, {options}}}\n")
+        r = mesh.run("publish", "d/same/1.0.0", source, "--contract", contract, "--dry-run", check=False)
+        said.append(r.stderr.replace(f"t.{form}", "FILE"))
+    assert said[0] == said[1] == said[2], said
+    return said[0]
+
+
+def test_values_mean_the_same_in_every_format(shop, tmp_path):
+    day, moment = datetime.date, datetime.datetime
+    far = [day(9999, 12, 31), day(1, 1, 1), day(2020, 1, 1)]
+    assert same_of_all_formats(shop, tmp_path, "logicalType: date", far, pyarrow.date32()) == ""
+    assert "out of range: 1," in same_of_all_formats(shop, tmp_path, "logicalType: date, logicalTypeOptions: {maximum: 2100-01-01}", far, pyarrow.date32())
+    valid = "logicalType: date, quality: [{metric: invalidValues, arguments: {validValues: [2020-01-01]}, mustBe: 0}]"
+    assert "valid ones: 2," in same_of_all_formats(shop, tmp_path, valid, far, pyarrow.date32())
+    times = [moment(2020, 1, 1, 10, 30), moment(2020, 1, 1)]
+    assert "no dates: " in same_of_all_formats(shop, tmp_path, "logicalType: date", times[:1], pyarrow.timestamp("us"))
+    close = [moment(2020, 1, 1, 10, 30, 0, n) for n in (1, 2, 1)]
+    assert "repetitions of a value: 1," in same_of_all_formats(shop, tmp_path, "logicalType: timestamp, unique: true", close, pyarrow.timestamp("us"))
+    assert "repetitions of a value: 1," in same_of_all_formats(shop, tmp_path, "logicalType: timestamp, unique: true", close, pyarrow.timestamp("ns"))
+    assert same_of_all_formats(shop, tmp_path, "logicalType: number, logicalTypeOptions: {minimum: 0.1, maximum: 0.7}", [0.1, 0.7], pyarrow.float32()) == ""
+    assert "repetitions of a value: 1," in same_of_all_formats(shop, tmp_path, "logicalType: number, unique: true", [0.0, -0.0, 2.5], pyarrow.float64())
+    few = "logicalType: number, quality: [{metric: invalidValues, arguments: {validValues: [1, 0.1]}, mustBe: 0}]"
+    assert "valid ones: 1," in same_of_all_formats(shop, tmp_path, few, [1.0, 0.1, 0.2], pyarrow.float32())
+
+
+def test_nanoseconds_tell_timestamps_apart(shop, tmp_path):
+    table = pyarrow.table({"v": pyarrow.array([1577836800000000001, 1577836800000000002], pyarrow.timestamp("ns"))})
+    publish(shop, tmp_path, table, "  - {name: v, logicalType: timestamp, unique: true, classification: public}\n", status=0)
+
+
+def test_personal_data_in_maps_of_parquet(shop, tmp_path):
+    table = pyarrow.table({"n": [1, 2], "m": pyarrow.array([[("work", "ana@example.org")], [("home", "bo@example.org")]], pyarrow.map_(pyarrow.string(), pyarrow.string()))})
+    number = "  - {name: n, logicalType: integer, classification: public}\n"
+    said = publish(shop, tmp_path, table, number, status=3)
+    assert "t.m.value personal data" in said and "not declared: 1, there may be none (m)" in said, said
+    said = publish(shop, tmp_path, table, number + "  - {name: m, logicalType: object, classification: internal}\n", status=3)
+    assert "t.m.value personal data" in said and "undeclared" not in said, said
+    # Who declares the map declares what is in it.
+    publish(shop, tmp_path, table, number + "  - {name: m, logicalType: object, tags: [pii], classification: restricted}\n", status=0)
+
+
 def test_what_lies_in_a_list_is_checked(shop, tmp_path):
     """Lists and structs meet the checks that they would meet as JSON."""
     items = ("  - {name: items, logicalType: array, logicalTypeOptions: {minItems: 1}, items: {logicalType: object, properties: "

@@ -134,6 +134,30 @@ TEST(formats_of_dates)
 		   "\"07:59:59\"\n\"08:00\"\n\"16:59:59.5\"\n\"17:00\"", 2);
 }
 
+TEST(dates_far_away_are_dates)
+{
+	one_column("logicalType: date", "logicalType", "\"9999-12-31\"\n\"0001-01-01\"\n\"1500-02-29\"\n\"0000-01-01\"\n\"10000-01-01\"", 3);
+	one_column("logicalType: date, logicalTypeOptions: {minimum: 2020-01-01, maximum: 2300-01-01}", "range", "\"9999-12-31\"\n\"0001-01-01\"\n\"2020-01-01\"", 1);
+	one_column("logicalType: date, logicalTypeOptions: {minimum: 2020-01-01, maximum: 9999-12-31}", "range", "\"9999-12-31\"\n\"1000-01-01\"\n\"2300-01-01\"", 1);
+	one_column("logicalType: timestamp", "logicalType", "\"9999-12-31T23:59:59.999Z\"\n\"9999-12-31 24:00:00\"", 1);
+	one_column("logicalType: date, logicalTypeOptions: {format: dd/MM/yyyy, minimum: 01/02/2024}", "range", "\"31/12/9999\"\n\"01/01/1600\"", 1);
+}
+
+/* 1, 1.0, +1 and 1e0 are one number. */
+TEST(numbers_are_compared_as_numbers)
+{
+	one_column("logicalType: number, unique: true", "unique", "1\n1.0\n1e0\n10e-1\n-1", 3);
+	one_column("logicalType: number, unique: true", "unique", "0.0\n-0.0\n0\n0e5", 3);
+	one_column("logicalType: number, unique: true", "unique", "0.00012\n1.2e-4\n12e-5\n0.0001200\n0.0012", 3);
+	one_column("logicalType: number, unique: true", "unique", "1e300\n10E299\n1e301\n100e-60\n1e-58", 2);
+	one_column("logicalType: integer, unique: true", "unique", "9007199254740993\n9007199254740992\n100\n1e2", 1);
+	one_column("logicalType: string, unique: true", "unique", "\"1\"\n\"1.0\"\n\"01\"", 0);
+	one_column("logicalType: number, quality: [{metric: invalidValues, arguments: {validValues: [1, 2.5]}, mustBe: 0}]", "invalidValues",
+		   "1.0\n2.50\n1e0\n2.4", 1);
+	one_column("logicalType: number, quality: [{metric: missingValues, arguments: {missingValues: [-1]}, mustBe: 0}]", "missingValues", "-1.0\n-1\n1", 2);
+	one_column("logicalType: string, quality: [{metric: invalidValues, arguments: {validValues: [\"1\"]}, mustBe: 0}]", "invalidValues", "\"1.0\"\n\"1\"", 1);
+}
+
 TEST(widths_of_numbers)
 {
 	one_column("logicalType: integer, logicalTypeOptions: {format: i8}", "format", "127\n-128\n128\n-129\n1e2\n1e3", 3);
@@ -378,9 +402,9 @@ static int three_rows(void *arg, const char *path, struct quality_table *t, stru
 		const double extras[] = { 0, 1.5, 0 };
 		const uint64_t outer = 5, inner = 2;
 		quality_table_at(t, 3 * n + 1, 3);
-		r |= quality_table_values(t, id, &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, ids, NULL });
-		r |= quality_table_values(t, mail, &(struct table_values){ TABLE_TEXTS, VALUE_TEXT, mails, &outer });
-		r |= quality_table_values(t, extra, &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, extras, &inner });
+		r |= quality_table_values(t, id, &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, ids, NULL, 0, false });
+		r |= quality_table_values(t, mail, &(struct table_values){ TABLE_TEXTS, VALUE_TEXT, mails, &outer, 0, false });
+		r |= quality_table_values(t, extra, &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, extras, &inner, 0, false });
 		r |= quality_table_rows(t);
 	}
 	return r ? r : rows->fails ? err_set(e, rows->fails, "a.parquet: it is torn") : 0;
@@ -447,10 +471,10 @@ static int typed_rows(void *arg, const char *path, struct quality_table *t, stru
 	for (int i = 0; i < 4 && !r; i++)
 		r = quality_table_column(t, names[i], strlen(names[i]), &columns[i]);
 	quality_table_at(t, 1, TYPED);
-	r |= quality_table_values(t, columns[0], &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, n, there });
-	r |= quality_table_values(t, columns[1], &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, x, NULL });
-	r |= quality_table_values(t, columns[2], &(struct table_values){ TABLE_MOMENTS, VALUE_MOMENT, at, NULL });
-	r |= quality_table_values(t, columns[3], &(struct table_values){ TABLE_BOOLS, VALUE_BOOL, yes, NULL });
+	r |= quality_table_values(t, columns[0], &(struct table_values){ TABLE_INTEGERS, VALUE_NUMBER, n, there, 0, false });
+	r |= quality_table_values(t, columns[1], &(struct table_values){ TABLE_NUMBERS, VALUE_NUMBER, x, NULL, 0, false });
+	r |= quality_table_values(t, columns[2], &(struct table_values){ TABLE_MOMENTS, VALUE_MOMENT, at, NULL, 1000, false });
+	r |= quality_table_values(t, columns[3], &(struct table_values){ TABLE_BOOLS, VALUE_BOOL, yes, NULL, 0, false });
 	return r ? r : quality_table_rows(t);
 }
 
