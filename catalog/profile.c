@@ -6,6 +6,7 @@
 #include "catalog/contract.h"
 #include "catalog/distinct.h"
 #include "catalog/personal.h"
+#include "catalog/profile_document.h"
 #include "catalog/records.h"
 #include "catalog/unpack.h"
 
@@ -387,21 +388,6 @@ static int on_finding(void *arg, const struct personal_finding *f)
 	return 0;
 }
 
-/* A YAML scalar in double quotes. */
-static void quoted(struct buf *out, const char *text)
-{
-	buf_addc(out, '"');
-	for (const char *p = text; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			buf_addf(out, "\\%c", *p);
-		else if ((unsigned char)*p < 0x20)
-			buf_addf(out, "\\x%02x", (unsigned char)*p);
-		else
-			buf_addc(out, *p);
-	}
-	buf_addc(out, '"');
-}
-
 static const char *scalar_name(const struct column *c)
 {
 	if (!c->values || !c->types)
@@ -472,7 +458,7 @@ static void write_column(struct buf *out, const struct object *o, const struct c
 {
 	const char *dot = strrchr(c->name, '.'), *type = type_name(c);
 	buf_addf(out, "%*s- name: ", indent, "");
-	quoted(out, indent > 6 && dot ? dot + 1 : c->name);
+	profile_quoted(out, indent > 6 && dot ? dot + 1 : c->name);
 	if (type)
 		buf_addf(out, "\n%*slogicalType: %s\n", indent + 2, "", type);
 	else
@@ -520,7 +506,7 @@ static void write_object(struct buf *out, const struct object *o, bool alone)
 	const char *slash = strrchr(o->path, '/'), *base = slash ? slash + 1 : o->path, *dot = strchr(base, '.');
 	char *name = strndup(base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 	buf_adds(out, "  - name: ");
-	quoted(out, name ? name : "data");
+	profile_quoted(out, name ? name : "data");
 	free(name);
 	buf_adds(out, "\n    description: TODO\n");
 	const int folder = slash ? (int)(slash + 1 - o->path) : 0;
@@ -530,7 +516,7 @@ static void write_object(struct buf *out, const struct object *o, bool alone)
 						   : strdup(o->path);
 	if (glob) {
 		buf_adds(out, "    physicalName: ");
-		quoted(out, glob);
+		profile_quoted(out, glob);
 		buf_adds(out, alone ? "   # the files that it describes\n" : "\n");
 	}
 	free(glob);
@@ -567,14 +553,8 @@ int profile_contract(struct profile *p, const char *domain, const char *product,
 	bool alone = p->first && !p->first->next && !p->document_count;
 	for (struct object *o = p->first; o; o = o->next)
 		write_object(ret, o, alone);
-	for (size_t i = 0; i < p->document_count; i++) {
-		buf_adds(ret, "  - name: ");
-		quoted(ret, p->documents[i]);
-		buf_adds(ret, "\n    physicalName: ");
-		quoted(ret, p->documents[i]);
-		buf_adds(ret, "\n    physicalType: document\n");
-	}
-	if (!p->first && !p->document_count)
+	const size_t documents = profile_documents(p->documents, p->document_count, ret);
+	if (!p->first && !documents)
 		buf_adds(ret, "  []\n");
 	return buf_check(ret) ? err_set(e, -ENOMEM, "out of memory") : 0;
 }

@@ -68,6 +68,7 @@ struct quality_result {
 	const char *dimension; /* or NULL */
 	bool error;            /* severity */
 	bool passed;
+	bool unanswered;       /* it could not run, and `detail` says why */
 	bool engineless;       /* it could not run for want of an engine, and only warns */
 	double measured;       /* what was counted */
 	const char *expected;  /* in words */

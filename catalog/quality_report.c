@@ -81,7 +81,8 @@ static const char *unanswered(struct quality *q, const struct check *c, char roo
 		return "not checked: Parquet files write values in another way than the files beside them";
 	if (!quality_unreadable(q) || c->kind == CHECK_ABSENT || c->kind == CHECK_UNKNOWN)
 		return NULL;
-	snprintf(room, ERR_TEXT_MAX, "not checked in %s", quality_unreadable(q));
+	snprintf(room, ERR_TEXT_MAX, "not checked in %s: what is packed in it is damaged, or its name does not end in .csv, .tsv, .psv, .jsonl, .ndjson "
+				     "or .parquet (small letters)", quality_unreadable(q));
 	return room;
 }
 
@@ -136,6 +137,7 @@ static int judge(struct quality *q, struct check *c, const struct err *tables, s
 	int code = measure(q, c, tables, r, &r->measured, &why);
 	if (code == -ENOMEM || code == -EINTR)
 		return code;
+	r->unanswered = code != 0;
 	r->engineless = code && only_warns(q, c);
 	r->error &= !r->engineless;
 	r->passed = !code && check_compare(c, r->measured);
@@ -416,7 +418,9 @@ void quality_report_json(const struct quality_report *r, struct buf *out)
 /* "values that are no integers: 2, there may be none", "must be 3, is 4". */
 static void add_judgement(const struct quality_result *x, struct buf *out)
 {
-	if (x->passed || (x->detail && !x->measured)) {
+	if (x->unanswered) {
+		buf_adds(out, "could not be checked");
+	} else if (x->passed || (x->detail && !x->measured)) {
 		buf_adds(out, x->expected);
 	} else if (x->counted) {
 		buf_addf(out, "%s: %.15g, ", x->counted, x->measured);

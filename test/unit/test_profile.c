@@ -52,4 +52,30 @@ TEST(nested_records)
 	buf_free(&text);
 }
 
+/* A folder of images is one object; what may hold records is named and left to the rules. */
+TEST(documents_are_told_by_their_endings)
+{
+	static const char *const paths[] = { "b/2.png", "a/1.png", "LICENSE", "notes.md", "a/3.png", "x.xlsx", "T.CSV", "y.xlsx", "odd\nname.txt" };
+	struct err e = ERR_INIT;
+	struct buf text = BUF_INIT;
+	struct contract *c = NULL;
+	struct profile *p = profile_new();
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+		CHECK_INT(profile_file_begin(p, paths[i], &e), -EOPNOTSUPP);
+	CHECK_INT(profile_contract(p, "d", "p", &text, &e), 0);
+	CHECK_INT(contract_parse("draft.yaml", text.data, text.len, &c, &e), 0);
+	CHECK_INT(contract_validate(c, &e), 0);
+	const struct contract_object *o;
+	CHECK_INT(contract_objects(c, &o), 4);
+	for (size_t i = 0; i < 4; i++)
+		CHECK(o[i].document);
+	CHECK(contract_object_for(c, "a/1.png") && contract_object_for(c, "a/1.png") == contract_object_for(c, "deep/er/9.png"));
+	CHECK(contract_object_for(c, "LICENSE") && contract_object_for(c, "notes.md") && contract_object_for(c, "odd\nname.txt"));
+	CHECK(!contract_object_for(c, "x.xlsx") && !contract_object_for(c, "T.CSV"));
+	CHECK(strstr(buf_text(&text), "\"x.xlsx\" and 1 more .xlsx") && strstr(buf_text(&text), "Left out: \"T.CSV\""));
+	contract_unref(c);
+	profile_free(p);
+	buf_free(&text);
+}
+
 CHECK_MAIN()
