@@ -8,6 +8,7 @@
  */
 #include "catalog/base/buf.h"
 #include "catalog/contract.h"
+#include "catalog/search_forms.h"
 #include "catalog/snapshot.h"
 #include "catalog/snapshot_format.h"
 
@@ -21,6 +22,7 @@
 #define CANDIDATES_MAX 1000
 #define SATURATION 1.2   /* how soon more of the same word counts little */
 #define LENGTH_SHARE 0.5 /* how much a long field dilutes */
+#define FORM_SHARE 0.5   /* of another form of the query's word */
 #define PREFIX_SHARE 0.5 /* of a word that only starts like the query's */
 #define SCORE_FLOOR 0.05 /* found by FTS5 in a spelling that the count below does not fold (é for e) */
 #define WHOLE_NAME 5.0   /* the query is the product's name */
@@ -98,6 +100,21 @@ static double score_word(const char *const *texts, const char *word, size_t word
 	return score;
 }
 
+/* What does not stand there as it is asked for may do so in another form. */
+static double score_forms(const char *const *texts, const char *word, size_t word_len, bool *any)
+{
+	struct search_form forms[SEARCH_FORMS_MAX];
+	double score = score_word(texts, word, word_len, any), best = 0;
+	if (*any)
+		return score;
+	const size_t count = search_forms(word, word_len, forms);
+	for (size_t i = 0; i < count; i++) {
+		double one = FORM_SHARE * score_word(texts, forms[i].text, forms[i].len, any);
+		best = one > best ? one : best;
+	}
+	return best;
+}
+
 /* `ret_all`, unless NULL: does each word stand in one of the fields? */
 static double score_texts(const char *const *texts, const char *const *words, size_t count, bool *ret_all)
 {
@@ -111,7 +128,7 @@ static double score_texts(const char *const *texts, const char *const *words, si
 			if (!len)
 				break;
 			bool any = false;
-			double one = score_word(texts, p, len, &any);
+			double one = score_forms(texts, p, len, &any);
 			if (ret_all && !any)
 				*ret_all = false;
 			score += one > SCORE_FLOOR ? one : SCORE_FLOOR;
@@ -154,20 +171,35 @@ bool search_is_word(const char *text)
 
 /* -- finding ------------------------------------------------------------------------------- */
 
-/* "word" * for each word, all of them: quoted, so that no word is an operator of FTS5. */
+/* "text" *: what starts like it, quoted, so that no word is an operator of FTS5. */
+static void add_start(struct buf *out, const char *text, size_t len)
+{
+	buf_addc(out, '"');
+	for (size_t n = 0; n < len && n < WORD_BYTES_MAX; n++) {
+		if (text[n] == '"')
+			buf_addc(out, '"');
+		buf_addc(out, text[n]);
+	}
+	buf_adds(out, "\" *");
+}
+
+/* Each word or one of its forms, all of them. */
 static bool make_query(const char *const *words, size_t count, struct buf *out)
 {
+	struct search_form forms[SEARCH_FORMS_MAX];
 	for (size_t i = 0; i < count && i < WORDS_MAX; i++) {
 		const char *p = words[i];
-		if (!next_word(&p))
+		const size_t len = strlen(words[i]), first = next_word(&p);
+		if (!first)
 			continue;
-		buf_adds(out, out->len ? " AND \"" : "\"");
-		for (size_t n = 0; words[i][n] && n < WORD_BYTES_MAX; n++) {
-			if (words[i][n] == '"')
-				buf_addc(out, '"');
-			buf_addc(out, words[i][n]);
+		buf_adds(out, out->len ? " AND (" : "(");
+		add_start(out, words[i], len);
+		const size_t more = first == len ? search_forms(words[i], len, forms) : 0; /* e-mail is two words, side by side */
+		for (size_t k = 0; k < more; k++) {
+			buf_adds(out, " OR ");
+			add_start(out, forms[k].text, forms[k].len);
 		}
-		buf_adds(out, "\" *");
+		buf_addc(out, ')');
 	}
 	return out->len > 0;
 }

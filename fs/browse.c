@@ -200,21 +200,28 @@ static int collect(void *arg, const struct product_info *p)
 	return 0;
 }
 
-/* Only what the caller may see is suggested. */
-static int no_product(const struct browse *b, struct browse_domain *d, const char *product, struct err *e)
+bool browse_nearest(const struct browse *b, struct browse_domain *d, const char *word, char ret[NAME_SIZE])
 {
-	struct near *n = calloc(1, sizeof *n);
+	struct near *n = d->snapshot ? calloc(1, sizeof *n) : NULL;
 	const char *near = NULL;
 	if (n) {
 		n->b = b;
 		n->d = d;
 		snapshot_products(d->snapshot, collect, n);
-		near = text_nearest(product, n->list, n->count);
+		near = text_nearest(word, n->list, n->count);
 	}
-	int r = near ? err_set(e, -ENOENT, "%s/%s: no such product (did you mean '%s'?)", d->config->name, product, near)
-		     : err_set(e, -ENOENT, "%s/%s: no such product; 'meshfs ls %s' lists them", d->config->name, product, d->config->name);
+	if (near)
+		memcpy(ret, near, NAME_SIZE);
 	free(n);
-	return r;
+	return near != NULL;
+}
+
+static int no_product(const struct browse *b, struct browse_domain *d, const char *product, struct err *e)
+{
+	char near[NAME_SIZE];
+	return browse_nearest(b, d, product, near)
+		       ? err_set(e, -ENOENT, "%s/%s: no such product (did you mean '%s'?)", d->config->name, product, near)
+		       : err_set(e, -ENOENT, "%s/%s: no such product; 'meshfs ls %s' lists them", d->config->name, product, d->config->name);
 }
 
 struct newest {

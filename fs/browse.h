@@ -45,6 +45,8 @@ bool browse_sees(const struct browse *b, struct browse_domain *d, const char *pr
 /* A product or version that the caller may see, or -ENOENT with the nearest name; fini what is returned.  `latest` of the product, and what
  * a selector picks, is the newest that he may see. */
 int browse_product(const struct browse *b, struct browse_domain *d, const char *product, struct product_info *ret, struct err *e);
+/* The product with the name nearest to `word` of those that the caller may see, into `ret`; false: none is near. */
+bool browse_nearest(const struct browse *b, struct browse_domain *d, const char *word, char ret[NAME_SIZE]);
 int browse_version(const struct browse *b, struct browse_domain *d, const struct address *a, struct version_info *ret, struct err *e);
 /* -ENOENT, with the reason that was given, for a version that was withdrawn; else 0. */
 int browse_served(const char *domain, const char *product, const struct version_info *version, struct err *e);

@@ -118,6 +118,19 @@ static void print(const struct found *f, bool json, struct buf *out)
 	buf_addc(out, '\n');
 }
 
+/* Nothing was found: says so, and which product has a name like one of the words. */
+static void tell_nothing(const struct hits *h)
+{
+	char near[NAME_SIZE];
+	for (size_t i = 0; i < h->word_count; i++)
+		for (size_t d = 0; d < h->b->count; d++)
+			if (browse_nearest(h->b, &h->b->domains[d], h->words[i], near)) {
+				fprintf(stderr, "meshfs: nothing was found (did you mean '%s'? %s/%s)\n", near, h->b->domains[d].config->name, near);
+				return;
+			}
+	fprintf(stderr, "meshfs: nothing was found; every word must be there: try fewer, or 'meshfs ls'\n");
+}
+
 static int parse_limit(const char *text, size_t *ret, struct err *e)
 {
 	char *end = NULL;
@@ -181,6 +194,8 @@ int cmd_search(const struct invocation *inv, int argc, char **argv, int *ret_sta
 		free(hits.items[i].title);
 	}
 	browse_print(&out);
+	if (!hits.count && !json && !inv->quiet)
+		tell_nothing(&hits);
 	buf_free(&out);
 	free(hits.items);
 	product_uses_free(uses);

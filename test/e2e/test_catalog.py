@@ -223,6 +223,11 @@ def test_search_ranks_over_all_domains(mesh):
     assert mesh.json("search", '"', "NEAR(", "*") == []
     assert len(mesh.json("search", "orders", "--limit", "1")) == 1
     mesh.run("search", status=2)
+    assert [h["address"] for h in mesh.json("search", "tickets")] == [h["address"] for h in mesh.json("search", "ticket")] == ["support/tickets"]
+    nothing = mesh.run("search", "tickts")
+    assert nothing.stdout == "" and nothing.stderr == "meshfs: nothing was found (did you mean 'tickets'? support/tickets)\n"
+    assert "nothing was found; every word must be there" in mesh.run("search", "zebra").stderr
+    assert mesh.run("-q", "search", "zebra").stderr == mesh.run("search", "--json", "zebra").stderr == ""
 
 
 # -- stores that are away or wrong -----------------------------------------------------------------

@@ -309,6 +309,7 @@ TEST(search)
 		{ "returns", { "Returned goods", "Which orders came back", "active", "return_id order_id reason", "finance" } },
 		{ "customers", { "Customers", "Who buys", "active", "customer_id email caf\xc3\xa9", "pii" } },
 		{ "gone", { "Orders of old", NULL, NULL, NULL, NULL } },
+		{ "roads", { "Stra\xc3\x9f" "e", "Auftr\xc3\xa4ge je Stra\xc3\x9f" "e", "active", "category", "" } },
 		{ "nyc-flights", { "Flights from New York", NULL, NULL, "dep_time OR", "" } },
 	};
 	struct snapshot_edit *x;
@@ -321,6 +322,17 @@ TEST(search)
 	CHECK_OK(snapshot_edit_withdraw(x, "gone", &v.number, "old", &e), &e);
 	struct snapshot *s = finish(x, 1);
 	CHECK(s != NULL);
+	finds(s, "order", NULL, "orders returns ");
+	finds(s, "ordering", NULL, "");
+	finds(s, "finances", NULL, "orders returns ");
+	finds(s, "flighty", NULL, "nyc-flights ");
+	finds(s, "strasse", NULL, "roads ");
+	finds(s, "Stra\xc3\x9f" "en", NULL, "roads ");
+	finds(s, "auftraege", NULL, "roads ");
+	finds(s, "AUFTR\xc3\x84GE", NULL, "roads ");
+	finds(s, "category", NULL, "roads ");
+	finds(s, "categories", NULL, "roads ");
+	finds(s, "busses", NULL, "");
 	finds(s, "orders", NULL, "orders returns ");
 	finds(s, "ORDER", NULL, "orders returns ");
 	finds(s, "customer", "pii", "customers ");
