@@ -111,8 +111,12 @@ static int compare_with(struct snapshot *s, const struct predecessor *last, stru
 	semver_format(&last->number, number);
 	if (step < needed) {
 		size_t first = strcspn(buf_text(&changes), "\n");
-		r = err_set(e, -EPERM, "%s/%s is a %s step from %s, but its contract asks for a %s one: %.*s%s", product, publish_version(p),
-			    compat_step_name(step), number, compat_step_name(needed), (int)first, buf_text(&changes),
+		const bool major = !strcmp(compat_step_name(needed), "major");
+		const struct semver next = { last->number.major + major, major ? 0 : last->number.minor + 1, 0 };
+		char least[VERSION_SIZE];
+		semver_format(&next, least);
+		r = err_set(e, -EPERM, "%s/%s is a %s step from %s, but its contract asks for a %s one (%s or above): %.*s%s", product,
+			    publish_version(p), compat_step_name(step), number, compat_step_name(needed), least, (int)first, buf_text(&changes),
 			    changes.len > first + 1 ? " and more" : "");
 	}
 out:

@@ -89,6 +89,7 @@ int64_t quality_report_failed_warnings(const struct quality_report *r);
 int64_t quality_report_undeclared(const struct quality_report *r);
 double quality_report_score(const struct quality_report *r); /* share of checks that passed, 1 when there are none */
 void quality_report_json(const struct quality_report *r, struct buf *out); /* quality.json */
+void quality_report_failures_json(const struct quality_report *r, struct buf *out); /* a list of the results that did not pass */
 void quality_report_text(const struct quality_report *r, bool failures_only, struct buf *out); /* lines for people */
 
 #endif

@@ -415,6 +415,17 @@ void quality_report_json(const struct quality_report *r, struct buf *out)
 	json_close(&j, '}');
 }
 
+void quality_report_failures_json(const struct quality_report *r, struct buf *out)
+{
+	struct json j;
+	json_start(&j, out);
+	json_open(&j, '[');
+	for (size_t i = 0; i < r->count; i++)
+		if (!r->results[i].passed)
+			result_json(&j, &r->results[i]);
+	json_close(&j, ']');
+}
+
 /* "values that are no integers: 2, there may be none", "must be 3, is 4". */
 static void add_judgement(const struct quality_result *x, struct buf *out)
 {

@@ -87,8 +87,22 @@ static struct sql_engine *engine_for(const struct words *w, struct domain *d)
 	return sql_engine_new(w->sources, w->source_count, &bounds);
 }
 
+/* What the checks found, for machines. */
+struct findings {
+	struct buf failed; /* JSON; empty: nothing was checked */
+	char version[VERSION_SIZE];
+};
+
+static void keep_findings(const struct gate *gate, struct publication *p, struct findings *f)
+{
+	buf_clear(&f->failed);
+	snprintf(f->version, sizeof f->version, "%s", p ? publish_version(p) : "");
+	if (p && gate_report(gate))
+		quality_report_failures_json(gate_report(gate), &f->failed);
+}
+
 static int publish_once(const struct words *w, struct domain *d, struct publish_options *o, bool quiet, struct publish_result *ret,
-			struct err *e)
+			struct findings *found, struct err *e)
 {
 	struct source_totals totals;
 	struct publication *p = NULL;
@@ -119,6 +133,7 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 		r = row_maker_close(rows, p, e);
 	if (!r)
 		r = publish_commit(p, ret, e);
+	keep_findings(gate, p, found);
 	publish_free(p);
 	row_maker_free(rows);
 	progress_end(o->progress);
@@ -130,20 +145,29 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	return r;
 }
 
-static void print_json(const struct address *a, const struct words *w, const struct publish_result *res)
+/* `res` NULL: it was refused, for that reason. */
+static void print_json(const struct address *a, const struct words *w, const struct publish_result *res, const struct findings *f, const char *reason)
 {
 	struct buf out = BUF_INIT;
 	struct json j;
-	char *address = text_format("%s/%s/%s", a->domain, a->product, res->version);
+	char *address = text_format("%s/%s/%s", a->domain, a->product, res ? res->version : f->version);
 	json_start(&j, &out);
 	json_open(&j, '{');
 	json_field_text(&j, "address", address);
-	json_field_text(&j, "outcome", w->dry_run ? "dry-run" : res->unchanged ? "unchanged" : "published");
-	json_field_int(&j, "files", (int64_t)res->files);
-	json_field_int(&j, "bytes", (int64_t)res->bytes);
-	json_field_int(&j, "new_bytes", (int64_t)res->new_bytes);
-	json_field_int(&j, "stored_bytes", (int64_t)res->stored_bytes);
-	json_field_int(&j, "generation", (int64_t)res->generation);
+	json_field_text(&j, "outcome", !res ? "refused" : w->dry_run ? "dry-run" : res->unchanged ? "unchanged" : "published");
+	if (res) {
+		json_field_int(&j, "files", (int64_t)res->files);
+		json_field_int(&j, "bytes", (int64_t)res->bytes);
+		json_field_int(&j, "new_bytes", (int64_t)res->new_bytes);
+		json_field_int(&j, "stored_bytes", (int64_t)res->stored_bytes);
+		json_field_int(&j, "generation", (int64_t)res->generation);
+	}
+	if (!res)
+		json_field_text(&j, "reason", reason);
+	if (f->failed.len && !buf_check(&f->failed)) {
+		json_key(&j, "failed");
+		json_raw(&j, buf_text(&f->failed));
+	}
 	json_close(&j, '}');
 	printf("%s\n", buf_text(&out));
 	buf_free(&out);
@@ -196,12 +220,13 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 		{ "--fresh", 0, OPTION_FLAG, NULL, "store every byte anew, after damage in the store", &w.fresh },
 		{ "--with-failures", 0, OPTION_TEXT, "REASON", "publish although checks fail, and say why", &w.failures },
 		{ "--dry-run", 'n', OPTION_FLAG, NULL, "read and compare everything, store nothing", &w.dry_run },
-		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object", &w.json },
+		{ "--json", 0, OPTION_FLAG, NULL, "one JSON object, with the checks that failed", &w.json },
 	};
 	struct address a;
 	struct domain_command c = { NULL, NULL, NULL };
 	struct buf contract = BUF_INIT;
 	struct publish_result res;
+	struct findings found = { .failed = BUF_INIT };
 	struct publish_options o = { 0 };
 	char user[64];
 	int words;
@@ -244,18 +269,19 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 	o.interrupted = interrupt_flag();
 	for (int i = 0; !r && i < TRIES; i++) {
 		err_clear(e);
-		r = publish_once(&w, c.domain, &o, inv->quiet || w.json, &res, e);
+		r = publish_once(&w, c.domain, &o, inv->quiet || w.json, &res, &found, e);
 		if (r != -EAGAIN)
 			break;
 		r = i + 1 < TRIES ? 0 : r;
 	}
 	if (!r && !w.dry_run && !res.unchanged)
 		compute_views(inv, c.mesh, &a, res.version, inv->quiet || w.json);
-	if (!r && w.json)
-		print_json(&a, &w, &res);
+	if (w.json && (!r || (r == -EPERM && *found.version)))
+		print_json(&a, &w, r ? NULL : &res, &found, e->text);
 	else if (!r && !inv->quiet)
 		print_result(&a, &w, &res);
 	buf_free(&contract);
+	buf_free(&found.failed);
 	domain_command_close(&c);
 	return r;
 }

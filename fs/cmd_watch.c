@@ -5,11 +5,13 @@
 #include "catalog/base/map.h"
 #include "catalog/base/text.h"
 #include "fs/browse.h"
+#include "fs/browse_policy.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +27,10 @@ struct watch {
 	bool json, once;
 	struct map *known; /* address → "active" or "withdrawn" */
 	bool told;         /* an event was told */
-	bool quiet;        /* the first look: what is there already is no event */
+	bool *looked;      /* by domain: its catalog was seen before; what it has at the first sight is no event, unless it came since `began` */
+	int64_t began_ns;
+	bool quiet;   /* the first sight of a domain */
+	bool failed;  /* the last command of --exec */
 	const atomic_bool *interrupted;
 	struct browse_domain *d; /* being looked at */
 	const char *product;
@@ -61,7 +66,23 @@ static void say(const struct watch *w, const char *event, const char *address, c
 	buf_free(&out);
 }
 
-static int run_command(const struct watch *w, const char *event, const char *address, struct err *e)
+/* Waits for the command; whoever ends the watch ends it too, once. */
+static void await(const struct watch *w, pid_t pid, int *ret_status)
+{
+	bool ended = false;
+	struct timespec pause = { 0, 1000000 };
+	while (!waitpid(pid, ret_status, WNOHANG)) {
+		if (atomic_load(w->interrupted) && !ended) {
+			kill(pid, SIGTERM);
+			ended = true;
+		}
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 50000000)
+			pause.tv_nsec *= 2;
+	}
+}
+
+static int run_command(struct watch *w, const char *event, const char *address, struct err *e)
 {
 	int status = 0;
 	pid_t pid = fork();
@@ -73,10 +94,12 @@ static int run_command(const struct watch *w, const char *event, const char *add
 		execl("/bin/sh", "sh", "-c", w->exec, (char *)NULL);
 		_exit(127);
 	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-	}
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		log_warn("%s: the command of --exec ended with %d; watching goes on", address, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	await(w, pid, &status);
+	w->failed = !WIFEXITED(status) || WEXITSTATUS(status);
+	if (WIFSIGNALED(status))
+		log_warn("%s: the command of --exec was ended by signal %d%s", address, WTERMSIG(status), w->once ? "" : "; watching goes on");
+	else if (w->failed)
+		log_warn("%s: the command of --exec ended with %d%s", address, WEXITSTATUS(status), w->once ? "" : "; watching goes on");
 	return 0;
 }
 
@@ -93,13 +116,13 @@ static int see_version(void *arg, const struct version_info *v)
 	if (before == now || !browse_sees(&w->b, w->d, w->product, v, NULL))
 		return 0;
 	w->code = map_sets(w->known, address, (void *)now);
-	if (w->code || w->quiet)
+	if (w->code || (w->quiet && v->published_ns < w->began_ns))
 		return w->code;
 	say(w, now, address, v);
 	w->told = true;
 	if (w->exec && run_command(w, now, address, &e))
 		log_error("%s", e.text);
-	return w->once;
+	return w->once || atomic_load(w->interrupted);
 }
 
 static int see_product(void *arg, const struct product_info *p)
@@ -116,10 +139,12 @@ static int see_product(void *arg, const struct product_info *p)
 
 static int look(struct watch *w, struct err *e)
 {
-	for (size_t i = 0; i < w->b.count && !(w->once && w->told); i++) {
+	for (size_t i = 0; i < w->b.count && !(w->once && w->told) && !atomic_load(w->interrupted); i++) {
 		w->d = &w->b.domains[i];
 		if (!w->d->snapshot || !browse_sees(&w->b, w->d, NULL, NULL, NULL))
 			continue;
+		w->quiet = !w->looked[i];
+		w->looked[i] = true;
 		int r = snapshot_products(w->d->snapshot, see_product, w);
 		if (w->code || r < 0)
 			return err_set(e, w->code ? w->code : r, "%s: its catalog cannot be read", w->d->config->name);
@@ -127,7 +152,19 @@ static int look(struct watch *w, struct err *e)
 	return 0;
 }
 
-static void refresh(struct watch *w)
+/* Rules may have changed, too: what is hidden by now is not told of. */
+static int refresh_policy(struct watch *w, struct err *e)
+{
+	struct browse_policy *now = NULL;
+	int r = browse_policy_open(&w->b, &now, e);
+	if (r)
+		return r;
+	browse_policy_close(w->b.policy);
+	w->b.policy = now;
+	return 0;
+}
+
+static int refresh(struct watch *w, struct err *e)
 {
 	for (size_t i = 0; i < w->b.count; i++) {
 		struct browse_domain *d = &w->b.domains[i];
@@ -139,6 +176,7 @@ static void refresh(struct watch *w)
 		snapshot_unref(d->snapshot);
 		d->snapshot = domain_snapshot(d->domain);
 	}
+	return refresh_policy(w, e);
 }
 
 /* Other processes of this host say at once that there is news; other hosts are asked every `refresh`. */
@@ -168,25 +206,43 @@ static void wait_news(const struct watch *w, int fd)
 	}
 }
 
+/* A product may be watched before it is there; a slip of the hand would wait forever. */
+static void tell_absent(struct watch *w)
+{
+	struct product_info p;
+	char near[NAME_SIZE];
+	const struct address *a = &w->address;
+	if (!*a->product || !w->b.count || !w->b.domains[0].snapshot)
+		return;
+	if (!browse_product(&w->b, &w->b.domains[0], a->product, &p, NULL)) {
+		product_info_fini(&p);
+		return;
+	}
+	const bool is_near = browse_nearest(&w->b, &w->b.domains[0], a->product, near);
+	log_warn("%s/%s is not there yet, and is waited for%s%s%s", a->domain, a->product, is_near ? " (did you mean '" : "", is_near ? near : "", is_near ? "'?)" : "");
+}
+
 static int watch(struct watch *w, struct err *e)
 {
 	int fd = subscribe(w, e), r = fd < 0 ? fd : 0;
-	w->quiet = true;
+	w->began_ns = clock_now_ns();
 	if (!r)
 		r = look(w, e);
-	w->quiet = false;
+	if (!r)
+		tell_absent(w);
 	if (!r)
 		log_info("watching; end with Ctrl-C");
 	while (!r && !(w->once && w->told) && !atomic_load(w->interrupted)) {
 		wait_news(w, fd);
 		if (atomic_load(w->interrupted))
 			break;
-		refresh(w);
-		r = look(w, e);
+		r = refresh(w, e);
+		if (!r)
+			r = look(w, e);
 	}
 	if (fd >= 0)
 		close(fd);
-	return r;
+	return !r && w->once && w->failed ? err_set(e, -EIO, "the command of --exec failed") : r;
 }
 
 int cmd_watch(const struct invocation *inv, int argc, char **argv, int *ret_status, struct err *e)
@@ -216,8 +272,10 @@ int cmd_watch(const struct invocation *inv, int argc, char **argv, int *ret_stat
 		return r;
 	w.interrupted = interrupt_flag();
 	w.known = map_new();
-	r = w.known ? watch(&w, e) : err_set(e, -ENOMEM, "no memory");
+	w.looked = calloc(w.b.count ? w.b.count : 1, sizeof *w.looked);
+	r = w.known && w.looked ? watch(&w, e) : err_set(e, -ENOMEM, "out of memory");
 	map_free(w.known, NULL);
+	free(w.looked);
 	browse_close(&w.b);
 	return r;
 }

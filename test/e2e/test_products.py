@@ -337,6 +337,63 @@ def test_watch_tells_at_once(sales):
     sales.run("watch", "sales/orders/1.0.0/a.csv", status=2)
 
 
+def watching(sales, *args, **more):
+    return subprocess.Popen([*sales.command(), "watch", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=sales.environment(),
+                            cwd=sales.folder, **more)
+
+
+def test_watch_ends_with_its_command(sales):
+    """A command that never ends holds up events; it does not hold up who ends the watch."""
+    publish(sales, "sales/orders/1.0.0", {"a.csv": "x\n1\n"})
+    started = sales.folder / "started"
+    watcher = watching(sales, "sales/ordrs", "--exec", f"echo $$ > {started}; exec sleep 600")
+    try:
+        assert watcher.stderr.readline() == "meshfs: warning: sales/ordrs is not there yet, and is waited for (did you mean 'orders'?)\n"
+        publish(sales, "sales/ordrs/1.0.0", {"a.csv": "x\n2\n"})
+        wait_for(lambda: started.exists() and started.read_text().strip(), timeout=10, what="the command")
+        watcher.terminate()
+        assert watcher.wait(10) == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(started.read_text()), 0)
+        assert "was ended by signal 15" in watcher.stderr.read()
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+def test_watch_once_tells_that_its_command_failed(sales):
+    publish(sales, "sales/orders/1.0.0", {"a.csv": "x\n1\n"})
+    watcher = watching(sales, "--once", "--exec", "exit 7")
+    time.sleep(1)
+    publish(sales, "sales/orders/1.0.1", {"a.csv": "x\n2\n"})
+    out, said = watcher.communicate(timeout=15)
+    assert watcher.returncode == 1 and "published sales/orders/1.0.1" in out
+    assert "ended with 7" in said and "the command of --exec failed" in said
+
+
+def test_watch_takes_old_versions_for_no_news(sales):
+    """A domain that was out of reach at first brings only what came since."""
+    publish(sales, "sales/orders/1.0.0", {"a.csv": "x\n1\n"})
+    store, away = sales.folder / "stores/sales", sales.folder / "away"
+    store.rename(away)
+    for cached in (sales.folder.parent, sales.folder):
+        for name in cached.rglob("snapshots"):
+            if "away" not in name.parts:
+                shutil.rmtree(name)
+    mesh = sales.folder / "mesh.yaml"
+    mesh.write_text(mesh.read_text().replace("refresh: 5s", "refresh: 200ms") if "refresh:" in mesh.read_text() else mesh.read_text() + "refresh: 200ms\n")
+    watcher = watching(sales)
+    try:
+        time.sleep(1)
+        away.rename(store)
+        time.sleep(1.5)
+        publish(sales, "sales/orders/1.0.1", {"a.csv": "x\n2\n"})
+        assert watcher.stdout.readline().split()[-2:] == ["published", "sales/orders/1.0.1"]
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
 # -- measures ------------------------------------------------------------------------------------------
 
 def test_measures_in_show_status_and_metrics(sales, fuse):
