@@ -54,6 +54,19 @@ struct check *compile_add(struct compiler *k, enum check_kind kind, int64_t colu
 	return c;
 }
 
+/* A key over a column that there is not would compare nothing, or the rest of it. */
+static int know_columns(struct compiler *k, const struct doc_node *names)
+{
+	const struct contract_object *objects = NULL;
+	contract_objects(k->contract, &objects);
+	for (size_t i = 0; i < doc_count(names); i++) {
+		const char *name = doc_text(doc_item(names, i));
+		if (name && !contract_column_find(&objects[k->object], name, strlen(name)))
+			return doc_err(contract_doc(k->contract), doc_item(names, i), k->err, "'%s' has no column '%s' to compare", objects[k->object].name, name);
+	}
+	return 0;
+}
+
 static int add_distinct(struct compiler *k, int64_t column, const char *name, struct check **ret)
 {
 	struct check *c = compile_add(k, CHECK_DISTINCT, column, name, "uniqueness");
@@ -120,6 +133,8 @@ static int add_metric(struct compiler *k, const struct doc_node *n, int64_t colu
 		c->columns = doc_get(arguments, "properties");
 		if (column < 0 && !doc_count(c->columns))
 			return compile_bad(k, n, "duplicateValues of an object wants arguments.properties");
+		if ((r = know_columns(k, c->columns)))
+			return r;
 	} else if (!strcmp(metric, "rowCount")) {
 		c = compile_add(k, CHECK_ROWS, -1, "rowCount", "completeness");
 	} else if (column < 0) {
@@ -387,12 +402,34 @@ static int add_element(struct compiler *k, const struct doc_node *n, const char 
 	return count ? level_never(k, -1, name, "the schema does not have the column that it is about (element: object.column)") : 0;
 }
 
+/* Nothing of a version is measured by it; one that cannot be read would never be overdue, which is said. */
+static int add_frequency(struct compiler *k, const struct doc_node *n)
+{
+	int64_t span;
+	const char *why = sla_duration(n, &span);
+	const struct contract_object *objects;
+	if (!why && span == 0)
+		why = "it is no time at all";
+	if (!why || !contract_objects(k->contract, &objects))
+		return 0;
+	k->object = 0;
+	int r = level_never(k, -1, "frequency", why);
+	if (!r)
+		k->list->items[k->list->count - 1]->error = false;
+	return r;
+}
+
 static int add_levels(struct compiler *k)
 {
 	const struct doc_node *list = doc_get(doc_root(contract_doc(k->contract)), "slaProperties");
 	for (size_t i = 0; i < doc_count(list); i++) {
 		const struct doc_node *n = doc_item(list, i);
 		const char *name = doc_get_text(n, "property"), *element = sla_element(k->contract, n);
+		if (name && !strcmp(name, "frequency")) {
+			int r = add_frequency(k, n);
+			if (r)
+				return r;
+		}
 		if (!name || (strcmp(name, "latency") != 0 && strcmp(name, "retention") != 0))
 			continue;
 		while (element && *element) { /* without one it is of the whole product: words for people */

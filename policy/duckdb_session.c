@@ -81,6 +81,13 @@ static int refuse(struct duckdb_session *s, union result *result, struct err *e)
 	return r;
 }
 
+/* A text would be read as some number, 0 mostly, and pass for an answer. */
+static bool is_number(int type)
+{
+	return (type >= DUCKDB_TYPE_BOOLEAN && type <= DUCKDB_TYPE_DOUBLE) || type == DUCKDB_TYPE_HUGEINT || type == DUCKDB_TYPE_UHUGEINT ||
+	       type == DUCKDB_TYPE_DECIMAL;
+}
+
 int duckdb_session_number(struct duckdb_session *s, const char *query, double *ret, struct err *e)
 {
 	/* In brackets it can be nothing but one query. */
@@ -95,8 +102,8 @@ int duckdb_session_number(struct duckdb_session *s, const char *query, double *r
 	int r = 0;
 	if (s->api->query(s->connection, sql, &result))
 		r = refuse(s, &result, e);
-	else if (s->api->row_count(&result) != 1 || !s->api->column_count(&result) || s->api->value_is_null(&result, 0, 0))
-		r = err_set(e, -EINVAL, "the query gives no single number");
+	else if (s->api->row_count(&result) != 1 || s->api->column_count(&result) != 1 || !is_number(s->api->column_type(&result, 0)) || s->api->value_is_null(&result, 0, 0))
+		r = err_set(e, -EINVAL, "the query gives no single number or truth value");
 	else
 		*ret = s->api->value_double(&result, 0, 0);
 	s->api->destroy_result(&result);

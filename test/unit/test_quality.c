@@ -314,6 +314,24 @@ TEST(distributions_tell_values_only_where_the_contract_lets_them)
 	quality_report_free(r);
 }
 
+/* What cannot be measured is said, by a refusal or a failed check; nothing passes for want of being understood. */
+TEST(checks_that_mean_nothing)
+{
+	struct err why = ERR_INIT;
+	struct contract *c = NULL;
+	struct quality *q = NULL;
+	static const char typo[] = HEAD "  properties: [{name: a}, {name: b}]\n  quality: [{metric: duplicateValues, arguments: {properties: [a, c]}, mustBe: 0}]\n";
+	CHECK_INT(contract_parse("c.yaml", typo, strlen(typo), &c, &why), 0);
+	CHECK_INT(quality_new(c, NULL, &q, &why), -EINVAL);
+	CHECK(strstr(why.text, "'t' has no column 'c' to compare") != NULL);
+	contract_unref(c);
+	struct quality_report *r = report_of(HEAD "  properties: [{name: a}]\nslaProperties: [{property: frequency, value: 1, unit: fortnight}]\n", "a.jsonl", "{\"a\":1}\n", NULL);
+	CHECK(r != NULL);
+	CHECK(!result(r, "frequency", NULL)->passed && !result(r, "frequency", NULL)->error);
+	CHECK_INT(quality_report_failed_warnings(r), 1);
+	quality_report_free(r);
+}
+
 TEST(service_levels_are_checked)
 {
 	static const char columns[] = HEAD "  properties:\n  - {name: day, logicalType: date}\n  - {name: what, logicalType: string}\n";
