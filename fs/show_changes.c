@@ -150,7 +150,7 @@ int show_changes(const struct browse *b, struct browse_domain *d, const struct a
 	int r = text ? address_parse(text, &other, e) : err_set(e, -ENOMEM, "no memory");
 	if (!r && (!*from->version || !*other.version || *from->path || *other.path || strcmp(from->domain, other.domain) != 0 ||
 		   strcmp(from->product, other.product) != 0))
-		r = options_wrong(e, "show", "--changes compares two versions of one product");
+		r = options_wrong(e, "show", "--changes compares two versions of one product, as in: meshfs show sales/orders/1.0.0 --changes 1.1.0");
 	if (!r)
 		r = side_open(b, d, from, &first, e);
 	if (!r)

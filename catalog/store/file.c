@@ -322,6 +322,7 @@ static int put_error(struct file_store *s, const char *key, int r, struct err *e
 		return store_err(&s->base, key, e, -EACCES, "no permission to write in %s", s->root);
 	case -ENOSPC:
 	case -EDQUOT:
+		return store_err(&s->base, key, e, r, "cannot write in %s: %s; make room there, and try again", s->root, strerror(-r));
 	case -EROFS:
 	case -ENOMEM:
 		return store_err(&s->base, key, e, r, "cannot write in %s: %s", s->root, strerror(-r));

@@ -286,6 +286,10 @@ static int judge_transport(struct call *c, CURLcode result, int64_t now_ms)
 			return call_err(c, -EIO, "the server redirects to where must not be followed (from https only to https)");
 		call_err(c, -EIO, "what answers there does not speak HTTP (%s)", why);
 		return -EAGAIN;
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_COULDNT_RESOLVE_HOST:
+		call_err(c, -EIO, "%s; is the server up, and is its address right in mesh.yaml?", why);
+		return -EAGAIN;
 	case CURLE_URL_MALFORMAT:
 		return call_err(c, -EINVAL, "not a valid URL: %s", why);
 	default:
