@@ -471,3 +471,15 @@ bool path_is_tabular(const char *path)
 		}
 	return false;
 }
+
+bool contract_object_header(const struct contract_object *o)
+{
+	const struct doc_node *custom = doc_get(o->node, "customProperties");
+	for (size_t i = 0; i < doc_count(custom); i++) {
+		const char *name = doc_get_text(doc_item(custom, i), "property");
+		bool header;
+		if (name && !strcmp(name, "header") && !doc_bool(doc_get(doc_item(custom, i), "value"), &header))
+			return header;
+	}
+	return true;
+}

@@ -64,6 +64,8 @@ bool contract_allowed_purposes(const struct contract *c, const char *const **ret
 size_t contract_objects(const struct contract *c, const struct contract_object **ret);
 /* The object that claims the file, or NULL (then the file counts as holding any column).  A table goes before a document. */
 const struct contract_object *contract_object_for(const struct contract *c, const char *path);
+/* Have its CSV files a head?  customProperties can say that they have none. */
+bool contract_object_header(const struct contract_object *o);
 /* Do two tables claim it?  Then nobody can tell which of them says what its columns are. */
 bool contract_is_ambiguous(const struct contract *c, const char *path);
 const struct contract_column *contract_column_find(const struct contract_object *o, const char *name, size_t name_len);

@@ -1,6 +1,7 @@
 #include "catalog/croissant.h"
 
 #include "catalog/base/clock.h"
+#include "catalog/base/hash.h"
 #include "catalog/base/text.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@ static const char *record_format(const char *path)
 		const char *ending, *type;
 	} formats[] = {
 		{ ".csv", "text/csv" },
-		{ ".tsv", "text/tsv" },
+		{ ".tsv", "text/tab-separated-values" },
 		{ ".jsonl", "application/jsonlines" },
 		{ ".ndjson", "application/jsonlines" },
 		{ ".parquet", "application/x-parquet" },
@@ -66,11 +67,33 @@ static bool is_field(const struct contract_column *column)
 	return !strchr(column->name, '.') && !holds_others;
 }
 
-static void add_id(struct json *j, const char *key, const char *first, const char *second)
+/* How many bytes of white space, of any script, a text begins with: 0 or one character's. */
+static size_t space_bytes(const char *text)
+{
+	static const char *const wide[] = { "\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80" };
+	if (*text == ' ' || (*text >= '\t' && *text <= '\r') || (*text >= 0x1c && *text <= 0x1f))
+		return 1;
+	for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+		if (text_starts(text, wide[i]))
+			return strlen(wide[i]);
+	return text_starts(text, "\xe2\x80") && (unsigned char)text[2] >= 0x80 && (unsigned char)text[2] <= 0x8a ? 3 : 0;
+}
+
+/* No id may hold white space: a name with such gets '_' in its place, and a mark of its own. */
+static void add_id(struct json *j, const char *first, const char *second)
 {
 	struct buf id = BUF_INIT;
 	buf_addf(&id, "%s%s%s", first, second ? "/" : "", second ? second : "");
-	json_field_text(j, key, buf_text(&id));
+	const uint64_t mark = xxh64_of(buf_text(&id), id.len);
+	bool changed = false;
+	for (size_t i = 0, n; i < id.len; i += n ? n : 1) {
+		n = space_bytes(id.data + i);
+		memset(id.data + i, '_', n);
+		changed |= n > 0;
+	}
+	if (changed)
+		buf_addf(&id, "-%06x", (unsigned)(mark & 0xffffff));
+	json_field_text(j, "@id", buf_text(&id));
 	buf_free(&id);
 }
 
@@ -81,7 +104,7 @@ static void add_field(struct json *j, const char *set, const char *path, const s
 	const char *description = doc_get_text(column->node, "description");
 	json_open(j, '{');
 	json_field_text(j, "@type", "cr:Field");
-	add_id(j, "@id", set, column->name);
+	add_id(j, set, column->name);
 	json_field_text(j, "name", column->name);
 	if (description)
 		json_field_text(j, "description", description);
@@ -90,7 +113,7 @@ static void add_field(struct json *j, const char *set, const char *path, const s
 	json_open(j, '{');
 	json_key(j, "fileObject");
 	json_open(j, '{');
-	json_field_text(j, "@id", path);
+	add_id(j, path, NULL);
 	json_close(j, '}');
 	json_key(j, "extract");
 	json_open(j, '{');
@@ -105,14 +128,14 @@ static void add_record_set(struct croissant *c, const struct contract_object *o,
 	struct json *j = &c->records_json;
 	struct buf set = BUF_INIT;
 	size_t fields = 0;
-	for (size_t i = 0; i < o->column_count; i++)
+	for (size_t i = 0; i < o->column_count && contract_object_header(o); i++) /* tools take the first line for a head */
 		fields += is_field(&o->columns[i]);
 	if (!fields || c->record_sets++ >= CROISSANT_RECORD_SETS_MAX)
 		return;
 	buf_addf(&set, "records/%s", path);
 	json_open(j, '{');
 	json_field_text(j, "@type", "cr:RecordSet");
-	json_field_text(j, "@id", buf_text(&set));
+	add_id(j, buf_text(&set), NULL);
 	json_field_text(j, "name", buf_text(&set));
 	if (o->name)
 		json_field_text(j, "description", o->name);
@@ -168,7 +191,7 @@ void croissant_file(struct croissant *c, const struct croissant_content *f)
 	const char *format = record_format(f->path);
 	json_open(j, '{');
 	json_field_text(j, "@type", "cr:FileObject");
-	json_field_text(j, "@id", f->path);
+	add_id(j, f->path, NULL);
 	json_field_text(j, "name", f->path);
 	buf_addf(&text, "%s%s", c->info->prefix, f->path);
 	json_field_text(j, "contentUrl", buf_text(&text));

@@ -81,18 +81,6 @@ static int index_check(struct quality *q, const struct contract_object *o, size_
 	return index_add(&column->checks, &column->count, i);
 }
 
-static bool has_header(const struct contract_object *o)
-{
-	const struct doc_node *custom = doc_get(o->node, "customProperties");
-	for (size_t i = 0; i < doc_count(custom); i++) {
-		const char *name = doc_get_text(doc_item(custom, i), "property");
-		bool header;
-		if (name && !strcmp(name, "header") && !doc_bool(doc_get(doc_item(custom, i), "value"), &header))
-			return header;
-	}
-	return true;
-}
-
 bool quality_may_tell(const struct contract_column *c)
 {
 	return c->classification && !personal_declared(c); /* it is public or internal, and no tag says that it is personal */
@@ -120,7 +108,7 @@ static int build_index(struct quality *q)
 		return -ENOMEM;
 	for (size_t i = 0; i < q->object_count; i++) {
 		struct object_checks *o = &q->objects[i];
-		o->header = has_header(&objects[i]);
+		o->header = contract_object_header(&objects[i]);
 		o->column_count = objects[i].column_count;
 		o->columns = calloc(o->column_count ? o->column_count : 1, sizeof *o->columns);
 		if (!o->columns || start_distributions(&objects[i], o->columns))

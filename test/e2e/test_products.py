@@ -275,6 +275,27 @@ def test_croissant_is_valid_and_loads_records(sales, fuse):
     assert records[2]["records/orders.csv/id"] == 3 and records[2]["records/orders.csv/amount"] == 3.5
 
 
+def test_croissant_of_odd_names_and_separators(sales, fuse):
+    """White space in names of files and columns, which no id may hold; tabs; a file without a head has no records that tools could load."""
+    mlcroissant = pytest.importorskip("mlcroissant")
+    files = {"a b.csv": "id,na me,na_me,n\u00a0b\n1,x,y,z\n", "t.tsv": "id\tname\n1\tx\n", "raw.csv": "1,2\n"}
+    column = lambda n: f"      - {{name: {json.dumps(n)}, logicalType: string, classification: public}}\n"
+    table = lambda n, files, columns, more="": f"  - name: {n}\n    physicalName: \"{files}\"\n{more}    properties:\n" + "".join(map(column, columns))
+    text = contract().split("  - name: orders")[0] + (table("a", "a *.csv", ["id", "na me", "na_me", "n\u00a0b"]) + table("t", "*.tsv", ["id", "name"])
+                                                      + table("raw", "raw.csv", ["x", "y"], "    customProperties: [{property: header, value: false}]\n"))
+    publish(sales, "sales/odd/1.0.0", files, text)
+    with sales.mount() as m:
+        dataset = mlcroissant.Dataset(jsonld=str(m.path / "sales/odd/1.0.0/.mesh/croissant.json"))
+        assert not dataset.metadata.ctx.issues.errors
+        sets = {s.description: s for s in dataset.metadata.record_sets}
+        assert sorted(sets) == ["a", "t"]
+        (record,) = dataset.records(sets["a"].uuid)
+        assert sorted(record.values()) == [b"1", b"x", b"y", b"z"] and len({f.uuid for f in sets["a"].fields}) == 4
+        assert [f.name for f in sets["a"].fields] == ["id", "na me", "na_me", "n\u00a0b"]
+        (record,) = dataset.records(sets["t"].uuid)
+        assert sorted(record.values()) == [b"1", b"x"]
+
+
 def test_croissant_names_nothing_that_is_dropped(sales, fuse):
     publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, contract(COLUMNS + EMAIL + "        tags: [pii]\n"))
     (sales.folder / "policy/pii.policy").write_text("policy pii scope mesh version 1\n\ndrop no-pii\n  columns tagged pii\n")
