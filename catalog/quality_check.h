@@ -33,6 +33,7 @@ enum check_kind {
 	CHECK_BROKEN,	/* records that strict parsing rejects */
 	CHECK_ABSENT,	/* a declared column is not in a file */
 	CHECK_UNKNOWN,	/* a column of a file is not declared */
+	CHECK_REPEATED,	/* a file's head names a column more than once */
 	CHECK_ROWS,
 	CHECK_SQL,
 	CHECK_NEVER,	/* cannot run: `detail` says why */
@@ -98,7 +99,7 @@ struct check {
 	uint64_t duplicates, places[QUALITY_OFFENDERS_MAX];
 	size_t place_count;
 	pthread_mutex_t lock; /* guards what follows; a leaf */
-	struct buf names;     /* CHECK_ABSENT, CHECK_UNKNOWN: the columns, in words */
+	struct buf names;     /* CHECK_ABSENT, CHECK_UNKNOWN, CHECK_REPEATED: the columns, in words */
 	struct offender {
 		char *file;
 		uint64_t row;

@@ -331,7 +331,7 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 		return 0;
 	struct check *unknown;
 	if (!compile_add(k, CHECK_BROKEN, -1, "records", "conformity") || !compile_add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
-	    !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
+	    !compile_add(k, CHECK_REPEATED, -1, "names of columns", "uniqueness") || !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
 		return -ENOMEM;
 	unknown->error = false; /* policy treats such a column as the most sensitive there is */
 	size_t keys = 0;

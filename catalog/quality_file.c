@@ -322,6 +322,18 @@ static void absent_columns(struct quality_file *f, size_t at)
 	}
 }
 
+/* Columns that the file's head names more than once: every reader calls the second one something else, and nobody can tell which is meant. */
+static void repeated_columns(struct quality_file *f, size_t at)
+{
+	for (uint32_t k = 0; f->records && k < records_column_count(f->records); k++) {
+		if (!records_repeats_column(f->records, k))
+			continue;
+		const char *name = records_column_name(f->records, k);
+		pass_wrong(f, at, 0);
+		check_name(f->q->list.items[at], name, strlen(name));
+	}
+}
+
 int quality_file_end(struct quality_file *f)
 {
 	if (!f)
@@ -337,9 +349,13 @@ int quality_file_end(struct quality_file *f)
 		r = give_up(f, r);
 	if (!r)
 		atomic_fetch_add(&f->object->rows, f->row - 1);
-	for (size_t i = 0; i < f->object->whole_count; i++)
-		if (f->q->list.items[f->object->whole[i]]->kind == CHECK_ABSENT)
+	for (size_t i = 0; i < f->object->whole_count; i++) {
+		const enum check_kind kind = f->q->list.items[f->object->whole[i]]->kind;
+		if (kind == CHECK_ABSENT)
 			absent_columns(f, f->object->whole[i]);
+		if (kind == CHECK_REPEATED)
+			repeated_columns(f, f->object->whole[i]);
+	}
 	for (size_t i = 0; i < f->q->list.count; i++) {
 		atomic_fetch_add(&f->q->list.items[i]->examined, f->tallies[i].examined);
 		atomic_fetch_add(&f->q->list.items[i]->wrong, f->tallies[i].wrong);

@@ -68,6 +68,8 @@ bool records_between(const struct records *r);
 
 /* CSV: which of the contract's columns the head does not name (after the head was read). */
 bool records_has_column(const struct records *r, uint32_t column);
+/* CSV: does the head name it more than once?  Fields without a name do not count: nobody asks for them. */
+bool records_repeats_column(const struct records *r, uint32_t column);
 uint32_t records_column_count(const struct records *r);
 const char *records_column_name(const struct records *r, uint32_t column);
 

@@ -135,9 +135,18 @@ static int read_head(struct records *r, const char *line, size_t len)
 		int code = records_column(r, r->fields[i].text, r->fields[i].len, &r->order[i]);
 		if (code)
 			return code;
+		r->repeated |= r->present[r->order[i]] && r->fields[i].len;
 		r->present[r->order[i]] = true;
 	}
 	return 0;
+}
+
+bool records_repeats_column(const struct records *r, uint32_t column)
+{
+	size_t times = 0;
+	for (size_t i = 0; r->repeated && i < r->order_count; i++)
+		times += r->order[i] == column;
+	return times > 1 && *records_column_name(r, column);
 }
 
 /* Hands over the first `count` fields, or why the record is broken. */

@@ -24,6 +24,7 @@ struct records {
 	struct map *by_name; /* column name → number + 1 */
 	char **names;
 	bool *present; /* CSV: the head names it */
+	bool repeated; /* CSV: the head names a column more than once */
 	uint32_t count, capacity;
 	struct buf line; /* the record under way, when it does not lie whole in one piece */
 	bool in_quotes;  /* CSV: the piece ended inside a quoted field */

@@ -722,6 +722,44 @@ def test_sql_checks_see_the_version_and_nothing_else(sales, tmp_path):
     assert '"idd"' in said and "abc" not in said  # words about the query, never values
 
 
+DOUBLE = "id,amount,note,amount,,\n1,1.5,x,2.5,,\n2,7,y,8,,\n"
+
+
+def test_a_column_that_is_there_twice_is_refused(sales, fuse):
+    """pandas calls the second one amount.1, DuckDB amount_1, and checks would have looked at either."""
+    text = contract(COLUMNS + "      - name: note\n        logicalType: string\n")
+    said = publish(sales, "sales/orders/1.0.0", {"orders.csv": DOUBLE, "fine.csv": "id,amount,note\n7,1,z\n"}, text, status=3).stderr
+    assert "error: orders names of columns: columns that a head names more than once: 1, there may be none (amount); first: orders.csv\n" in said
+    assert publish(sales, "sales/orders/1.0.0", {"orders.csv": '"id",amount,id,"amount",note\n'}, text, status=3).stderr.count("(id, amount)") == 1
+    with sales.mount() as m:
+        (m.path / "sales/orders").mkdir()
+        draft = m.path / "sales/orders/1.0.0.draft"
+        draft.mkdir()
+        (draft / ".mesh/contract.yaml").write_text(text)
+        (draft / "orders.csv").write_text(DOUBLE)
+        with pytest.raises(PermissionError):
+            draft.rename(m.path / "sales/orders/1.0.0")
+        assert "names more than once: 1, there may be none (amount); first: orders.csv" in (draft / ".mesh/problems.txt").read_text()
+        (draft / "orders.csv").write_text(DOUBLE.replace(",amount,,", ",,,"))
+        draft.rename(m.path / "sales/orders/1.0.0")  # a field without a name is not one that is there twice
+
+
+@pytest.mark.parametrize("action,served", [("drop", "id,note\n1,x\n2,y\n"), ("mask", "id,amount,note,amount\n1,,x,\n2,,y,\n")])
+def test_a_rule_holds_for_both_columns_of_a_name(sales, fuse, action, served):
+    columns = "".join(f"      - {{name: {n}, logicalType: {t}, classification: public, tags: [{n}]}}\n" for n, t in (("id", "integer"), ("amount", "number"), ("note", "string")))
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": DOUBLE.replace(",,", "")}, contract(columns), "--with-failures", "as it is")
+    rules = sales.folder / "policy/sales.policy"
+    mine = rules.read_text()
+    rules.write_text(mine + f"\n{action} amounts\n  columns tagged amount\n" + ("  with null\n" if action == "mask" else ""))
+    with sales.mount() as m:
+        assert (m.path / "sales/orders/1.0.0/orders.csv").read_text() == served
+    rules.write_text(mine + "\nfilter rows\n  rows row.amount > 2\n")
+    with sales.mount() as m:
+        with pytest.raises(PermissionError):
+            (m.path / "sales/orders/1.0.0/orders.csv").read_text()
+        assert "amount" in (m.path / "sales/orders/1.0.0/.mesh/policy.txt").read_text()
+
+
 def test_units_that_mean_nothing_fail(sales):
     text = contract("      - name: id\n        quality:\n          - {metric: nullValues, unit: pct, mustBe: 0}\n      - name: amount\n",
                     "    quality:\n      - {metric: rowCount, unit: percent, mustBe: 50}\n")
