@@ -58,5 +58,5 @@ int pattern_match(const struct pattern *p, const char *text, size_t len)
 	pcre2_match_data_free(data);
 	if (r >= 0)
 		return 1;
-	return r == PCRE2_ERROR_NOMATCH ? 0 : -E2BIG;
+	return r == PCRE2_ERROR_NOMATCH ? 0 : r == PCRE2_ERROR_NOMEMORY ? -ENOMEM : -E2BIG;
 }

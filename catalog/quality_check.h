@@ -93,6 +93,7 @@ struct check {
 	double wanted, wanted_high;
 	/* results, from all files */
 	atomic_ullong examined, wrong;
+	atomic_bool no_memory; /* a value, or an item of one, was not judged for want of it */
 	struct distinct *distinct;
 	struct check *same_as; /* CHECK_DISTINCT: this one counts the same; or NULL */
 	bool finished;         /* CHECK_DISTINCT: at the end of the pass, what repeats */
@@ -107,8 +108,10 @@ struct check {
 	size_t offender_count;
 };
 
-/* Sets `bit` in wrong[i] for each of some values, neither null nor missing, that a check of single values finds wrong (CHECK_FRESH: right). */
-void check_values(const struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit);
+/* A value that there is no memory to judge sets c->no_memory.
+ *
+ * Sets `bit` in wrong[i] for each of some values, neither null nor missing, that a check of single values finds wrong (CHECK_FRESH: right). */
+void check_values(struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit);
 /* The moment that the text of a date, timestamp or time says, by its column's format or as ISO 8601; of a time since midnight. */
 bool check_moment(const struct check *c, struct cell *v, int64_t *ret_ns);
 /* The judge of a format (email, uuid, ipv4 …); NULL: none knows it. */

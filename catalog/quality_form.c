@@ -5,6 +5,7 @@
 #include "catalog/records_json.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -114,9 +115,18 @@ static bool in_bounds(const struct doc_node *options, const char *least, const c
 	return (doc_int(doc_get(options, least), &bound) || count >= bound) && (doc_int(doc_get(options, most), &bound) || count <= bound);
 }
 
-static bool array_fits(const struct doc_node *options, struct scan *s)
+/* Was the item there before?  1, 0 or -ENOMEM. */
+static int is_repeated(struct map *seen, const struct buf *item)
 {
-	bool unique = false, repeated = false;
+	if (buf_check(item))
+		return -ENOMEM;
+	return map_get(seen, buf_text(item), item->len) ? 1 : map_set(seen, buf_text(item), item->len, seen, NULL);
+}
+
+static int array_fits(const struct doc_node *options, struct scan *s)
+{
+	bool unique = false;
+	int repeated = 0;
 	int64_t count = 0;
 	doc_bool(doc_get(options, "uniqueItems"), &unique);
 	struct map *seen = unique ? map_new() : NULL;
@@ -125,14 +135,14 @@ static bool array_fits(const struct doc_node *options, struct scan *s)
 		buf_clear(&item);
 		take_value(s, seen ? &item : NULL);
 		count++;
-		if (!seen || repeated)
-			continue;
-		repeated = buf_check(&item) || count > ITEMS_COMPARED_MAX || map_get(seen, buf_text(&item), item.len) ||
-			   map_set(seen, buf_text(&item), item.len, seen, NULL);
+		if (seen && !repeated)
+			repeated = count > ITEMS_COMPARED_MAX ? 1 : is_repeated(seen, &item);
 	}
 	buf_free(&item);
 	map_free(seen, NULL);
-	return in_bounds(options, "minItems", "maxItems", count) && (!unique || (seen && !repeated));
+	if (repeated < 0 || (unique && !seen))
+		return -ENOMEM;
+	return in_bounds(options, "minItems", "maxItems", count) && !repeated;
 }
 
 static bool object_fits(const struct doc_node *options, struct scan *s)
@@ -154,7 +164,7 @@ static bool object_fits(const struct doc_node *options, struct scan *s)
 	return in_bounds(options, "minProperties", "maxProperties", count) && found >= doc_count(required);
 }
 
-bool container_fits(const struct doc_node *options, const struct cell *v)
+int container_fits(const struct doc_node *options, const struct cell *v)
 {
 	struct scan s = { v->text, v->text + v->len };
 	if (!v->len)
@@ -163,7 +173,8 @@ bool container_fits(const struct doc_node *options, const struct cell *v)
 	return v->kind == VALUE_ARRAY ? array_fits(options, &s) : object_fits(options, &s);
 }
 
-static bool read_item(const char *start, const char *end, struct buf *text, struct cell *ret)
+/* 1; 0: it cannot be read; -ENOMEM. */
+static int read_item(const char *start, const char *end, struct buf *text, struct cell *ret)
 {
 	*ret = (struct cell){ .kind = VALUE_NUMBER, .text = start, .len = (size_t)(end - start) };
 	while (ret->len && isspace((unsigned char)start[ret->len - 1]))
@@ -171,40 +182,42 @@ static bool read_item(const char *start, const char *end, struct buf *text, stru
 	switch (*start) {
 	case '{':
 		ret->kind = VALUE_OBJECT;
-		return true;
+		return 1;
 	case '[':
 		ret->kind = VALUE_ARRAY;
-		return true;
+		return 1;
 	case 't':
 	case 'f':
 		ret->kind = VALUE_BOOL;
-		return true;
+		return 1;
 	case 'n':
 		ret->kind = VALUE_NULL;
-		return true;
+		return 1;
 	case '"':
 		buf_clear(text);
 		if (!records_json_text(start, ret->len, text))
-			return false;
+			return buf_check(text) ? -ENOMEM : 0;
 		*ret = (struct cell){ .kind = VALUE_TEXT, .text = buf_text(text), .len = text->len };
-		return true;
+		return 1;
 	default:
-		return true;
+		return 1;
 	}
 }
 
-bool container_each(const struct cell *array, bool (*each)(void *arg, struct cell *item), void *arg)
+int container_each(const struct cell *array, bool (*each)(void *arg, struct cell *item), void *arg)
 {
 	struct scan s = { array->text, array->text + array->len };
 	struct buf text = BUF_INIT;
 	struct cell item;
-	bool good = array->len > 0;
-	s.p += good;
-	while (good && next(&s)) {
+	int r = array->len > 0;
+	s.p += r;
+	while (r == 1 && next(&s)) {
 		const char *start = s.p;
 		take_value(&s, NULL);
-		good = read_item(start, s.p, &text, &item) && each(arg, &item);
+		r = read_item(start, s.p, &text, &item);
+		if (r == 1)
+			r = each(arg, &item);
 	}
 	buf_free(&text);
-	return good;
+	return r;
 }

@@ -14,11 +14,11 @@ const struct integer_form *integer_form_find(const char *name); /* NULL: no such
 bool integer_form_fits(const struct integer_form *f, struct cell *v);
 
 /* Does an object or array (its JSON text) keep to the logicalTypeOptions minItems maxItems uniqueItems, minProperties maxProperties required?
- * Items are the same when they are written alike, whatever the space between. */
-bool container_fits(const struct doc_node *options, const struct cell *v);
+ * Items are the same when they are written alike, whatever the space between.  1, 0 or -ENOMEM. */
+int container_fits(const struct doc_node *options, const struct cell *v);
 
-/* Calls `each` with every item of an array (its JSON text): objects and arrays as their text, the others as what they say.  False: `each` said so of
- * one, or it could not be read. */
-bool container_each(const struct cell *array, bool (*each)(void *arg, struct cell *item), void *arg);
+/* Calls `each` with every item of an array (its JSON text): objects and arrays as their text, the others as what they say.  1; 0: `each` said false of
+ * one, or it could not be read; -ENOMEM. */
+int container_each(const struct cell *array, bool (*each)(void *arg, struct cell *item), void *arg);
 
 #endif

@@ -16,6 +16,7 @@ struct quality_report {
 	uint64_t rows;
 	int64_t failed_errors, failed_warnings, undeclared;
 	struct buf columns; /* JSON */
+	bool no_memory;	    /* a text of it is missing */
 };
 
 static int result_add(struct quality_report *r, struct quality_result **ret)
@@ -29,12 +30,19 @@ static int result_add(struct quality_report *r, struct quality_result **ret)
 	return 0;
 }
 
-static char *copy(const char *text)
+/* `text` is a new one, or NULL for want of memory. */
+static char *kept(struct quality_report *r, char *text)
 {
-	return text ? strdup(text) : NULL;
+	r->no_memory |= !text;
+	return text;
 }
 
-static void describe(struct quality *q, const struct check *c, struct quality_result *r)
+static char *copy(struct quality_report *r, const char *text)
+{
+	return text ? kept(r, strdup(text)) : NULL;
+}
+
+static void describe(struct quality *q, const struct check *c, struct quality_report *report, struct quality_result *r)
 {
 	const struct contract_object *objects;
 	contract_objects(quality_contract(q), &objects);
@@ -43,14 +51,14 @@ static void describe(struct quality *q, const struct check *c, struct quality_re
 	check_expected(c, &expected);
 	check_counted(c, &counted);
 	if (counted.len)
-		r->counted = text_format("%s%s", c->percent ? "percent of " : "", buf_text(&counted));
+		r->counted = kept(report, text_format("%s%s", c->percent ? "percent of " : "", buf_text(&counted)));
 	buf_free(&counted);
-	r->check = copy(c->name);
-	r->object = copy(o->name);
-	r->column = c->column >= 0 ? copy(o->columns[c->column].name) : NULL;
-	r->dimension = copy(c->dimension);
+	r->check = copy(report, c->name);
+	r->object = copy(report, o->name);
+	r->column = c->column >= 0 ? copy(report, o->columns[c->column].name) : NULL;
+	r->dimension = copy(report, c->dimension);
 	r->error = c->error;
-	r->expected = buf_take(&expected);
+	r->expected = kept(report, buf_take(&expected));
 }
 
 static int add_offender(struct quality_result *r, const char *file, uint64_t row)
@@ -100,6 +108,8 @@ static int measure(struct quality *q, struct check *c, const struct err *tables,
 	const char *reason = unanswered(q, c, room);
 	if (reason)
 		return err_set(why, -EOPNOTSUPP, "%s", reason);
+	if (atomic_load(&c->no_memory) || (c->item && atomic_load(&c->item->no_memory)))
+		return err_set(why, -ENOMEM, "out of memory");
 	struct check *counter = c->same_as ? c->same_as : c;
 	double count = (double)atomic_load(&c->wrong), examined = (double)atomic_load(&counter->examined);
 	if (c->kind == CHECK_ROWS)
@@ -132,7 +142,7 @@ static int judge(struct quality *q, struct check *c, const struct err *tables, s
 	struct quality_result *r;
 	if (result_add(report, &r))
 		return -ENOMEM;
-	describe(q, c, r);
+	describe(q, c, report, r);
 	struct err why = ERR_INIT;
 	int code = measure(q, c, tables, r, &r->measured, &why);
 	if (code == -ENOMEM || code == -EINTR)
@@ -142,9 +152,9 @@ static int judge(struct quality *q, struct check *c, const struct err *tables, s
 	r->error &= !r->engineless;
 	r->passed = !code && check_compare(c, r->measured);
 	if (code)
-		r->detail = strdup(why.text);
+		r->detail = copy(report, why.text);
 	else if (c->names.len)
-		r->detail = strdup(c->names.data);
+		r->detail = copy(report, c->names.data);
 	for (size_t i = 0; !r->passed && !code && i < c->offender_count; i++)
 		if (add_offender(r, c->offenders[i].file, c->offenders[i].row))
 			return -ENOMEM;
@@ -163,9 +173,9 @@ static int add_unclaimed(struct quality *q, struct quality_report *report)
 		return 0;
 	if (result_add(report, &r))
 		return -ENOMEM;
-	r->check = strdup("unclaimed files");
-	r->expected = strdup("every tabular file belongs to an object of the contract");
-	r->detail = strdup(quality_unclaimed(q));
+	r->check = copy(report, "unclaimed files");
+	r->expected = copy(report, "every tabular file belongs to an object of the contract");
+	r->detail = copy(report, quality_unclaimed(q));
 	report->failed_warnings++;
 	return 0;
 }
@@ -182,10 +192,10 @@ static int add_unexamined(struct quality *q, size_t object, struct quality_repor
 		return -ENOMEM;
 	if (object < quality_object_count(q))
 		contract_objects(quality_contract(q), &objects);
-	r->check = strdup("personal data");
-	r->object = objects ? copy(objects[object].name) : NULL;
-	r->expected = strdup("must be declared");
-	r->detail = strdup(why);
+	r->check = copy(report, "personal data");
+	r->object = objects ? copy(report, objects[object].name) : NULL;
+	r->expected = copy(report, "must be declared");
+	r->detail = copy(report, why);
 	report->failed_warnings++;
 	return 0;
 }
@@ -211,11 +221,11 @@ static int add_finding(void *arg, const struct personal_finding *f)
 	struct quality_result *r;
 	if (result_add(to->report, &r))
 		return -ENOMEM;
-	r->check = strdup("personal data");
-	r->object = copy(f->object);
-	r->column = text_printable(f->column, strlen(f->column));
-	r->expected = strdup("must be declared");
-	r->detail = finding_text(f);
+	r->check = copy(to->report, "personal data");
+	r->object = copy(to->report, f->object);
+	r->column = kept(to->report, text_printable(f->column, strlen(f->column)));
+	r->expected = copy(to->report, "must be declared");
+	r->detail = kept(to->report, finding_text(f));
 	r->error = quality_contract(to->q) != NULL;
 	r->passed = f->waived;
 	if (!f->waived) {
@@ -307,6 +317,8 @@ int quality_finish(struct quality *q, struct quality_report **ret, struct err *e
 	struct findings findings = { q, report };
 	if (!r)
 		r = personal_each(quality_personal(q), add_finding, &findings);
+	if (!r && report->no_memory)
+		r = -ENOMEM;
 	if (!r)
 		looks(q, report);
 	if (!r && buf_check(&report->columns))

@@ -39,7 +39,7 @@ static bool equal_any_case(const char *t, size_t n, const char *word)
 
 static bool item_is_right(void *arg, struct cell *item)
 {
-	const struct check *c = arg;
+	struct check *c = arg;
 	if (item->kind == VALUE_NULL || c->kind == CHECK_NULL)
 		return c->kind != CHECK_NULL || item->kind != VALUE_NULL;
 	uint64_t wrong = 0;
@@ -47,17 +47,26 @@ static bool item_is_right(void *arg, struct cell *item)
 	return !wrong;
 }
 
+/* `r`: 1 right, 0 wrong, or -errno. */
+static bool judged(struct check *c, int r)
+{
+	if (r == -ENOMEM)
+		atomic_store(&c->no_memory, true);
+	return r == 1;
+}
+
 /* Another check says of what is no array, or no object, that it is none. */
-static bool is_container(const struct check *c, const struct cell *v, enum value_kind kind)
+static bool is_container(struct check *c, const struct cell *v, enum value_kind kind)
 {
 	if (!c->container && !c->item)
 		return v->kind == kind;
 	if (v->kind != kind)
 		return true;
-	return c->item ? container_each(v, item_is_right, c->item) : container_fits(c->container, v);
+	const int r = c->item ? container_each(v, item_is_right, c->item) : container_fits(c->container, v);
+	return judged(c->item ? c->item : c, r);
 }
 
-static bool has_type(const struct check *c, struct cell *v)
+static bool has_type(struct check *c, struct cell *v)
 {
 	const char *t = v->text;
 	const size_t n = v->len;
@@ -246,7 +255,7 @@ bool word_set_has_cell(const struct word_set *s, struct cell *v, enum logical_ty
 	return false;
 }
 
-static inline __attribute__((always_inline)) bool is_right(const struct check *c, enum check_kind kind, struct cell *v)
+static inline __attribute__((always_inline)) bool is_right(struct check *c, enum check_kind kind, struct cell *v)
 {
 	double number;
 	if (kind == CHECK_TYPE)
@@ -257,7 +266,7 @@ static inline __attribute__((always_inline)) bool is_right(const struct check *c
 	case CHECK_LENGTH:
 		return has_length(c, v->text, v->len);
 	case CHECK_PATTERN:
-		return pattern_match(c->pattern, v->text, v->len) == 1;
+		return judged(c, pattern_match(c->pattern, v->text, v->len));
 	case CHECK_FORMAT:
 		return c->judge(v->text, v->len);
 	case CHECK_RANGE:
@@ -276,7 +285,7 @@ static inline __attribute__((always_inline)) bool is_right(const struct check *c
 	}
 }
 
-static inline __attribute__((always_inline)) void each_value(const struct check *c, enum check_kind kind, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
+static inline __attribute__((always_inline)) void each_value(struct check *c, enum check_kind kind, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
 {
 	for (size_t i = 0; i < count; i++)
 		if (is_right(c, kind, &values[i]) == (kind == CHECK_FRESH)) /* that one counts what is right */
@@ -284,7 +293,7 @@ static inline __attribute__((always_inline)) void each_value(const struct check 
 }
 
 /* One loop for each kind, so that a value does not choose among them. */
-void check_values(const struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
+void check_values(struct check *c, struct cell *values, size_t count, uint64_t *wrong, uint64_t bit)
 {
 	switch (c->kind) {
 	case CHECK_TYPE:

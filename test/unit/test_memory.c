@@ -12,6 +12,7 @@
 #include "catalog/manifest.h"
 #include "catalog/mesh.h"
 #include "catalog/publish.h"
+#include "catalog/quality.h"
 #include "catalog/snapshot.h"
 #include "catalog/store/store.h"
 #include "fs/content.h"
@@ -487,12 +488,59 @@ static int read_a_view(void)
 	return r;
 }
 
+/* -- checks ---------------------------------------------------------------------------------------- */
+
+static const char checked_contract[] = "kind: DataContract\napiVersion: v3.1.0\nid: t\nversion: 1.0.0\nstatus: active\nschema:\n- name: t\n  properties:\n"
+				       "  - {name: id, logicalType: integer, unique: true, required: true, classification: public}\n"
+				       "  - {name: code, logicalType: string, logicalTypeOptions: {pattern: \"[A-Z]+[0-9]*\"}}\n"
+				       "  - {name: tags, logicalType: array, logicalTypeOptions: {uniqueItems: true, maxItems: 9}}\n"
+				       "  - {name: sizes, logicalType: array, items: {logicalType: string, logicalTypeOptions: {maxLength: 40}}}\n";
+
+/* Nothing is wrong with the data, so that whatever fails does so for want of memory, and must say that. */
+static int judge_values(void)
+{
+	static const char line[] = "{\"id\": %d, \"code\": \"AB%d\", \"tags\": [\"a long enough tag to be copied\", \"b\", %d], \"sizes\": [\"x\\u0041y\", \"large and larger\"]}\n";
+	struct contract *c = NULL;
+	struct quality *q = NULL;
+	struct quality_file *f = NULL;
+	struct quality_report *report = NULL;
+	char text[256];
+	err_clear(&e);
+	int r = contract_parse("c.yaml", checked_contract, sizeof checked_contract - 1, &c, &e);
+	if (!r)
+		r = quality_new(c, NULL, &q, &e);
+	if (!r)
+		r = quality_file_begin(q, "t.jsonl", &f);
+	for (int i = 0; i < 20 && !r; i++) {
+		snprintf(text, sizeof text, line, i, i, i);
+		r = quality_file_feed(f, text, strlen(text));
+	}
+	if (f) {
+		int ended = quality_file_end(f);
+		r = r ? r : ended;
+	}
+	if (!r)
+		r = quality_finish(q, &report, &e);
+	if (!r && (quality_report_failed_errors(report) || quality_report_rows(report) != 20))
+		r = WRONG;
+	quality_report_free(report);
+	quality_free(q);
+	contract_unref(c);
+	return r;
+}
+
 /* -- tests ---------------------------------------------------------------------------------------- */
 
 TEST(contract)
 {
 	CHECK_INT(parse_contract(), 0);
 	WALK(parse_contract, 1);
+}
+
+TEST(checks)
+{
+	CHECK_INT(judge_values(), 0);
+	WALK(judge_values, 1);
 }
 
 TEST(policy)
