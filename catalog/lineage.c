@@ -13,9 +13,17 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What the reads of a transaction add to a row of `inputs`. */
+struct input_sum {
+	struct lineage_context_ids context;
+	int64_t files, opens, bytes, first_ns, last_ns;
+	bool any;
+};
+
 struct lineage {
 	struct db *db;
 	char *path;
+	struct input_sum sum; /* not written yet: reads come by the thousand, and of few runs, versions and decisions */
 };
 
 static int refuse_network(const char *path, struct err *e)
@@ -113,18 +121,47 @@ const char *lineage_path(const struct lineage *l)
 	return l->path;
 }
 
+static bool same_input(const struct lineage_context_ids *a, const struct lineage_context_ids *b)
+{
+	return a->run == b->run && a->version == b->version && a->decision == b->decision && a->late == b->late;
+}
+
+static int write_sum(struct lineage *l, struct err *e)
+{
+	struct input_sum *sum = &l->sum;
+	struct db_stmt *s;
+	if (!sum->any)
+		return 0;
+	int r = db_cached(l->db,
+			  "INSERT INTO inputs(run, version, decision, late, files, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+			  " ON CONFLICT DO UPDATE SET files = files + excluded.files, opens = opens + excluded.opens, bytes = bytes + excluded.bytes,"
+			  " first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
+			  &s, e);
+	if (r)
+		return r;
+	const int64_t values[] = { sum->context.run, sum->context.version, sum->context.decision, sum->context.late, sum->files,
+				   sum->opens, sum->bytes, sum->first_ns, sum->last_ns };
+	for (int i = 0; i < 9; i++)
+		db_bind_int(s, i + 1, values[i]);
+	sum->any = false;
+	return db_run(s, e);
+}
+
 int lineage_begin(struct lineage *l, struct err *e)
 {
+	l->sum.any = false;
 	return db_begin(l->db, e);
 }
 
 int lineage_commit(struct lineage *l, struct err *e)
 {
-	return db_commit(l->db, e);
+	int r = write_sum(l, e);
+	return r ? r : db_commit(l->db, e);
 }
 
 void lineage_rollback(struct lineage *l)
 {
+	l->sum.any = false;
 	db_rollback(l->db);
 }
 
@@ -370,13 +407,13 @@ static int64_t part_of(const struct lineage_context_ids *c, int64_t when_ns)
 	return part > c->sealed_parts ? part : c->sealed_parts;
 }
 
-/* Adds to the row that is there: 1, or 0 when there is none. */
-static int fold_read(struct lineage *l, const struct lineage_read *read, int64_t part, int64_t file, struct err *e)
+/* Adds to the row that is there: 1, or 0 when there is none.  One statement, as nearly every read of a second epoch ends here. */
+static int fold_read(struct lineage *l, const struct lineage_read *read, int64_t part, struct err *e)
 {
 	struct db_stmt *s;
 	int r = db_cached(l->db,
 			  "UPDATE reads SET opens = opens + ?1, bytes = bytes + ?2, first_ns = min(first_ns, ?3), last_ns = max(last_ns, ?4)"
-			  " WHERE run = ?5 AND part = ?6 AND file = ?7 AND decision = ?8",
+			  " WHERE run = ?5 AND part = ?6 AND decision = ?7 AND file = (SELECT id FROM files WHERE version = ?8 AND path = ?9)",
 			  &s, e);
 	if (r)
 		return r;
@@ -386,8 +423,9 @@ static int fold_read(struct lineage *l, const struct lineage_read *read, int64_t
 	db_bind_int(s, 4, read->opens ? read->last_ns : 0);
 	db_bind_int(s, 5, read->context.run);
 	db_bind_int(s, 6, part);
-	db_bind_int(s, 7, file);
-	db_bind_int(s, 8, read->context.decision);
+	db_bind_int(s, 7, read->context.decision);
+	db_bind_int(s, 8, read->context.version);
+	db_bind_text_n(s, 9, read->path, read->path_len);
 	r = db_run(s, e);
 	return r ? r : db_changes(l->db) > 0;
 }
@@ -409,19 +447,18 @@ static int insert_read(struct lineage *l, const struct lineage_read *read, int64
 
 static int add_input(struct lineage *l, const struct lineage_read *read, int new_files, struct err *e)
 {
-	struct db_stmt *s;
-	int r = db_cached(l->db,
-			  "INSERT INTO inputs(run, version, decision, late, files, opens, bytes, first_ns, last_ns) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-			  " ON CONFLICT DO UPDATE SET files = files + excluded.files, opens = opens + excluded.opens, bytes = bytes + excluded.bytes,"
-			  " first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)",
-			  &s, e);
+	struct input_sum *sum = &l->sum;
+	int r = sum->any && !same_input(&sum->context, &read->context) ? write_sum(l, e) : 0;
 	if (r)
 		return r;
-	const int64_t values[] = { read->context.run, read->context.version, read->context.decision, read->context.late, new_files,
-				   read->opens, read->bytes, read->first_ns, read->last_ns };
-	for (int i = 0; i < 9; i++)
-		db_bind_int(s, i + 1, values[i]);
-	return db_run(s, e);
+	if (!sum->any)
+		*sum = (struct input_sum){ .context = read->context, .first_ns = read->first_ns, .last_ns = read->last_ns, .any = true };
+	sum->files += new_files;
+	sum->opens += read->opens;
+	sum->bytes += read->bytes;
+	sum->first_ns = read->first_ns < sum->first_ns ? read->first_ns : sum->first_ns;
+	sum->last_ns = read->last_ns > sum->last_ns ? read->last_ns : sum->last_ns;
+	return 0;
 }
 
 /* Did the run read the file on an earlier day, under the same decision? */
@@ -455,22 +492,19 @@ static int mark_unsealed(struct lineage *l, int64_t run, struct err *e)
 int lineage_read_add(struct lineage *l, const struct lineage_read *read, struct err *e)
 {
 	int64_t file = 0, part = part_of(&read->context, read->first_ns);
-	int r = file_id(l, read->context.version, read->path, read->path_len, &file, e);
-	if (r)
-		return r;
-	int folded = fold_read(l, read, part, file, e);
+	int folded = fold_read(l, read, part, e), known = folded;
 	if (folded < 0)
 		return folded;
-	if (!folded)
+	int r = folded ? 0 : file_id(l, read->context.version, read->path, read->path_len, &file, e);
+	if (!r && !folded)
 		r = insert_read(l, read, part, file, e);
 	if (!r && !folded && read->context.sealed)
 		r = mark_unsealed(l, read->context.run, e);
-	int known = 0;
 	if (!r && !folded && part > 0)
 		known = read_before(l, read, part, file, e);
 	if (known < 0)
 		return known;
-	return r ? r : add_input(l, read, !folded && !known, e);
+	return r ? r : add_input(l, read, !known, e);
 }
 
 /* -- journals -------------------------------------------------------------------------------- */

@@ -88,6 +88,7 @@ struct lineage_read {
 	size_t path_len;
 	int64_t opens, bytes, first_ns, last_ns; /* opens 0: only bytes are added */
 };
+/* Its part of what the run read of the version (`inputs`) is written by lineage_commit at the latest. */
 int lineage_read_add(struct lineage *l, const struct lineage_read *read, struct err *e);
 
 int lineage_journal_position(struct lineage *l, const char *journal, int64_t *ret, struct err *e);

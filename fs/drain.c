@@ -26,6 +26,8 @@
 struct group {
 	uint32_t context, name, process;
 	int64_t opens, bytes, first_ns, last_ns;
+	const char *path; /* of `name` */
+	size_t path_len;
 };
 
 struct batch {
@@ -75,7 +77,7 @@ static struct group *group_of(struct batch *b, const struct journal_record *r)
 		if (!*slot) {
 			struct group *g = &b->groups[b->group_count++];
 			*slot = b->group_count;
-			*g = (struct group){ r->context, r->name, 0, 0, 0, r->when_ns, r->when_ns };
+			*g = (struct group){ .context = r->context, .name = r->name, .first_ns = r->when_ns, .last_ns = r->when_ns };
 			return g;
 		}
 		struct group *g = &b->groups[*slot - 1];
@@ -187,13 +189,53 @@ static int resolve_process(struct batch *b, int64_t run, uint32_t offset, int64_
 
 /* -- a batch --------------------------------------------------------------------------------- */
 
+/* By context and path: so that files that lie together in the database's trees come together, whatever the order in which they were opened. */
+static int compare_groups(const void *a, const void *b)
+{
+	const struct group *x = a, *y = b;
+	if (x->context != y->context)
+		return x->context < y->context ? -1 : 1;
+	size_t len = x->path_len < y->path_len ? x->path_len : y->path_len;
+	int order = len ? memcmp(x->path, y->path, len) : 0;
+	return order ? order : (x->path_len > y->path_len) - (x->path_len < y->path_len);
+}
+
+static void join(struct group *to, const struct group *from)
+{
+	if (!to->process)
+		to->process = from->process;
+	to->opens += from->opens;
+	to->bytes += from->bytes;
+	to->first_ns = from->first_ns < to->first_ns ? from->first_ns : to->first_ns;
+	to->last_ns = from->last_ns > to->last_ns ? from->last_ns : to->last_ns;
+}
+
+/* Leaves out what has no name any more; a name that stands in the journal more than once becomes one group. */
+static void order_groups(struct batch *b)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < b->group_count; i++) {
+		struct group *g = &b->groups[i];
+		if (journal_text(b->j, g->name, &g->path, &g->path_len))
+			b->damaged += g->opens;
+		else
+			b->groups[kept++] = *g;
+	}
+	qsort(b->groups, kept, sizeof *b->groups, compare_groups);
+	b->group_count = 0;
+	for (uint32_t i = 0; i < kept; i++) {
+		struct group *last = b->group_count ? &b->groups[b->group_count - 1] : NULL;
+		if (last && !compare_groups(last, &b->groups[i]))
+			join(last, &b->groups[i]);
+		else
+			b->groups[b->group_count++] = b->groups[i];
+	}
+}
+
 static int store_group(struct batch *b, const struct group *g, struct err *e)
 {
-	struct lineage_read read = { .opens = g->opens, .bytes = g->bytes, .first_ns = g->first_ns, .last_ns = g->last_ns };
-	if (journal_text(b->j, g->name, &read.path, &read.path_len)) {
-		b->damaged += g->opens;
-		return 0;
-	}
+	struct lineage_read read = { .path = g->path, .path_len = g->path_len, .opens = g->opens, .bytes = g->bytes,
+				     .first_ns = g->first_ns, .last_ns = g->last_ns };
 	int r = resolve_context(b, g->context, &read.context, e);
 	if (r == -EBADMSG) {
 		b->damaged += g->opens;
@@ -218,9 +260,10 @@ static int store_view(struct batch *b, const struct journal_record *r, struct er
 static int gather(struct batch *b, uint32_t position, uint32_t max, uint32_t *ret_end, struct err *e)
 {
 	uint32_t end = position;
+	const uint32_t count = journal_count(b->j);
 	for (; end - position < max; end++) {
 		struct journal_record record;
-		int r = journal_read(b->j, end, &record);
+		int r = journal_read(b->j, end, count, &record);
 		if (r == -ENODATA)
 			break;
 		if (r == -EBADMSG) {
@@ -241,6 +284,7 @@ static int gather(struct batch *b, uint32_t position, uint32_t max, uint32_t *re
 static int store(struct batch *b, uint32_t position, uint32_t end, struct err *e)
 {
 	int r = 0;
+	order_groups(b);
 	for (uint32_t i = 0; i < b->group_count && !r; i++)
 		r = store_group(b, &b->groups[i], e);
 	struct journal_gap gap;

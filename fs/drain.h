@@ -15,7 +15,7 @@
 struct journal;
 struct lineage;
 
-#define DRAIN_BATCH 20000u
+#define DRAIN_BATCH 65536u
 
 /* The folder of a database's journals; the caller frees it. */
 char *drain_folder_path(const char *db_path);

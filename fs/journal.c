@@ -337,9 +337,8 @@ uint32_t journal_count(const struct journal *j)
 	return count < j->slot_count ? count : j->slot_count;
 }
 
-int journal_read(const struct journal *j, uint32_t index, struct journal_record *ret)
+int journal_read(const struct journal *j, uint32_t index, uint32_t count, struct journal_record *ret)
 {
-	uint32_t count = journal_count(j);
 	if (index >= j->slot_count || (index >= count && !j->dead))
 		return -ENODATA;
 	const struct slot *s = &j->slots[index];

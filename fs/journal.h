@@ -77,8 +77,9 @@ bool journal_sealed(const struct journal *j);
 
 /* Complete records (owner or reader of a live segment). */
 uint32_t journal_count(const struct journal *j);
-/* The record numbered `index`: 0; -ENODATA after the last; -EBADMSG: torn or damaged, skip it. */
-int journal_read(const struct journal *j, uint32_t index, struct journal_record *ret);
+/* The record numbered `index`: 0; -ENODATA after the last; -EBADMSG: torn or damaged, skip it.  `count` is what journal_count said: ask once for many
+ * records, as the owner writes there with every record, and two processors would pass the line to and fro. */
+int journal_read(const struct journal *j, uint32_t index, uint32_t count, struct journal_record *ret);
 /* A text that a record names.  -EBADMSG when it is damaged. */
 int journal_text(const struct journal *j, uint32_t offset, const char **ret, size_t *ret_len);
 

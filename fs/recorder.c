@@ -28,7 +28,8 @@
 #define DRAIN_WAIT_MS 60000
 #define TIDY_MS 3600000
 #define MORE_MS 1000 /* until more old reads are pruned */
-#define GATHER_MS 100       /* the writer lets records gather this long */
+#define GATHER_MS 2000      /* the writer lets records gather this long, or until a segment is full: opens of one file become one row's change */
+#define PREPARE_EVERY 8192u /* records, after which the writer looks whether pages and a segment are ready for those to come */
 #define RETRY_MS 500        /* and waits this long after a failure */
 #define CONTEXT_MAX (8u << 10)
 #define CONTEXTS 16384u     /* and processes that one segment can name */
@@ -173,7 +174,7 @@ static int try_locked(struct recorder *r, const struct entry *in)
 	if (code)
 		return code;
 	r->appended++;
-	if (r->idle || r->appended % (DRAIN_BATCH / 2) == 0) {
+	if (r->idle || r->appended % PREPARE_EVERY == 0) {
 		r->idle = false;
 		pthread_cond_signal(&r->wake);
 	}
@@ -472,6 +473,16 @@ static int tidy(struct recorder *r, struct err *e)
 	return code;
 }
 
+/* For records to come, while those that are there gather.  The current segment stays: the writer alone removes. */
+static void prepare_locked(struct recorder *r)
+{
+	struct journal *j = current_locked(r);
+	pthread_mutex_unlock(&r->lock);
+	journal_prepare(j);
+	make_spare(r);
+	pthread_mutex_lock(&r->lock);
+}
+
 /* Sleeps until there is something to write or it is time to tidy up, then a little longer for more to gather.  False: stop. */
 static bool writer_wait(struct recorder *r, int failed)
 {
@@ -484,9 +495,8 @@ static bool writer_wait(struct recorder *r, int failed)
 			break;
 	r->idle = false;
 	clock_deadline(CLOCK_MONOTONIC, failed ? RETRY_MS : GATHER_MS, &until);
-	while (!r->stop && (failed || !r->hurry) && (failed || r->appended - r->drained < DRAIN_BATCH / 2))
-		if (pthread_cond_timedwait(&r->wake, &r->lock, &until) == ETIMEDOUT)
-			break;
+	while (!r->stop && (failed || !r->hurry) && pthread_cond_timedwait(&r->wake, &r->lock, &until) != ETIMEDOUT)
+		prepare_locked(r);
 	r->hurry = false;
 	bool go = !r->stop;
 	pthread_mutex_unlock(&r->lock);

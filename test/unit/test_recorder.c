@@ -98,14 +98,14 @@ TEST(journal_holds_what_was_appended)
 	for (int i = 0; i < 100; i++) {
 		const char *text;
 		size_t len;
-		CHECK_INT(journal_read(k, (uint32_t)i, &r), 0);
+		CHECK_INT(journal_read(k, (uint32_t)i, journal_count(k), &r), 0);
 		CHECK_INT(r.when_ns, i);
 		CHECK_INT(r.amount, 7);
 		CHECK_INT(journal_text(k, r.name, &text, &len), 0);
 		CHECK_INT(len, 5);
 		CHECK(!memcmp(text, "hello", 5));
 	}
-	CHECK_INT(journal_read(k, 100, &r), -ENODATA);
+	CHECK_INT(journal_read(k, 100, journal_count(k), &r), -ENODATA);
 	journal_close(j);
 	CHECK(journal_adopt(k));
 	journal_close(k);
@@ -156,7 +156,7 @@ TEST(journal_detects_every_damaged_byte)
 			struct journal_record got;
 			const char *text;
 			size_t len;
-			int c = journal_read(k, i, &got);
+			int c = journal_read(k, i, journal_count(k), &got);
 			torn += c == -EBADMSG;
 			if (c)
 				continue;
@@ -250,6 +250,61 @@ TEST(opens_fold_into_one_row)
 	char sql[128];
 	snprintf(sql, sizeof sql, "SELECT count(*) FROM processes WHERE pid = %d AND exe LIKE '%%test_recorder'", (int)getpid());
 	CHECK_INT(ask(sql), 1);
+	clean();
+}
+
+static int open_passes(struct recorder *r, const char *run, int files, int passes)
+{
+	int failed = 0;
+	for (int i = 0; i < files * passes; i++) {
+		char file[32];
+		uint64_t record;
+		snprintf(file, sizeof file, "part-%d.csv", i % files);
+		struct read_facts read = read_facts(run, file);
+		failed += recorder_open_record(r, &read, &record) != 0;
+		recorder_close_record(r, record, 0);
+	}
+	return failed;
+}
+
+TEST(records_gather_before_they_are_written)
+{
+	struct err e = ERR_INIT;
+	struct recorder *r;
+	struct recorder_config config = { .db_path = db_path };
+	struct recorder_stats stats;
+	char run[RUN_ID_SIZE] = "";
+	struct run_facts facts = run_facts("gather");
+	fresh();
+	CHECK_OK(recorder_start_with(&config, &r, &e), &e);
+	CHECK_OK(recorder_begin_run(r, &facts, run, &e), &e);
+	int64_t start = clock_mono_ns();
+	CHECK_INT(open_passes(r, run, 500, 40), 0);
+	recorder_stats(r, &stats);
+	if (clock_mono_ns() - start < NS_PER_S) /* else the machine was too busy to tell */
+		CHECK_INT(stats.waiting, 20000);
+	CHECK_OK(recorder_drain(r, &e), &e); /* whoever asks does not wait for more to gather */
+	recorder_stats(r, &stats);
+	CHECK_INT(stats.waiting, 0);
+	CHECK_INT(ask("SELECT sum(opens = 40) = 500 AND count(*) = 500 FROM reads"), 1);
+	CHECK_OK(recorder_stop(r, &e), &e);
+	clean();
+}
+
+TEST(a_name_that_stands_in_a_segment_twice_is_one_file)
+{
+	struct err e = ERR_INIT;
+	struct recorder *r;
+	struct recorder_config config = { .db_path = db_path };
+	char run[RUN_ID_SIZE] = "";
+	struct run_facts facts = run_facts("twice");
+	fresh();
+	CHECK_OK(recorder_start_with(&config, &r, &e), &e);
+	CHECK_OK(recorder_begin_run(r, &facts, run, &e), &e);
+	CHECK_INT(open_passes(r, run, 12000, 3), 0); /* more than are remembered */
+	CHECK_OK(recorder_stop(r, &e), &e);
+	CHECK_INT(ask("SELECT sum(opens = 3) = 12000 AND count(*) = 12000 FROM reads"), 1);
+	CHECK_INT(ask("SELECT files = 12000 AND opens = 36000 FROM mesh_inputs"), 1);
 	clean();
 }
 
