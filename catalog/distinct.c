@@ -1,6 +1,7 @@
 #include "catalog/distinct.h"
 
 #include "catalog/base/io.h"
+#include "catalog/base/text.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,6 +12,9 @@
 
 #define PARTITIONS 256
 #define BLOCK 4096 /* items written to the file at a time and partition */
+#define RUNS_MAX 16384u
+#define RUNS_OPEN 8u /* the last ones: files that are read in turn or beside each other go on with theirs */
+#define SPANS_MAX 4096u
 
 struct partition {
 	struct distinct_item *items;
@@ -19,8 +23,17 @@ struct partition {
 	size_t block_count;
 };
 
+/* Integers from low to high: of a run all of them, the first at `place`; of hashed ones, some. */
+struct span {
+	int64_t low, high;
+	uint64_t place;
+	bool run;
+};
+
 struct distinct {
 	pthread_mutex_t lock; /* a leaf; guards everything */
+	struct span *runs, *hashed;
+	size_t run_count, hashed_count;
 	struct partition partitions[PARTITIONS];
 	size_t memory, limit;
 	int fd; /* -1 until something is spilled */
@@ -46,6 +59,8 @@ void distinct_free(struct distinct *d)
 		free(d->partitions[i].items);
 		free(d->partitions[i].blocks);
 	}
+	free(d->runs);
+	free(d->hashed);
 	if (d->fd >= 0)
 		close(d->fd);
 	pthread_mutex_destroy(&d->lock);
@@ -91,10 +106,119 @@ static int add_locked(struct distinct *d, const struct distinct_item *item)
 	return 0;
 }
 
-int distinct_add_many(struct distinct *d, const struct distinct_item *items, size_t count)
+/* -- integers ------------------------------------------------------------------------------------ */
+
+/* Beyond the most, the last span takes in the new one. */
+static int note_hashed(struct distinct *d, int64_t low, int64_t high)
 {
+	struct span *last = d->hashed_count ? &d->hashed[d->hashed_count - 1] : NULL;
+	if (low > high)
+		return 0;
+	if (!d->hashed && !(d->hashed = malloc(SPANS_MAX * sizeof *d->hashed)))
+		return -ENOMEM;
+	if (d->hashed_count == SPANS_MAX) {
+		last->low = low < last->low ? low : last->low;
+		last->high = high > last->high ? high : last->high;
+	} else {
+		d->hashed[d->hashed_count++] = (struct span){ .low = low, .high = high };
+	}
+	return 0;
+}
+
+static int hash_run(struct distinct *d, int64_t low, int64_t high, uint64_t place)
+{
+	char room[24];
 	int r = 0;
+	for (uint64_t i = 0, n = (uint64_t)high - (uint64_t)low; i <= n && !r; i++) {
+		struct distinct_item item = { .place = place + i };
+		const char *text = text_integer((int64_t)((uint64_t)low + i), room + sizeof room);
+		xxh128_of(text, (size_t)(room + sizeof room - text), &item.hash);
+		r = add_locked(d, &item);
+	}
+	return r;
+}
+
+static int add_run_locked(struct distinct *d, const struct span *new)
+{
+	for (size_t i = d->run_count; i-- > 0 && i + RUNS_OPEN >= d->run_count;) {
+		struct span *s = &d->runs[i];
+		if (s->high < INT64_MAX && s->high + 1 == new->low && s->place + ((uint64_t)new->low - (uint64_t)s->low) == new->place) {
+			s->high = new->high;
+			return 0;
+		}
+	}
+	if (d->run_count == RUNS_MAX) {
+		int r = note_hashed(d, new->low, new->high);
+		return r ? r : hash_run(d, new->low, new->high, new->place);
+	}
+	if (!d->runs && !(d->runs = malloc(RUNS_MAX * sizeof *d->runs)))
+		return -ENOMEM;
+	d->runs[d->run_count++] = *new;
+	return 0;
+}
+
+int distinct_add_run(struct distinct *d, int64_t first, uint64_t count, uint64_t place)
+{
+	const struct span new = { first, (int64_t)((uint64_t)first + count - 1), place, true };
 	pthread_mutex_lock(&d->lock);
+	int r = add_run_locked(d, &new);
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+static int by_low(const void *a, const void *b)
+{
+	const struct span *x = a, *y = b;
+	return x->low < y->low ? -1 : x->low > y->low;
+}
+
+/* Hashes what of the run all[at] other spans may repeat: from the lowest to the highest integer that another has.  `before`: the highest of those that
+ * start before it. */
+static int hash_shared(struct distinct *d, const struct span *all, size_t count, size_t at, const int64_t *before)
+{
+	const struct span *run = &all[at];
+	int64_t low = run->high, high = run->low;
+	bool shared = before && *before >= run->low;
+	if (shared) {
+		low = run->low;
+		high = *before < run->high ? *before : run->high;
+	}
+	for (size_t i = at + 1; i < count && all[i].low <= run->high && (!shared || high < run->high || low > all[i].low); i++) {
+		shared = true;
+		low = all[i].low < low ? all[i].low : low;
+		high = all[i].high > high ? all[i].high : high;
+	}
+	high = high < run->high ? high : run->high;
+	return shared ? hash_run(d, low, high, run->place + ((uint64_t)low - (uint64_t)run->low)) : 0;
+}
+
+/* Runs that overlap nothing repeat nothing. */
+static int settle_runs(struct distinct *d)
+{
+	const size_t count = d->run_count + d->hashed_count;
+	struct span *all = malloc((count ? count : 1) * sizeof *all);
+	int64_t before = 0;
+	int r = all ? 0 : -ENOMEM;
+	if (!r && d->run_count)
+		memcpy(all, d->runs, d->run_count * sizeof *all);
+	if (!r && d->hashed_count)
+		memcpy(all + d->run_count, d->hashed, d->hashed_count * sizeof *all);
+	if (!r)
+		qsort(all, count, sizeof *all, by_low);
+	for (size_t i = 0; i < count && !r; i++) {
+		if (all[i].run)
+			r = hash_shared(d, all, count, i, i ? &before : NULL);
+		before = i && before > all[i].high ? before : all[i].high;
+	}
+	d->run_count = d->hashed_count = 0;
+	free(all);
+	return r;
+}
+
+int distinct_add_many(struct distinct *d, const struct distinct_item *items, size_t count, int64_t low, int64_t high)
+{
+	pthread_mutex_lock(&d->lock);
+	int r = note_hashed(d, low, high);
 	for (size_t i = 0; i < count && !r; i++)
 		r = add_locked(d, &items[i]);
 	pthread_mutex_unlock(&d->lock);
@@ -104,8 +228,10 @@ int distinct_add_many(struct distinct *d, const struct distinct_item *items, siz
 int distinct_add(struct distinct *d, const struct xxh128 *hash, uint64_t place)
 {
 	const struct distinct_item item = { *hash, place };
-	return distinct_add_many(d, &item, 1);
+	return distinct_add_many(d, &item, 1, INT64_MAX, INT64_MIN);
 }
+
+/* -- the end --------------------------------------------------------------------------------------- */
 
 /* Keeps the `max` lowest places, sorted. */
 static void keep_place(uint64_t *places, size_t max, size_t *count, uint64_t place)
@@ -180,16 +306,15 @@ int distinct_finish(struct distinct *d, uint64_t *ret_duplicates, uint64_t *ret_
 {
 	uint64_t duplicates = 0;
 	*ret_place_count = 0;
-	for (int i = 0; i < PARTITIONS; i++) {
+	int r = settle_runs(d);
+	for (int i = 0; i < PARTITIONS && !r; i++) {
 		struct distinct_item *all;
 		size_t count;
-		int r = load(d, &d->partitions[i], &all, &count);
+		r = load(d, &d->partitions[i], &all, &count);
 		if (!r)
 			r = count_repeats(all, count, &duplicates, ret_places, max, ret_place_count);
 		free(all);
-		if (r)
-			return r;
 	}
 	*ret_duplicates = duplicates;
-	return 0;
+	return r;
 }

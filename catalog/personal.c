@@ -25,6 +25,7 @@ struct column {
 	const struct doc_node *waiver;
 	unsigned hints; /* entities that its name speaks of */
 	uint64_t values, examined, first_row[ENTITIES];
+	uint64_t next; /* of the values: the next that is looked at */
 	uint64_t hits[ENTITIES][PERSONAL_WITHIN + 1]; /* values by weight */
 };
 
@@ -168,9 +169,14 @@ bool personal_looks(const struct personal_file *f, uint32_t column)
 	return column < f->count && !f->columns[column].declared;
 }
 
-static bool is_sampled(uint64_t n)
+/* The value after those seen so far: is it one that is looked at? */
+static inline bool take(struct column *c)
 {
-	return n < SAMPLE_FIRST || n % SAMPLE_STEP == 0;
+	const uint64_t n = c->values++;
+	if (n != c->next)
+		return false;
+	c->next = n + 1 < SAMPLE_FIRST ? n + 1 : (n / SAMPLE_STEP + 1) * SAMPLE_STEP;
+	return true;
 }
 
 size_t personal_skip(struct personal_file *f, uint32_t column, size_t count)
@@ -178,12 +184,9 @@ size_t personal_skip(struct personal_file *f, uint32_t column, size_t count)
 	if (!count || !personal_looks(f, column))
 		return count;
 	struct column *c = &f->columns[column];
-	size_t skipped = 0;
+	const uint64_t before = c->next - c->values;
+	const size_t skipped = before < count ? (size_t)before : count;
 	c->present = true;
-	while (skipped < count && !is_sampled(c->values + skipped)) {
-		const uint64_t next = SAMPLE_STEP - (c->values + skipped) % SAMPLE_STEP;
-		skipped = next < count - skipped ? skipped + (size_t)next : count;
-	}
 	c->values += skipped;
 	return skipped;
 }
@@ -223,15 +226,28 @@ void personal_value(struct personal_file *f, uint32_t column, uint64_t row, cons
 	if (!c || c->declared)
 		return;
 	c->present = true;
-	if (len >= VALUE_BYTES_MIN && is_sampled(c->values++))
+	if (len >= VALUE_BYTES_MIN && take(c))
 		look_at(c, row, text, len);
+}
+
+void personal_cells(struct personal_file *f, uint32_t column, uint64_t row, const struct cell *cells, const uint32_t *records, size_t count)
+{
+	if (!count || !personal_looks(f, column))
+		return;
+	struct column *c = &f->columns[column];
+	c->present = true;
+	for (size_t i = 0; i < count; i++) {
+		const struct cell *v = &cells[i];
+		if (v->len >= VALUE_BYTES_MIN && (v->kind == VALUE_TEXT || v->kind == VALUE_NUMBER || v->kind == VALUE_MOMENT) && take(c))
+			look_at(c, row + records[i], v->text, v->len);
+	}
 }
 
 void personal_number(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len)
 {
-	f->columns[column].values++;
-	if (len >= VALUE_BYTES_MIN)
-		look_at(&f->columns[column], row, text, len);
+	struct column *c = &f->columns[column];
+	if (take(c) && len >= VALUE_BYTES_MIN)
+		look_at(c, row, text, len);
 }
 
 static int keep(struct personal_file *f, const struct column *c, const char *entity, uint64_t row, uint64_t hits)

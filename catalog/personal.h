@@ -11,6 +11,7 @@
 #ifndef MESHFS_CATALOG_PERSONAL_H
 #define MESHFS_CATALOG_PERSONAL_H
 
+#include "catalog/cell.h"
 #include "catalog/contract.h"
 
 #include <stdbool.h>
@@ -30,6 +31,8 @@ int personal_column(struct personal_file *f, uint32_t column, const char *name, 
 /* Is the column looked into at all?  One that the contract declares is not. */
 bool personal_looks(const struct personal_file *f, uint32_t column);
 void personal_value(struct personal_file *f, uint32_t column, uint64_t row, const char *text, size_t len);
+/* Some of them, each of the record `row` + its number in `records`. */
+void personal_cells(struct personal_file *f, uint32_t column, uint64_t row, const struct cell *cells, const uint32_t *records, size_t count);
 /* Of `count` numbers or moments, whose texts take time to make, how many come before one that is looked at: that is all there is to say of them.
  * personal_number follows for the next, if there is one. */
 size_t personal_skip(struct personal_file *f, uint32_t column, size_t count);

@@ -27,11 +27,20 @@ struct block {
 	uint64_t wrong[BLOCK];	 /* bit k: check k of the column says so */
 	uint64_t hashes[BLOCK];	 /* for the distribution */
 	/* of typed values */
+	bool integers;	     /* `raw` says them, and no text */
 	bool raw_tells;	     /* values are told apart by `raw`, not by their texts */
 	uint64_t raw[BLOCK]; /* the value's bits */
 	char rooms[BLOCK][CLOCK_TEXT_MAX]; /* texts of cells, where they are wanted */
 	struct distinct_item items[BLOCK];
 };
+
+/* The hash of a number for estimates: the last step of Vigna's splitmix64. */
+static inline uint64_t block_mixed(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	return x ^ x >> 31;
+}
 
 /* What was found, and of a column with more checks than bits the rest. */
 void block_tell(struct block *b);

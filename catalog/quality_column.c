@@ -8,6 +8,8 @@
  */
 #include "catalog/quality_block.h"
 
+#include "catalog/base/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +99,11 @@ static bool has_distinct(const struct quality_file *f, const struct column_check
 	return false;
 }
 
+static bool of_integers(const struct pass_column *c)
+{
+	return c->table.values && c->table.form == TABLE_INTEGERS;
+}
+
 static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 {
 	const struct column_checks *cc = &f->object->columns[column];
@@ -107,17 +114,12 @@ static struct wanted wanted_of(const struct quality_file *f, uint32_t column)
 		w.numbers = type == TYPE_INTEGER || type == TYPE_NUMBER;
 		w.days = type == TYPE_DATE;
 	}
-	w.text = w.keyed || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
+	w.text = (w.keyed && !of_integers(&f->columns[column])) || cc->missing || (cc->distribution && !distribution_orders(cc->distribution));
 	for (size_t k = 0; k < cc->count; k++) {
 		const enum check_kind kind = f->q->list.items[cc->checks[k]]->kind;
 		w.text |= kind == CHECK_LENGTH || kind == CHECK_PATTERN || kind == CHECK_FORMAT || kind == CHECK_VALUES;
 	}
 	return w;
-}
-
-static bool is_scalar(enum value_kind kind)
-{
-	return kind == VALUE_TEXT || kind == VALUE_NUMBER || kind == VALUE_MOMENT;
 }
 
 static bool counts_as_missing(const struct column_checks *cc, struct cell *v)
@@ -127,10 +129,7 @@ static bool counts_as_missing(const struct column_checks *cc, struct cell *v)
 
 static void look_at_texts(struct block *b)
 {
-	struct quality_file *f = b->file;
-	for (size_t i = 0; i < b->count; i++)
-		if (is_scalar(b->cells[i].kind))
-			personal_value(f->personal, b->number, f->first_row + b->records[i], b->cells[i].text, b->cells[i].len);
+	personal_cells(b->file->personal, b->number, b->file->first_row, b->cells, b->records, b->count);
 }
 
 static void drop_missing(struct block *b)
@@ -166,7 +165,7 @@ static size_t fill(struct block *b, size_t at)
 		*record++ = p->record;
 	}
 	b->count = (size_t)(v - b->cells);
-	b->raw_tells = false;
+	b->integers = b->raw_tells = false;
 	return at + b->count;
 }
 
@@ -224,27 +223,126 @@ static void judge_remembering(struct block *b)
 	}
 }
 
-/* Keys and values that must differ, which are told apart by more bits; the distribution takes some of these. */
-static int judge_keyed(struct block *b)
+#define RUNS_MAX 4u /* of a block; what is in more pieces is hashed */
+
+struct integers {
+	int64_t values[BLOCK], low, high;
+	size_t count; /* of the block's values, from the first on: all that are before one that is none */
+};
+
+/* What a value is told apart by as a key: a number is the same in all its spellings. */
+static const char *key_of(const struct block *b, size_t i, char room[CELL_NUMBER_MAX], size_t *ret_len)
+{
+	const struct cell *v = &b->cells[i];
+	if (b->integers) {
+		const char *text = text_integer((int64_t)b->raw[i], room + CELL_NUMBER_MAX);
+		*ret_len = (size_t)(room + CELL_NUMBER_MAX - text);
+		return text;
+	}
+	const size_t plain = b->wanted.numbers ? cell_plain_number(v, room) : 0;
+	*ret_len = plain ? plain : v->len;
+	return plain ? room : v->text;
+}
+
+/* Is the value, as a key, an integer as text_integer writes it? */
+static inline bool is_integer_key(const struct block *b, size_t i, int64_t *ret)
+{
+	char room[CELL_NUMBER_MAX];
+	size_t len;
+	if (b->integers) {
+		*ret = (int64_t)b->raw[i];
+		return true;
+	}
+	if (text_is_integer(b->cells[i].text, b->cells[i].len, ret))
+		return true;
+	if (!b->wanted.numbers)
+		return false;
+	const char *key = key_of(b, i, room, &len);
+	return text_is_integer(key, len, ret);
+}
+
+/* The block's values that are integers as keys, while all are, and the bounds of all such; hashes for estimates, in which such are their numbers in
+ * whatever format. */
+static void integers_of(struct block *b, struct integers *ret)
+{
+	char room[CELL_NUMBER_MAX];
+	size_t len;
+	int64_t n;
+	bool all = true;
+	ret->count = 0;
+	ret->low = INT64_MAX;
+	ret->high = INT64_MIN;
+	for (size_t i = 0; i < b->count; i++) {
+		if (!is_integer_key(b, i, &n)) {
+			const char *key = key_of(b, i, room, &len);
+			b->hashes[i] = xxh64_of(key, len);
+			all = false;
+			continue;
+		}
+		b->hashes[i] = block_mixed((uint64_t)n);
+		ret->values[i] = n;
+		ret->count += all;
+		ret->low = n < ret->low ? n : ret->low;
+		ret->high = n > ret->high ? n : ret->high;
+	}
+}
+
+/* Where runs of integers that grow by one from record to record end: each with the number of the value after it.  0: there are too many, or other
+ * values. */
+static size_t runs_of(const struct block *b, const struct integers *all, size_t ends[RUNS_MAX])
+{
+	size_t runs = 0;
+	if (all->count < b->count)
+		return 0;
+	for (size_t i = 1; i <= b->count; i++) {
+		const bool goes_on = i < b->count && (uint64_t)all->values[i] - (uint64_t)all->values[i - 1] == 1 && b->records[i] - b->records[i - 1] == 1;
+		if (goes_on)
+			continue;
+		if (runs == RUNS_MAX)
+			return 0;
+		ends[runs++] = i;
+	}
+	return runs;
+}
+
+static int add_runs(struct block *b, struct distinct *d, const struct integers *all, const size_t *ends, size_t runs)
+{
+	int r = 0;
+	for (size_t k = 0, start = 0; k < runs && !r; start = ends[k++])
+		r = distinct_add_run(d, all->values[start], ends[k] - start, pass_place(b->file, b->file->first_row + b->records[start]));
+	return r;
+}
+
+static void hash_items(struct block *b)
 {
 	struct quality_file *f = b->file;
-	int r = 0;
-	char plain[CELL_NUMBER_MAX];
+	char room[CELL_NUMBER_MAX];
+	size_t len;
 	for (size_t i = 0; i < b->count; i++) {
-		size_t len = 0, plain_len = b->wanted.numbers ? cell_plain_number(&b->cells[i], plain) : 0;
-		const void *bytes = plain_len ? plain : essence(b, i, &len);
 		struct distinct_item *item = &b->items[i];
-		len = plain_len ? plain_len : len;
-		xxh128_of(bytes, len, &item->hash);
+		const char *key = key_of(b, i, room, &len);
+		xxh128_of(key, len, &item->hash);
 		item->place = pass_place(f, f->first_row + b->records[i]);
-		memcpy(&b->hashes[i], item->hash.bytes, sizeof b->hashes[i]);
 		if (b->column->in_key)
 			b->column->hashes[b->records[i]] = item->hash;
 	}
+}
+
+/* Keys and values that must differ, which are told apart by more bits than estimates need. */
+static int judge_keyed(struct block *b)
+{
+	struct quality_file *f = b->file;
+	struct integers integers;
+	size_t ends[RUNS_MAX];
+	int r = 0;
+	integers_of(b, &integers);
+	const size_t runs = runs_of(b, &integers, ends);
+	if (!runs || b->column->in_key)
+		hash_items(b);
 	for (size_t k = 0; k < b->checks->count && !r; k++) {
 		struct check *c = f->q->list.items[b->checks->checks[k]];
 		if (c->kind == CHECK_DISTINCT)
-			r = distinct_add_many(c->distinct, b->items, b->count);
+			r = runs ? add_runs(b, c->distinct, &integers, ends, runs) : distinct_add_many(c->distinct, b->items, b->count, integers.low, integers.high);
 	}
 	return r;
 }

@@ -1,6 +1,8 @@
 /* Columns whose values an engine holds as what they are: numbers and moments are judged as such, and become texts only where those are wanted. */
 #include "catalog/quality_block.h"
 
+#include "catalog/base/text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,18 +14,6 @@
 #define LAST_SECOND 253402300799    /* of the year 9999 */
 
 /* -- single values, as cells ------------------------------------------------------------------------- */
-
-/* Writes a number before `end`; returns where it starts. */
-static const char *digits_of(int64_t n, char *end)
-{
-	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
-	do
-		*--end = (char)('0' + left % 10);
-	while (left /= 10);
-	if (n < 0)
-		*--end = '-';
-	return end;
-}
 
 static double as_number(uint64_t raw)
 {
@@ -48,7 +38,7 @@ static const char *text_of(const struct block *b, uint64_t raw, char room[CLOCK_
 {
 	const enum table_form form = b->column->table.form;
 	if (form == TABLE_INTEGERS) {
-		const char *text = digits_of((int64_t)raw, room + CLOCK_TEXT_MAX);
+		const char *text = text_integer((int64_t)raw, room + CLOCK_TEXT_MAX);
 		*ret_len = (size_t)(room + CLOCK_TEXT_MAX - text);
 		return text;
 	}
@@ -161,6 +151,7 @@ size_t typed_fill(struct block *b, size_t at)
 		b->records[n++] = (uint32_t)at;
 	}
 	b->count = n;
+	b->integers = t->form == TABLE_INTEGERS && !b->wanted.text;
 	b->raw_tells = t->form != TABLE_TEXTS && t->form != TABLE_BOOLS && !b->wanted.text;
 	if (b->wanted.text && t->form != TABLE_TEXTS && t->form != TABLE_BOOLS)
 		give_texts(b);
@@ -199,14 +190,6 @@ static bool all_plain(const struct block *b)
 	for (size_t k = 0; k < cc->count && plain; k++)
 		plain = is_plain(b->file->q->list.items[cc->checks[k]], &b->column->table);
 	return plain;
-}
-
-/* Vigna's splitmix64, the last step: for estimates. */
-static inline uint64_t mixed(uint64_t x)
-{
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-	return x ^ x >> 31;
 }
 
 /* Is each value that is there a moment? */
@@ -285,7 +268,7 @@ static void judge_numbers(struct block *b)
 			judge_range(b, b->file->q->list.items[cc->checks[k]], numbers, 1ull << k);
 	if (cc->distribution) {
 		for (size_t i = 0; i < b->count; i++)
-			b->hashes[i] = mixed(b->raw[i]);
+			b->hashes[i] = block_mixed(b->raw[i]);
 		distribution_add_numbers(cc->distribution, b->hashes, b->count, measures, measures_of(b, numbers, measures));
 	}
 	block_tell(b);

@@ -116,6 +116,36 @@ const char *text_nearest(const char *word, const char *const *names, size_t coun
 	return found;
 }
 
+char *text_integer(int64_t n, char *end)
+{
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	do
+		*--end = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--end = '-';
+	return end;
+}
+
+bool text_is_integer(const char *text, size_t len, int64_t *ret)
+{
+	const size_t first = len && *text == '-';
+	int64_t n = 0;
+	if (len == first || len - first > 19 || (text[first] == '0' && len > 1))
+		return false;
+	for (size_t i = first; i < len; i++) {
+		const int digit = text[i] - '0';
+		if (digit < 0 || digit > 9)
+			return false;
+		if (i - first < 18)
+			n = n * 10 + digit;
+		else if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, digit, &n))
+			return false; /* nor the one number whose opposite there is not */
+	}
+	*ret = first ? -n : n;
+	return true;
+}
+
 void text_size(uint64_t bytes, char ret_text[TEXT_SIZE_MAX])
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };

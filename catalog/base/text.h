@@ -25,6 +25,11 @@ bool text_glob(const char *glob, const char *path);
 /* Of `names`, the nearest to `word` (edit distance at most a third of the word's length and 3), or NULL. */
 const char *text_nearest(const char *word, const char *const *names, size_t count);
 
+/* Writes a number's decimal digits before `end` (20 bytes of room, no NUL); returns where they start. */
+char *text_integer(int64_t n, char *end);
+/* Is the text what text_integer writes of a number (INT64_MIN is left out)?  *ret is that. */
+bool text_is_integer(const char *text, size_t len, int64_t *ret);
+
 /* "512 B", "1.4 MiB", "20 GiB". */
 void text_size(uint64_t bytes, char ret_text[TEXT_SIZE_MAX]);
 /* Reads "20GiB", "512 MiB", "64k", "1000000", also KB/MB/GB as powers of 1000.  0 or -EINVAL. */

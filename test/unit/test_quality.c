@@ -540,6 +540,76 @@ TEST(typed_columns_one_by_one)
 	typed_columns(", quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: [nothing]}}]");
 }
 
+/* Runs and single values at random, against all values compared with all. */
+#define CLOSE 400
+
+static void hash_integer(int64_t n, struct xxh128 *ret)
+{
+	char text[24];
+	xxh128_of(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)n), ret);
+}
+
+static void runs_at_random(uint64_t seed)
+{
+	struct distinct *d = distinct_new(1 << 20);
+	int64_t values[CLOSE];
+	uint64_t duplicates, wanted = 0, places[CLOSE], expected[CLOSE];
+	size_t count = 0, n = 0;
+	const int64_t width = 1 + (int64_t)(seed % 7) * 300;
+	while (n < CLOSE) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		const int64_t first = (int64_t)((seed >> 33) % (uint64_t)width) - width / 2;
+		uint64_t length = 1 + (seed >> 60) * 3;
+		length = length < CLOSE - n ? length : CLOSE - n;
+		if (seed >> 32 & 1) {
+			CHECK_INT(distinct_add_run(d, first, length, n), 0);
+		} else {
+			struct distinct_item item = { .place = n };
+			length = 1;
+			hash_integer(first, &item.hash);
+			CHECK_INT(distinct_add_many(d, &item, 1, first, first), 0);
+		}
+		for (uint64_t i = 0; i < length; i++)
+			values[n++] = first + (int64_t)i;
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool repeats = false;
+		for (size_t k = 0; k < i && !repeats; k++)
+			repeats = values[k] == values[i];
+		if (repeats)
+			expected[wanted++] = i;
+	}
+	CHECK_INT(distinct_finish(d, &duplicates, places, CLOSE, &count), 0);
+	CHECK_INT(duplicates, wanted);
+	CHECK_INT(count, wanted);
+	CHECK(!memcmp(places, expected, count * sizeof *places));
+	distinct_free(d);
+}
+
+TEST(runs_of_integers)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++)
+		runs_at_random(seed);
+}
+
+TEST(more_runs_than_are_kept)
+{
+	struct distinct *d = distinct_new(1 << 20);
+	uint64_t duplicates, places[3];
+	size_t count;
+	for (int64_t i = 0; i < 40000; i++)
+		CHECK_INT(distinct_add_run(d, 10 * i, 2, 2 * (uint64_t)i), 0);
+	CHECK_INT(distinct_add_run(d, 11, 1, 80000), 0);
+	CHECK_INT(distinct_add_run(d, 399991, 2, 80001), 0);
+	CHECK_INT(distinct_add_run(d, INT64_MAX - 1, 2, 80003), 0);
+	CHECK_INT(distinct_add_run(d, INT64_MIN, 2, 80005), 0);
+	CHECK_INT(distinct_finish(d, &duplicates, places, 3, &count), 0);
+	CHECK_INT(duplicates, 2);
+	CHECK_INT(places[0], 80000);
+	CHECK_INT(places[1], 80001);
+	distinct_free(d);
+}
+
 TEST(distinct_spills)
 {
 	struct distinct *d = distinct_new(1 << 20);
