@@ -37,7 +37,7 @@ int draft_may_make_locked(const struct dnode *parent, const char *name, bool fil
 
 /* -- looking ------------------------------------------------------------------------------------------ */
 
-static int child_locked(struct dnode *parent, const char *name, struct op_entry *ret)
+int draft_child_locked(struct dnode *parent, const char *name, struct op_entry *ret)
 {
 	struct stat st;
 	struct dnode *n;
@@ -72,7 +72,7 @@ void draft_op_lookup(struct op *op)
 	struct op_entry entry;
 	pthread_mutex_lock(&ds->lock);
 	struct dnode *parent = dnode_find_locked(ds, op->node);
-	int r = parent ? child_locked(parent, op->name, &entry) : -ESTALE;
+	int r = parent ? draft_child_locked(parent, op->name, &entry) : -ESTALE;
 	pthread_mutex_unlock(&ds->lock);
 	if (r)
 		op_fail(op, r);
@@ -215,7 +215,7 @@ static int make_locked(struct op *op, struct dnode *parent, const char *target, 
 		return r;
 	if (target ? symlinkat(target, parent->draft->dir, path) : mkdirat(parent->draft->dir, path, (mode & 0777) | 0700))
 		return -errno;
-	return child_locked(parent, op->name, ret);
+	return draft_child_locked(parent, op->name, ret);
 }
 
 static void make(struct op *op, const char *target, mode_t mode)

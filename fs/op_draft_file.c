@@ -294,8 +294,9 @@ static int set_locked(struct dnode *n, const struct stat *attr, int to_set, stru
 {
 	const struct session *s = n->draft->set->session;
 	int r = n->draft->committing ? -EBUSY : 0;
-	if (((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != s->who.uid) || ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != s->who.gid))
-		return -EPERM; /* it belongs to the session's user */
+	/* It belongs to the session's user, and in a version to nobody: a group is not kept, nor an owner that root names, as tar and rsync do. */
+	if ((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != s->who.uid && s->who.uid)
+		return -EPERM;
 	if (!r && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size_locked(n, (uint64_t)attr->st_size);
 	if (!r && (to_set & FUSE_SET_ATTR_MODE))

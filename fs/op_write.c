@@ -223,8 +223,11 @@ static void ll_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	parent = op_node(req, parent);
-	(void)ino, (void)name;
-	fuse_reply_err(req, draft_is(parent) ? EPERM : EROFS);
+	struct op *op = draft_is(parent) ? op_new(req, NULL, parent, name) : NULL;
+	if (op)
+		draft_op_link(op, op_node(req, ino));
+	else if (!draft_is(parent))
+		refuse(req);
 }
 
 static void ll_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
