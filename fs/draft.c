@@ -72,20 +72,6 @@ static struct draft *find_locked(struct drafts *ds, struct domain_host *h, const
 
 /* -- folders on disk ------------------------------------------------------------------------------ */
 
-static void draft_free(struct draft *d)
-{
-	if (!d)
-		return;
-	if (d->dir >= 0)
-		close(d->dir);
-	if (d->lock_fd >= 0)
-		close(d->lock_fd);
-	map_free(d->due, NULL);
-	pthread_cond_destroy(&d->wake);
-	free(d->folder);
-	free(d);
-}
-
 static struct dnode *root_node(struct draft *d, enum dnode_kind kind)
 {
 	struct drafts *ds = d->set;
@@ -177,24 +163,6 @@ static int ensure_folder(struct drafts *ds)
 
 /* -- taking up what was left ------------------------------------------------------------------------ */
 
-static uint64_t tree_bytes(int dir, const char *name)
-{
-	uint64_t sum = 0;
-	struct stat st;
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-	for (struct dirent *entry; folder && (entry = readdir(folder));) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
-			continue;
-		sum += S_ISDIR(st.st_mode) ? tree_bytes(fd, entry->d_name) : S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-	}
-	if (folder)
-		closedir(folder);
-	else if (fd >= 0)
-		close(fd);
-	return sum;
-}
-
 static void resume_one(struct drafts *ds, const char *name)
 {
 	char domain[256], *product, *version, *uid, *end;
@@ -221,7 +189,7 @@ static void resume_one(struct drafts *ds, const char *name)
 			log_warn("the draft in %s/%s cannot be taken up: %s", ds->folder, name, strerror(-r));
 		return;
 	}
-	atomic_fetch_add(&ds->used, tree_bytes(d->dir, "files"));
+	atomic_fetch_add(&ds->used, draft_bytes(d));
 	log_info("%s/%s/%s.draft is taken up again", domain, product, version);
 }
 
@@ -236,8 +204,10 @@ static void resume(struct drafts *ds)
 			closedir(dir);
 		return;
 	}
-	for (struct dirent *entry; (entry = readdir(dir));)
-		resume_one(ds, entry->d_name);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		if (!draft_sweep_left(ds, entry->d_name))
+			resume_one(ds, entry->d_name);
+	}
 	closedir(dir);
 }
 
@@ -486,6 +456,7 @@ int draft_make(struct session *s, struct domain_host *h, const char *product, co
 	if (is_published(h, product, version))
 		return -EEXIST;
 	pthread_mutex_lock(&ds->lock);
+	drafts_reap_locked(ds);
 	int r = find_locked(ds, h, product, name) ? -EEXIST : ds->count >= DRAFTS_MAX ? -EDQUOT : make_folder(ds, h, product, version, &folder);
 	if (!r && !(r = draft_open(ds, h, product, version, folder, &d)) && (r = list_locked(ds, d))) {
 		draft_free(d);
@@ -500,27 +471,17 @@ int draft_make(struct session *s, struct domain_host *h, const char *product, co
 	return r;
 }
 
-void draft_end_locked(struct draft *d)
-{
-	d->gone = true;
-	d->set->count--;
-	drafts_give(d->set, tree_bytes(d->dir, "files"));
-	atomic_store(&d->stop, true);
-	pthread_cond_broadcast(&d->wake);
-	io_remove_tree(d->folder, NULL);
-	close(d->lock_fd);
-	close(d->dir);
-	d->lock_fd = d->dir = -1;
-}
-
 int draft_remove(struct session *s, struct domain_host *h, const char *product, const char *name)
 {
 	struct drafts *ds = s->drafts;
 	pthread_mutex_lock(&ds->lock);
 	struct draft *d = find_locked(ds, h, product, name);
 	int r = !d ? -ENOENT : d->committing ? -EBUSY : unlinkat(d->dir, "files", AT_REMOVEDIR) ? -errno : 0;
-	if (!r)
-		draft_end_locked(d);
+	if (!r) {
+		draft_end_locked(d, 0);
+		if (!d->fed)
+			draft_sweep(d); /* a folder or two: it had no file */
+	}
 	pthread_mutex_unlock(&ds->lock);
 	return r;
 }

@@ -151,10 +151,11 @@ static void publish_locked(struct draft *d)
 	if (!r) {
 		pthread_mutex_unlock(&d->set->lock);
 		r = publish_all(d, &is_new);
+		const uint64_t bytes = r ? 0 : draft_bytes(d);
 		pthread_mutex_lock(&d->set->lock);
 		d->committing = false;
 		if (!r)
-			draft_end_locked(d);
+			draft_end_locked(d, bytes);
 	}
 	d->publish = NULL;
 	d->feed->broken = false;
@@ -206,6 +207,11 @@ void *draft_feeder(void *arg)
 	}
 	feed_free(d->feed);
 	d->feed = NULL;
+	pthread_mutex_lock(&d->set->lock);
+	const bool gone = d->gone;
+	pthread_mutex_unlock(&d->set->lock);
+	if (gone)
+		draft_sweep(d);
 	pthread_mutex_lock(&d->set->lock);
 	d->ended = true;
 	pthread_mutex_unlock(&d->set->lock);

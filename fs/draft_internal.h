@@ -93,8 +93,18 @@ int draft_feed_start(struct draft *d);
 void *draft_feeder(void *arg);
 /* Writes .mesh/problems.txt: why the rename was refused, and the lines of the checks that failed ("": none). */
 void draft_say_problems(struct draft *d, const char *why, const char *checks);
-/* The draft ends: its folder is removed. */
-void draft_end_locked(struct draft *d);
+
+/* -- the end (draft_end.c) ------------------------------------------------------------------------ */
+/* Nobody finds it any more, and its folder has a name that no mount takes up.  `bytes`: the room that its files had. */
+void draft_end_locked(struct draft *d, uint64_t bytes);
+uint64_t draft_bytes(const struct draft *d); /* asks the folder: without the lock */
+/* Removes the folder of a draft that ended; without the lock, as that takes as long as there are files.  By the feeder, if there is one. */
+void draft_sweep(struct draft *d);
+/* Was that the name of such a folder?  Then what is left of it is removed. */
+bool draft_sweep_left(const struct drafts *ds, const char *name);
+/* Frees drafts that ended and that nobody knows any more: a mount may see very many. */
+void drafts_reap_locked(struct drafts *ds);
+void draft_free(struct draft *d); /* not listed any more, or not yet; NULL is legal */
 
 /* -- room ---------------------------------------------------------------------------------------- */
 bool drafts_take(struct drafts *ds, uint64_t bytes); /* false: beyond the limit */

@@ -81,7 +81,7 @@ def test_a_draft_is_a_folder_and_its_rename_publishes(sales):
         assert os.readlink(product / "latest") == "1.1.0"
         assert not (product / "1.1.0.draft").exists()
         fails(errno.EROFS, (version / "more").write_text, "x")
-        assert folders(sales) == []
+        wait_for(lambda: not folders(sales), timeout=10, what="the folder to go")
     assert sales.json("show", "sales/orders/1.1.0")[0]["address"] == "sales/orders/1.1.0"
     sales.run("verify", "sales/orders/1.1.0")
 
@@ -115,7 +115,7 @@ def test_a_file_is_written_like_any_file(sales):
             f.write(b"still here")
             f.seek(0)
             assert f.read() == b"still here" and os.fstat(f.fileno()).st_size == 10
-        fails(errno.EPERM, os.link, path, draft / "hard")
+        fails(errno.EEXIST, os.link, path, path)
         fails(errno.EEXIST, os.mkdir, draft / ".mesh")
         (draft / "sub").mkdir()
         fails(errno.EPERM, os.mkdir, draft / "sub/.mesh")
@@ -205,7 +205,8 @@ def test_a_draft_that_breaks_its_contract_says_why_and_can_be_mended(sales):
         fails(errno.EPERM, os.rename, product / "1.1.1.draft", product / "1.1.1")
         assert "major" in (product / "1.1.1.draft/.mesh/problems.txt").read_text()
         shutil.rmtree(product / "1.1.1.draft")
-        assert not (product / "1.1.1.draft").exists() and folders(sales) == []
+        assert not (product / "1.1.1.draft").exists()
+        wait_for(lambda: not folders(sales), timeout=10, what="the folder to go")
         os.mkdir(product / "1.2.0.draft")
         (product / "1.2.0.draft/.mesh/contract.yaml").write_text("kind: [")
         fails(errno.EPERM, os.rename, product / "1.2.0.draft", product / "1.2.0")
@@ -383,3 +384,94 @@ def test_many_write_at_once(sales):
         os.rename(draft, m.path / "sales/orders/1.1.0")
         files = [f for _, _, files in os.walk(m.path / "sales/orders/1.1.0") for f in files]
         assert len(files) == 240 and all(f.startswith("f") for f in files)
+
+
+def test_hard_links_are_copies(sales, tmp_path):
+    """tar, cp and rsync want the name and the bytes; in a version each name is a file of its own."""
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "one").write_bytes(os.urandom(3 << 20))
+    os.chmod(source / "one", 0o755)
+    os.utime(source / "one", (10**9, 10**9))
+    os.link(source / "one", source / "sub/two")
+    os.symlink("one", source / "link")
+    os.link(source / "link", source / "link2", follow_symlinks=False)
+    subprocess.run(["tar", "cf", tmp_path / "a.tar", "-C", source, "."], check=True)
+    with sales.mount(env={"MESHFS_DRAFT_LIMIT": "20MiB"}) as m:
+        draft = m.path / "sales/orders/1.1.0.draft"
+        draft.mkdir()
+        for name, command in {"t": ["tar", "xf", tmp_path / "a.tar", "-C"], "c": ["cp", "-a", f"{source}/."], "r": ["rsync", "-aH", f"{source}/"]}.items():
+            (draft / name).mkdir()
+            subprocess.run([*command, draft / name], check=True)
+            assert (draft / name / "sub/two").read_bytes() == (source / "one").read_bytes() and os.readlink(draft / name / "link2") == "one"
+            st = os.stat(draft / name / "sub/two")
+            assert (st.st_mtime, st.st_mode & 0o777, st.st_nlink) == (10**9, 0o755, 1)
+        fails(errno.ENOSPC, os.link, draft / "t/one", draft / "t/three")  # 18 MiB are there
+        assert not (draft / "t/three").exists()
+        shutil.rmtree(draft / "c")
+        os.link(draft / "t/one", draft / "t/three")
+        (draft / "t/three").write_bytes(b"changed")
+        assert (draft / "t/one").read_bytes() == (source / "one").read_bytes()
+        fails(errno.EEXIST, os.link, draft / "t/one", draft / "t/three")
+        fails(errno.EPERM, os.link, draft / "t/one", draft / ".mesh/contract.yaml")
+        fails(errno.EXDEV, os.link, m.path / "sales/orders/1.0.0/orders.csv", draft / "published")
+        fails(errno.EPERM, os.link, draft / "t", draft / "folder")
+        draft.rename(m.path / "sales/orders/1.1.0")
+        assert (m.path / "sales/orders/1.1.0/t/sub/two").read_bytes() == (source / "one").read_bytes()
+        assert (m.path / "sales/orders/1.1.0/t/three").read_bytes() == b"changed"
+
+
+def test_owners_are_not_kept(sales, tmp_path):
+    """Root's tar, cp and rsync name the owners of what they copy."""
+    if os.geteuid():
+        pytest.skip("wants root")
+    (tmp_path / "in/sub").mkdir(parents=True)
+    (tmp_path / "in/sub/a").write_text("a")
+    subprocess.run(["chown", "-R", "1234:555", tmp_path / "in"], check=True)
+    subprocess.run(["tar", "cf", tmp_path / "a.tar", "-C", tmp_path / "in", "."], check=True)
+    with sales.mount() as m:
+        draft = m.path / "sales/orders/1.1.0.draft"
+        draft.mkdir()
+        for command in (["tar", "xf", tmp_path / "a.tar", "-C"], ["cp", "-a", tmp_path / "in"], ["rsync", "-a", tmp_path / "in"]):
+            subprocess.run([*command, draft], check=True)
+        assert os.stat(draft / "sub/a").st_uid == 0
+        draft.rename(m.path / "sales/orders/1.1.0")
+
+
+def test_what_a_kill_leaves_of_a_published_draft_is_no_draft(sales):
+    with sales.mount() as m:
+        draft = m.path / "sales/orders/1.1.0.draft"
+        draft.mkdir()
+        (draft / "a").write_text("a")
+        m.kill()
+    name, = folders(sales)
+    base = sales.folder / "home/state/meshfs/drafts"
+    os.rename(base / name, base / f"{name},gone")  # as it is called from the commit on
+    with sales.mount() as m:
+        assert "1.0.0" in os.listdir(m.path / "sales/orders") and "1.1.0.draft" not in os.listdir(m.path / "sales/orders")
+        assert folders(sales) == []
+
+
+def test_a_mount_may_publish_very_many_drafts(sales):
+    """Neither threads nor descriptors of drafts that are over pile up."""
+    with sales.mount() as m:
+        product = m.path / "sales/many"
+        product.mkdir()
+
+        def publish(numbers):
+            for i in numbers:
+                draft = product / f"1.{i}.0.draft"
+                draft.mkdir()
+                (draft / "a").write_text(str(i))
+                draft.rename(product / f"1.{i}.0")
+
+        def stacks():
+            with open(f"/proc/{m.process.pid}/maps") as maps:
+                return len(maps.readlines())
+        publish(range(20))
+        before = stacks()
+        publish(range(20, 60))
+        assert stacks() < before + 40  # a stack and its guard each would be 80
+        wait_for(lambda: not folders(sales), timeout=10, what="the folders to go")
+        gone = [os.readlink(f"/proc/{m.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{m.process.pid}/fd")]
+        assert sum("/drafts/" in target for target in gone) < 10
