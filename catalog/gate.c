@@ -147,7 +147,7 @@ int gate_open(struct gate *g, struct publication *p, struct domain *d, const cha
 
 /* -- the verdict ----------------------------------------------------------------------------- */
 
-static int verdict(struct gate *g, const char *failures, struct buf *problems, struct err *e)
+static int verdict(struct gate *g, struct publication *p, const char *failures, struct buf *problems, struct err *e)
 {
 	int64_t errors = quality_report_failed_errors(g->report), undeclared = quality_report_undeclared(g->report);
 	struct buf text = BUF_INIT;
@@ -161,6 +161,8 @@ static int verdict(struct gate *g, const char *failures, struct buf *problems, s
 	if (errors && !failures)
 		return err_set(e, -EPERM, "refused: %lld check%s of the contract failed (mend the data, or publish --with-failures REASON)",
 			       (long long)errors, errors == 1 ? "" : "s");
+	if (!errors)
+		publish_drop_failures(p);
 	return 0;
 }
 
@@ -179,5 +181,5 @@ int gate_close(struct gate *g, struct publication *p, const char *failures, stru
 		r = buf_check(&json) ? err_set(e, -ENOMEM, "out of memory") : publish_set_quality(p, buf_text(&json));
 		buf_free(&json);
 	}
-	return r ? r : verdict(g, failures, problems, e);
+	return r ? r : verdict(g, p, failures, problems, e);
 }

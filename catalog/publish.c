@@ -474,6 +474,12 @@ int publish_set_rows(struct publication *p, const char *path)
 	return 0;
 }
 
+void publish_drop_failures(struct publication *p)
+{
+	free(p->failures_reason);
+	p->failures_reason = NULL;
+}
+
 int publish_set_quality(struct publication *p, const char *json)
 {
 	char *copy = strdup(json);

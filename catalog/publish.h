@@ -68,6 +68,8 @@ int publish_add_object(struct publication *p, const char *path, const char *key,
 int publish_flush(struct publication *p, struct err *e);
 /* Results of the checks (kept in the version). */
 int publish_set_quality(struct publication *p, const char *json);
+/* No check failed: a reason that was given in case one would is not kept. */
+void publish_drop_failures(struct publication *p);
 /* An index of the version's rows, a local file: the publication puts it beside the manifest, and removes the file in the end. */
 int publish_set_rows(struct publication *p, const char *path);
 

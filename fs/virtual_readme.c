@@ -67,6 +67,23 @@ static void add_newest_words(const struct newest *n, struct buf *out)
 		buf_adds(out, ", checks fail");
 }
 
+/* Of what a domain says, where it must stay in one line of ours. */
+static void add_line(struct buf *out, const char *before, const char *text, const char *after)
+{
+	buf_adds(out, before);
+	for (; text && *text; text++)
+		buf_addc(out, *text == '\n' || *text == '\r' ? ' ' : *text);
+	buf_adds(out, after);
+}
+
+/* What a domain says is read with cat. */
+static int disarmed(int code, struct buf *text)
+{
+	if (!buf_check(text) && text->len)
+		text_disarm(text->data, text->len);
+	return code;
+}
+
 /* -- mesh and domain --------------------------------------------------------------------------------- */
 
 /* The contract of the newest version that the session may see; NULL: there is none.  The caller's. */
@@ -100,9 +117,9 @@ static int add_product(void *arg, const struct product_info *p)
 	const char *status = newest ? p->status : c ? contract_status(c) : NULL;
 	buf_addf(r->out, "- [%s](%s%s/)", p->name, r->folder, p->name);
 	if (title && strcmp(title, p->name) != 0)
-		buf_addf(r->out, ": %s", title);
+		add_line(r->out, ": ", title, "");
 	if (status && strcmp(status, "active") != 0)
-		buf_addf(r->out, " (%s)", status);
+		add_line(r->out, " (", status, ")");
 	contract_unref(c);
 	if (*n.version)
 		add_newest_words(&n, r->out);
@@ -131,11 +148,9 @@ static int add_domain(struct session *s, struct domain_host *domain, struct buf 
 	return code < 0 ? code : 0;
 }
 
-int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+static int write_root(struct session *s, struct buf *ret)
 {
 	const struct mesh_config *config = s->mesh->config;
-	(void)v;
-	(void)e;
 	buf_addf(ret, "# %s\n\nA data mesh: every folder here is a domain, in it its products, in them their versions. "
 		      "A version never changes.\n",
 		 config->name ? config->name : "mesh");
@@ -153,11 +168,17 @@ int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struc
 	return 0;
 }
 
-int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+int readme_root(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+{
+	(void)v;
+	(void)e;
+	return disarmed(write_root(s, ret), ret);
+}
+
+static int write_domain(struct session *s, const struct vnode *v, struct buf *ret)
 {
 	const struct mesh_domain *config = v->domain->config;
 	struct readme r = { .session = s, .domain = v->domain, .snapshot = domain_snapshot(v->domain->domain), .out = ret, .folder = "" };
-	(void)e;
 	buf_addf(ret, "# %s\n\n", config->name);
 	if (config->owner)
 		buf_addf(ret, "Owner: %s\n\n", config->owner);
@@ -173,6 +194,12 @@ int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, str
 		buf_adds(ret, "None that you may see.\n");
 	snapshot_unref(r.snapshot);
 	return code < 0 ? code : 0;
+}
+
+int readme_domain(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+{
+	(void)e;
+	return disarmed(write_domain(s, v, ret), ret);
 }
 
 /* -- product ------------------------------------------------------------------------------------------ */
@@ -262,14 +289,19 @@ static void add_columns(const struct contract *c, struct buf *out)
 	size_t count = contract_objects(c, &objects);
 	for (size_t i = 0; i < count; i++) {
 		const struct contract_object *o = &objects[i];
-		buf_addf(out, "\n### %s%s%s%s\n", o->name, o->files ? " (files " : "", o->files ? o->files : "", o->files ? ")" : "");
+		add_line(out, "\n### ", o->name, "");
+		if (o->files)
+			add_line(out, " (files ", o->files, ")");
+		buf_addc(out, '\n');
 		if (o->column_count)
 			buf_adds(out, "| column | type | | classification | what it is |\n|---|---|---|---|---|\n");
 		for (size_t k = 0; k < o->column_count; k++) {
 			const struct contract_column *column = &o->columns[k];
-			buf_addf(out, "| %s | %s | %s | %s | ", column->name, type_name(column),
-				 column->primary_key ? "key" : column->required ? "always there" : "",
-				 column->classification ? column->classification : "none: counts as restricted");
+			buf_adds(out, "| ");
+			add_cell(out, column->name);
+			buf_addf(out, " | %s | %s | ", type_name(column), column->primary_key ? "key" : column->required ? "always there" : "");
+			add_cell(out, column->classification ? column->classification : "none: counts as restricted");
+			buf_adds(out, " | ");
 			add_cell(out, doc_get_text(column->node, "description"));
 			buf_adds(out, " |\n");
 		}
@@ -298,7 +330,8 @@ static void add_use(const struct contract *c, const char *path, struct buf *out)
 	for (size_t i = count; i-- > 0;)
 		if (objects[i].files && !objects[i].document)
 			files = objects[i].files;
-	const bool known = files && path_is_tabular(files) && !text_ends(files, ".zst");
+	/* A pattern that would end the quotes it stands in is nothing for people to copy. */
+	const bool known = files && path_is_tabular(files) && !text_ends(files, ".zst") && !strpbrk(files, "\"'`\\$\n");
 	char *plain = known && text_ends(files, ".gz") ? strndup(files, strlen(files) - 3) : NULL;
 	while (!text_ends(plain ? plain : known ? files : "", readers[k].suffix))
 		k++;
@@ -338,7 +371,7 @@ static struct contract *add_contract(struct session *s, const struct vnode *v, s
 		const char *const *team;
 		size_t members = contract_team(c, &team);
 		for (size_t i = 0; i < members; i++)
-			buf_addf(ret, "%s%s%s", i ? ", " : "\nTeam: ", team[i], i + 1 == members ? "\n" : "");
+			add_line(ret, i ? ", " : "\nTeam: ", team[i], i + 1 == members ? "\n" : "");
 		if (snapshot)
 			show_ports_readme(snapshot, c, ret);
 		buf_adds(ret, "\n## Columns\n");
@@ -348,7 +381,7 @@ static struct contract *add_contract(struct session *s, const struct vnode *v, s
 	return c;
 }
 
-int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+static int write_product(struct session *s, const struct vnode *v, struct buf *ret)
 {
 	struct product_info p = { 0 };
 	struct readme r = { .session = s, .domain = v->domain, .snapshot = domain_snapshot(v->domain->domain), .out = ret };
@@ -360,9 +393,10 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 	if (!code) {
 		struct buf about = BUF_INIT;
 		struct contract *c = add_contract(s, v, r.snapshot, &about);
-		buf_addf(ret, "# %s\n\n`%s/%s`", c && contract_title(c) ? contract_title(c) : v->product, domain, v->product);
+		add_line(ret, "# ", c && contract_title(c) ? contract_title(c) : v->product, "\n\n");
+		buf_addf(ret, "`%s/%s`", domain, v->product);
 		if (c && contract_status(c))
-			buf_addf(ret, ", %s", contract_status(c));
+			add_line(ret, ", ", contract_status(c), "");
 		buf_addc(ret, '\n');
 		tree_versions(s, v->domain, r.snapshot, v->product, on_newest, &newest);
 		if (*newest.version)
@@ -379,7 +413,12 @@ int readme_product(struct session *s, const struct vnode *v, struct buf *ret, st
 		free(path);
 		contract_unref(c);
 	}
-	(void)e;
 	snapshot_unref(r.snapshot);
 	return code;
+}
+
+int readme_product(struct session *s, const struct vnode *v, struct buf *ret, struct err *e)
+{
+	(void)e;
+	return disarmed(write_product(s, v, ret), ret);
 }

@@ -1,6 +1,8 @@
 /* The files of <version>/.mesh, as the session may see them. */
 #include "fs/virtual.h"
 
+#include "catalog/base/text.h"
+
 #include "fs/content.h"
 #include "fs/node.h"
 #include "fs/state.h"
@@ -43,6 +45,8 @@ int version_policy(struct session *s, const struct vnode *v, struct buf *ret, st
 		return r;
 	verdict_explain(verdict, ret);
 	verdict_unref(verdict);
+	if (!buf_check(ret) && ret->len)
+		text_disarm(ret->data, ret->len); /* it quotes what domains say */
 	return 0;
 }
 

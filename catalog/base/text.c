@@ -264,3 +264,22 @@ char *text_printable(const char *bytes, size_t len)
 	}
 	return buf_take(&b);
 }
+
+/* Bytes of a control character, or of one that overrides the direction of text; 0: it is none. */
+static size_t arms(const unsigned char *p, size_t len)
+{
+	if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
+		return 1;
+	if (len >= 2 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) /* U+0080 to U+009F */
+		return 2;
+	const bool turns = len >= 3 && p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+	return turns ? 3 : 0; /* U+202A to U+202E, U+2066 to U+2069 */
+}
+
+void text_disarm(char *text, size_t len)
+{
+	for (size_t i = 0, n; i < len; i += n ? n : 1) {
+		n = arms((const unsigned char *)text + i, len - i);
+		memset(text + i, '?', n);
+	}
+}

@@ -42,5 +42,8 @@ bool text_is_utf8(const char *bytes, size_t len);
 
 /* A copy that is safe to print: control bytes and malformed UTF-8 as \xHH. */
 char *text_printable(const char *bytes, size_t len);
+/* Of text that people read with cat: what would drive a terminal, or turn the direction of what follows, becomes '?', in place.  Line ends and tabs
+ * stay. */
+void text_disarm(char *text, size_t len);
 
 #endif

@@ -495,6 +495,45 @@ def test_a_listing_reads_the_catalog_a_few_times_however_many_versions(sales, fu
         assert again < 8 * size, f"{again / size:.1f} times the catalog"
 
 
+def test_a_reason_marks_only_what_failed(sales):
+    publish(sales, "sales/orders/1.0.0", {"orders.csv": ROWS}, contract(), "--with-failures", "in case")
+    shown = sales.json("show", "sales/orders/1.0.0")[0]
+    assert shown["status"] == "active" and shown["failures"] is None and shown["quality"]["failed_errors"] == 0
+    publish(sales, "sales/orders/1.0.1", {"orders.csv": ROWS + "1,2\n"}, None, "--with-failures", "known")
+    shown = sales.json("show", "sales/orders/1.0.1")[0]
+    assert shown["status"] == "failing" and shown["failures"] == "known"
+
+
+def test_publish_tells_machines_what_failed(sales, tmp_path):
+    (tmp_path / "c.yaml").write_text(contract())
+    (tmp_path / "orders.csv").write_text(ROWS + "1,2\n")
+    args = ["sales/orders/1.0.0", tmp_path / "orders.csv", "--contract", tmp_path / "c.yaml"]
+    (refused,) = sales.json("publish", *args, status=3)
+    assert refused["address"] == "sales/orders/1.0.0" and refused["outcome"] == "refused" and "1 check of the contract failed" in refused["reason"]
+    (failed,) = refused["failed"]
+    assert failed["check"] == "unique" and failed["column"] == "id" and failed["offenders"] == [{"file": "orders.csv", "row": 51}]
+    (done,) = sales.json("publish", *args, "--with-failures", "known")
+    assert done["outcome"] == "published" and done["failed"] == [failed]
+    (tmp_path / "mails.csv").write_text("mail\na@example.org\n")
+    (done,) = sales.json("publish", "sales/mails/1.0.0", tmp_path / "mails.csv")
+    assert [f["check"] for f in done["failed"]] == ["personal data"] and done["failed"][0]["severity"] == "warning"
+
+
+def test_readmes_do_not_drive_terminals(sales, fuse):
+    """What a domain writes is read with cat, by others, in the README of the mesh too."""
+    text = (contract().replace("name: Orders", 'name: "Ord\\e[2Jers\\n- [fake](x/)"').replace("purpose: every order there was", 'purpose: "a\\e]0;t\\a \\u202E b\\n\\nc"')
+            .replace('physicalName: "*.csv"', """physicalName: '*"+x+".csv'""").replace("in euros", '"x\\x9by"'))
+    publish(sales, "sales/orders/1.0.0", {'a"+x+".csv': ROWS}, text)
+    with sales.mount() as m:
+        for name in ("README.md", "sales/README.md", "sales/orders/README.md", "sales/orders/1.0.0/.mesh/policy.txt"):
+            said = (m.path / name).read_text()
+            assert not [c for c in said if (c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" or c == "\u202e"], (name, said)
+            assert "\n- [fake]" not in said
+        readme = (m.path / "sales/orders/README.md").read_text()
+        assert readme.startswith("# Ord?[2Jers - [fake](x/)\n") and "b\n\nc" in readme
+        assert '+x+' not in readme.split("## Use")[1]  # nothing that ends the quotes of what people copy
+
+
 def test_readmes_tell_state_quality_and_filters(sales, fuse):
     often = contract(COLUMNS + EMAIL + "        tags: [pii]\n") + "slaProperties:\n  - {property: frequency, value: 1, unit: s}\n"
     publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, often)
