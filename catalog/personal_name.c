@@ -76,7 +76,15 @@ static const char *entity_at_end(const struct words *w)
 		{ "driverslicense", "US_DRIVER_LICENSE" }, { "driverlicense", "US_DRIVER_LICENSE" }, { "driverslicensenumber", "US_DRIVER_LICENSE" },
 		{ "driverlicensenumber", "US_DRIVER_LICENSE" }, { "homeaddress", "LOCATION" }, { "streetaddress", "LOCATION" },
 		{ "postaladdress", "LOCATION" },   { "mailingaddress", "LOCATION" },	{ "billingaddress", "LOCATION" },
-		{ "shippingaddress", "LOCATION" }, { "deliveryaddress", "LOCATION" },
+		{ "shippingaddress", "LOCATION" }, { "deliveryaddress", "LOCATION" }, { "emailadresse", "EMAIL_ADDRESS" },
+		{ "mailadresse", "EMAIL_ADDRESS" }, { "telefonnummer", "PHONE_NUMBER" }, { "telefonnr", "PHONE_NUMBER" },
+		{ "mobilnummer", "PHONE_NUMBER" }, { "mobiltelefon", "PHONE_NUMBER" },	{ "handynr", "PHONE_NUMBER" },
+		{ "faxnumber", "PHONE_NUMBER" },   { "faxnummer", "PHONE_NUMBER" },	{ "socialsecurity", "US_SSN" },
+		{ "socialsecurityno", "US_SSN" },  { "creditcardno", "CREDIT_CARD" },	{ "kreditkarte", "CREDIT_CARD" },
+		{ "kreditkartennummer", "CREDIT_CARD" }, { "familienname", "PERSON" },	{ "geburtsname", "PERSON" },
+		{ "geburtstag", "DATE_TIME" },	   { "datenaissance", "DATE_TIME" },	{ "datedenaissance", "DATE_TIME" },
+		{ "fechanacimiento", "DATE_TIME" }, { "fechadenacimiento", "DATE_TIME" }, { "reisepass", "US_PASSPORT" },
+		{ "reisepassnummer", "US_PASSPORT" }, { "wohnadresse", "LOCATION" },	{ "anschrift", "LOCATION" },
 	};
 	for (size_t from = 0; from < w->count; from++)
 		for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -100,7 +100,8 @@ TEST(personal_columns)
 TEST(names_of_columns)
 {
 	static const char *const personal[] = { "email", "E-Mail", "customer_email", "contact.emailAddress", "userEmail", "x_first_name", "FirstName", "lastname",
-						"date_of_birth", "DOB", "patientName", "passport_no", "home_address", "mobile", "phone", "workphone", "client_ip" };
+						"date_of_birth", "DOB", "patientName", "passport_no", "home_address", "mobile", "phone", "workphone", "client_ip",
+						"E-Mail-Adresse", "telefonnummer", "kunde.Familienname", "social_security", "date_de_naissance", "faxNumber", "Anschrift" };
 	static const char *const ordinary[] = { "email_count", "phone_model", "mobile_app", "name", "product_name", "file_name", "birth_rate", "address_id",
 						"ip_version", "street_count", "microphone", "smartphone", "headphone", "ssn_present", "surname_flag", "mailing", "" };
 	for (size_t i = 0; i < sizeof personal / sizeof *personal; i++)
