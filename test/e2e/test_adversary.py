@@ -301,22 +301,60 @@ def test_who_runs_inside_reaches_nothing_of_the_outside(hiding):
 
 # -- commands ---------------------------------------------------------------------------------------
 
-def test_commands_neither_name_nor_count_what_is_hidden(hiding):
-    """Where the store itself is open to the caller, as one behind a web server is, the commands still keep to the rules."""
-    mesh = hiding
-    rules(mesh, HIDES.replace("deny n", "hide n2\n  files d/open/1.0.0/no/**\n  unless user == root\n\ndeny n"))
+def open_stores(mesh):
     for folder, _, files in os.walk(mesh.folder / "stores"):
         os.chmod(folder, 0o755)
         for name in files:
             os.chmod(os.path.join(folder, name), 0o644)
+
+
+def open_to_all(mesh):
+    """Opens the stores to every user, and gives one a program and a home; returns the command and its environment."""
+    open_stores(mesh)
     program, home = shutil.copy(binary(), mesh.folder / "program"), mesh.folder / "other"
-    (home / "loose").mkdir(parents=True)
+    home.mkdir()
+    shutil.chown(home, NOBODY, NOBODY)
+    return [program, "-m", str(mesh.file)], {**mesh.environment(), "HOME": str(home), "XDG_STATE_HOME": f"{home}/state", "XDG_CACHE_HOME": f"{home}/cache",
+                                             "XDG_RUNTIME_DIR": f"{home}/run"}
+
+
+def test_a_watch_is_not_told_of_what_is_hidden_by_now(hiding):
+    """Rules that change while it runs bind it too."""
+    mesh = hiding
+    mesh.file.write_text("".join(line for line in mesh.file.read_text().splitlines(True) if not line.startswith("refresh:")) + "refresh: 200ms\n")
+    rules(mesh, "policy m scope mesh version 1\n")
+    command, environment = open_to_all(mesh)
+    umask = os.umask(0o022)
+    watcher = subprocess.Popen([*command, "watch"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd="/",
+                               user=NOBODY, group=NOBODY, extra_groups=[])
+    try:
+        time.sleep(1.5)
+        mesh.publish("d/open/5.0.0", {"a.csv": "id\n5\n"})
+        open_stores(mesh)
+        assert watcher.stdout.readline().split()[-2:] == ["published", "d/open/5.0.0"]
+        rules(mesh, "policy m scope mesh version 2\n\nhide later\n  files d/open/6.0.0/**, d/late/**\n  unless user == root\n")
+        time.sleep(1)
+        mesh.publish("d/open/6.0.0", {"a.csv": "id\n6\n"})
+        mesh.publish("d/late/1.0.0", {"a.csv": "id\n6\n"})
+        mesh.publish("d/open/7.0.0", {"a.csv": "id\n7\n"})
+        open_stores(mesh)
+        assert watcher.stdout.readline().split()[-2:] == ["published", "d/open/7.0.0"]
+    finally:
+        os.umask(umask)
+        watcher.kill()
+        watcher.communicate()
+
+
+def test_commands_neither_name_nor_count_what_is_hidden(hiding):
+    """Where the store itself is open to the caller, as one behind a web server is, the commands still keep to the rules."""
+    mesh = hiding
+    rules(mesh, HIDES.replace("deny n", "hide n2\n  files d/open/1.0.0/no/**\n  unless user == root\n\ndeny n"))
+    (program, *_), environment = open_to_all(mesh)
+    home = mesh.folder / "other"
+    (home / "loose").mkdir()
     (home / "strict").mkdir()
     for name, verb in (("loose", "permit"), ("strict", "deny")):
         (home / name / "x.policy").write_text(f"policy x scope {'domain d' if verb == 'permit' else 'mesh'} version 1\n\n{verb} x\n  files d/**\n")
-    shutil.chown(home, NOBODY, NOBODY)
-    environment = {**mesh.environment(), "HOME": str(home), "XDG_STATE_HOME": f"{home}/state", "XDG_CACHE_HOME": f"{home}/cache",
-                   "XDG_RUNTIME_DIR": f"{home}/run"}
 
     def run(*words, **more):
         done = as_user(NOBODY, NOBODY, lambda: subprocess.run([program, "-m", str(mesh.file), *words], capture_output=True, text=True, timeout=60,
