@@ -182,8 +182,11 @@ static void read_metadata(struct thrift_reader *r, struct parquet_chunk *c)
 	c->metadata = (struct parquet_slice){ from, (size_t)(r->at - from) };
 	c->value_count = v[5];
 	c->uncompressed = v[6];
-	/* The dictionary comes first; some writers leave a zero where there is none. */
-	int64_t start = v[11] > 0 && v[11] < v[9] ? v[11] : v[9];
+	/* The dictionary comes first; some writers leave a zero where there is none.  A chunk without values may have no data page, or no page. */
+	const bool dataless = v[5] == 0 && v[9] == 0;
+	int64_t start = v[11] > 0 && (v[11] < v[9] || dataless) ? v[11] : v[9];
+	if (dataless && v[7] == 0)
+		start = 4;
 	r->bad |= v[5] < 0 || v[6] < 0 || v[7] < 0 || start < 4 || v[14] < 0 || v[15] < 0;
 	c->data = (struct parquet_range){ (uint64_t)start, (uint64_t)v[7] };
 	c->bloom = (struct parquet_range){ (uint64_t)v[14], (uint64_t)v[15] };

@@ -100,6 +100,18 @@ def test_no_token_is_left_in_what_is_served(tool, tmp_path, kind):
             assert part == (bytes(len(part)) if gone else data[start:start + len(part)]), column.path_in_schema
 
 
+@pytest.mark.parametrize("kind", ["dictionaries", "plain", "page index", "pages of version 2", "codec zstd"])
+@pytest.mark.parametrize("rules", [DROPS] + (["mask secret redact\n", "rows row.keep == \"yes\"\n", "rows row.id > 3\nmask secret drop\nmask code hmac k1\n"] if ENGINE else []))
+def test_a_file_without_rows_is_served(tool, tmp_path, kind, rules):
+    """An empty day is a file too: writers leave out its pages, and say 0 for where they are."""
+    table = rows(nested=rules == DROPS).slice(0, 0)
+    data = written(tmp_path, table, **KINDS[kind])
+    got, view = apply(tool, tmp_path, rules, data)
+    assert got == [], view
+    names = pq.read_table(tmp_path / "view.parquet").column_names
+    assert names == [n for n in table.column_names if n != "secret" or "secret drop" not in rules]
+
+
 def test_bloom_filters_go_with_their_columns(tool, tmp_path):
     """A bloom filter answers whether a value occurs: one of a dropped column would tell."""
     duckdb = pytest.importorskip("duckdb")
