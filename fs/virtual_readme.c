@@ -314,6 +314,38 @@ static void add_text(struct buf *out, const char *title, const char *text)
 		buf_addf(out, "\n%s: %s\n", title, text);
 }
 
+#define NOT_FOR_QUOTES "\"'`\\$\n" /* a pattern that would end the quotes it stands in is nothing for people to copy */
+
+/* Of a product of documents the ending of their names, such as ".png"; NULL: it has tables, or no ending is told. */
+static const char *document_ending(const struct contract_object *objects, size_t count)
+{
+	const char *found = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const char *dot = objects[i].files ? strrchr(objects[i].files, '.') : NULL;
+		if (!objects[i].document)
+			return NULL;
+		if (!found && dot && dot[1] && !strpbrk(dot, "/*?" NOT_FOR_QUOTES))
+			found = dot;
+	}
+	return found;
+}
+
+/* How to read files that are no tables. */
+static void add_use_of_files(const char *ending, const char *path, struct buf *out)
+{
+	buf_addf(out,
+		 "\n## Use\n```python\nimport glob\nfiles = sorted(glob.glob(\"%s/latest/**/*%s\", recursive=True))\n"
+		 "# PyTorch: a file is an item, read by the loader's workers\n"
+		 "from torch.utils.data import DataLoader, Dataset\n"
+		 "class Files(Dataset):\n"
+		 "    def __len__(self):\n        return len(files)\n"
+		 "    def __getitem__(self, i):\n        with open(files[i], \"rb\") as f:\n            return f.read()\n"
+		 "loader = DataLoader(Files(), batch_size=64, num_workers=4, collate_fn=list)\n```\n"
+		 "```sh\n# training, on record with what it read (MESHFS_MOUNT leads to the same tree)\n"
+		 "meshfs run --purpose training -- python train.py\n```\n",
+		 path, ending);
+}
+
 /* How to read it: with the files that the contract names, or all CSV files. */
 static void add_use(const struct contract *c, const char *path, struct buf *out)
 {
@@ -330,8 +362,12 @@ static void add_use(const struct contract *c, const char *path, struct buf *out)
 	for (size_t i = count; i-- > 0;)
 		if (objects[i].files && !objects[i].document)
 			files = objects[i].files;
-	/* A pattern that would end the quotes it stands in is nothing for people to copy. */
-	const bool known = files && path_is_tabular(files) && !text_ends(files, ".zst") && !strpbrk(files, "\"'`\\$\n");
+	const char *ending = document_ending(objects, count);
+	if (ending) {
+		add_use_of_files(ending, path, out);
+		return;
+	}
+	const bool known = files && path_is_tabular(files) && !text_ends(files, ".zst") && !strpbrk(files, NOT_FOR_QUOTES);
 	char *plain = known && text_ends(files, ".gz") ? strndup(files, strlen(files) - 3) : NULL;
 	while (!text_ends(plain ? plain : known ? files : "", readers[k].suffix))
 		k++;

@@ -534,6 +534,22 @@ def test_readmes_do_not_drive_terminals(sales, fuse):
         assert '+x+' not in readme.split("## Use")[1]  # nothing that ends the quotes of what people copy
 
 
+def test_readme_of_images_reads_images(sales, tmp_path, fuse):
+    folder = tmp_path / "img"
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png", "LICENSE"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    sales.run("product", "new", "sales/img", folder, "-o", tmp_path / "c.yaml")
+    sales.run("publish", "sales/img/1.0.0", folder, "--contract", tmp_path / "c.yaml")
+    with sales.mount() as m:
+        code = (m.path / "sales/img/README.md").read_text().split("## Use\n```python\n")[1].split("```")[0]
+        assert "csv" not in code
+        stub = "class Dataset: pass\ndef DataLoader(d, **k): return [d[i] for i in range(len(d))]\n"
+        scope = {}
+        exec(stub + code.replace("from torch.utils.data import DataLoader, Dataset\n", ""), scope)
+        assert scope["loader"] == [b"cat/1.png", b"cat/2.png", b"dog/1.png"]
+
+
 def test_readmes_tell_state_quality_and_filters(sales, fuse):
     often = contract(COLUMNS + EMAIL + "        tags: [pii]\n") + "slaProperties:\n  - {property: frequency, value: 1, unit: s}\n"
     publish(sales, "sales/orders/1.0.0", {"orders.csv": PEOPLE}, often)
