@@ -419,7 +419,7 @@ static void count_records(const struct quality_file *f, struct column_checks *cc
 		uint64_t there = 0, rejected = 0;
 		memcpy(&there, c->there + i, records - i < 8 ? records - i : 8);
 		memcpy(&rejected, f->rejected.data + i, records - i < 8 ? records - i : 8);
-		cc->records += (unsigned)__builtin_popcountll(there & ~rejected & 0x0101010101010101u);
+		cc->records += (there & ~rejected & 0x0101010101010101u) * 0x0101010101010101u >> 56; /* the sum of these bytes */
 	}
 }
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 from kit import BIN, HERE, MIB, Failed, heat, reader, run, say, timed
-from systems import BUCKET, CHECKED, CONTRACT, ENV, which
+from systems import BUCKET, CHECKED, CONTRACT, ENV, S3, Link, which
 from cases import metric, rounds
 
 
@@ -53,8 +53,12 @@ def _publish(place, samples, r, product, source, way):
     return took
 
 
+LINK_MBIT = 1000
+
+
 def checks(place, samples, count, size):
-    """The same file to the same store with the checks of a contract, with the search for personal data alone, and by a program that does not look into it."""
+    """The same file to the same store with the checks of a contract, with the search for personal data alone, and by a program that does not look into
+    it: to the store on this machine's processors, and over a link as a store elsewhere is reached."""
     folder = place.folder / "checked"
     (folder / "csv").mkdir(parents=True)
     source = folder / "csv" / "people.csv"
@@ -65,20 +69,44 @@ def checks(place, samples, count, size):
         (folder / "parquet").mkdir()
         kinds["parquet"] = folder / "parquet" / "people.parquet"
         run([sys.executable, HERE / "filter_peer.py", "duckdb", "convert", source, kinds["parquet"]])
-    for kind, path in kinds.items():
-        contract = folder / f"{kind}.yaml"
-        contract.write_text(CHECKED.format(kind=kind))
-        ways = [("checked", place.program, ["--contract", contract]), ("personal data only", place.program, []), ("unchecked", BIN / "meshfs_unchecked", [])]
-        for r in range(2 * count):
-            for n, (way, program, more) in enumerate(ways[r % 3:] + ways[:r % 3]):
-                heat(path.parent)
-                samples.take(f"checks {kind}", way, _checked, place, samples, kind, way, program, f"bench/checks-{kind}-{r}-{n}/1.0.0", [path.parent, *more])
+    for kind in kinds:
+        (folder / f"{kind}.yaml").write_text(CHECKED.format(kind=kind))
+    _check(place, samples, 2 * count, folder, kinds, "bench", place.s3, "")
+    try:
+        link = Link(folder, LINK_MBIT)
+    except (Failed, OSError) as error:
+        samples.failures.append(f"checks over a link: {error}")
+    else:
+        _check_over(link, place, samples, count, folder, kinds)
     shutil.rmtree(folder)
 
 
-def _checked(place, samples, kind, way, program, address, arguments):
-    took, cpu, peak = timed([program, "-q", "-m", place.mesh, "publish", address, *arguments],
-                            env={**place.environment(), **{k: v for k, v in os.environ.items() if k == "MESHFS_DUCKDB"}})
+def _check_over(link, place, samples, count, folder, kinds):
+    s3 = None
+    try:
+        (folder / "far").mkdir()
+        s3 = S3(folder / "far", link)
+        place.domain("far", "far", s3)
+        _check(place, samples, count, folder, kinds, "far", s3, " link")
+    finally:
+        if s3:
+            s3.process.stop()
+        link.process.stop()
+
+
+def _check(place, samples, rounds, folder, kinds, domain, s3, suffix):
+    for kind, path in kinds.items():
+        ways = [("checked", place.program, ["--contract", folder / f"{kind}.yaml"]), ("personal data only", place.program, []),
+                ("unchecked", BIN / "meshfs_unchecked", [])]
+        for r in range(rounds):
+            for n, (way, program, more) in enumerate(ways[r % 3:] + ways[:r % 3]):
+                heat(path.parent)
+                command = s3.inside([program, "-q", "-m", place.mesh, "publish", f"{domain}/checks-{kind}-{r}-{n}/1.0.0", path.parent, *more])
+                samples.take(f"checks {kind}{suffix}", way, _checked, place, samples, f"{kind}{suffix}", way, command)
+
+
+def _checked(place, samples, kind, way, command):
+    took, cpu, peak = timed(command, env={**place.environment(), **{k: v for k, v in os.environ.items() if k == "MESHFS_DUCKDB"}})
     samples.add(f"checks {kind} cpu", way, cpu)
     samples.add(f"checks {kind} rss", way, peak)
     return took

