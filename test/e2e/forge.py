@@ -31,6 +31,7 @@ def rewrite(path, statements):
     work = path.with_name("work")
     shutil.copy(path, work)
     db = sqlite3.connect(work, isolation_level=None)
+    db.execute("PRAGMA synchronous = off")
     run(db, statements)
     db.close()
     return rename_to_hash(work)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from forge import forge_manifest, forge_snapshot, newest
-from meshkit import NOISE
+from meshkit import NOISE, Mesh
 
 BIG = random.Random(5).randbytes(3 << 20)
 FILES = {"a.csv": b"id,name\n1,ann\n2,bob\n", "deep/b.txt": b"hello\n", "big.bin": BIG, "deep/zeros": bytes(1 << 20)}
@@ -191,17 +191,21 @@ HEAD_TEXTS = {
 }
 
 
+def copy_store(source, target):
+    """Packs are linked: nobody changes them here."""
+    shutil.copytree(source, target, copy_function=lambda a, b: os.link(a, b) if "/packs/" in a else shutil.copy2(a, b))
 
 
-@pytest.fixture
-def menagerie(mesh, fuse):
+@pytest.fixture(scope="module")
+def hostile_mesh(tmp_path_factory):
     """Domains with one product each: what was done to each stands in its name."""
+    mesh = Mesh(tmp_path_factory.mktemp("hostile"))
     mesh.domain(BASE)
     mesh.publish(f"{BASE}/orders/1.0.0", FILES)
     mesh.names = [*MANIFESTS, *CATALOGS, *HEADS, *HEAD_TEXTS]
     for name in mesh.names:
         store = mesh.folder / "stores" / name / ".mesh"
-        shutil.copytree(mesh.folder / "stores" / BASE / ".mesh", store)
+        copy_store(mesh.folder / "stores" / BASE / ".mesh", store)
         forge_manifest(store, ("UPDATE manifest SET domain = ?", name), snapshot=[("UPDATE meta SET domain = ?", name)], domain=name)
         if name in MANIFESTS:
             forge_manifest(store, *MANIFESTS[name])
@@ -217,8 +221,15 @@ def menagerie(mesh, fuse):
     text = mesh.file.read_text()
     added = "".join(f'  {name}: {{ store: "{(mesh.folder / "stores" / name).as_uri()}" }}\n' for name in mesh.names)
     mesh.file.write_text(text.replace("domains:\n", "domains:\n" + added, 1) + "timeout: 4s\nrefresh: 1h\n")
-    shutil.rmtree(mesh.folder / "home/cache", ignore_errors=True)
-    return mesh
+    yield mesh
+    mesh.close()
+
+
+@pytest.fixture
+def menagerie(hostile_mesh):
+    """The mesh of a host that has read nothing of it yet."""
+    shutil.rmtree(hostile_mesh.folder / "home", ignore_errors=True)
+    return hostile_mesh
 
 
 def explore(top):
@@ -273,7 +284,7 @@ def read_some(path, size):
 
 
 @pytest.mark.timeout(170)
-def test_a_mount_among_hostile_catalogs(menagerie):
+def test_a_mount_among_hostile_catalogs(menagerie, fuse):
     mesh = menagerie
     wrong = {}
     with mesh.mount(env={"MESHFS_NO_PASSTHROUGH": "1"}, check_noise=False) as m:

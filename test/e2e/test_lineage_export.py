@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from test_lineage import database, event_validator
-from test_lineage_questions import shop  # noqa: F401 (a fixture)
+from test_lineage_questions import shop, shop_as_built  # noqa: F401 (fixtures)
 
 
 class Collector:

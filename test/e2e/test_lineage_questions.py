@@ -2,6 +2,7 @@
 the test's own words; the chain of runs is written down by hand.
 """
 import collections
+import copy
 import grp
 import hashlib
 import io
@@ -17,7 +18,7 @@ import sys
 
 import pytest
 
-from meshkit import TOP, binary
+from meshkit import TOP, Mesh, binary, need_fuse
 
 pd = pytest.importorskip("pandas")
 
@@ -94,10 +95,12 @@ orders.merge(people, on="customer_id").to_csv("joined/joined.csv", index=False)
 """
 
 
-@pytest.fixture
-def shop(mesh, fuse, tmp_path):
+@pytest.fixture(scope="module")
+def shop_as_built(tmp_path_factory):
     """Over three domains: orders and customers → joined → features → a model (train) and an evaluation; a report of orders alone."""
-    rng = random.Random(17)
+    need_fuse()
+    rng, top = random.Random(17), tmp_path_factory.mktemp("shop")
+    mesh = Mesh(top / "mesh")
     for name in ("sales", "crm", "ml"):
         mesh.domain(name)
     (mesh.folder / "policy" / "privacy.policy").write_text(RULES)
@@ -106,23 +109,37 @@ def shop(mesh, fuse, tmp_path):
         "sales/orders/1.1.0": {"a.csv": orders_csv(rng, 1, 50)},
         "crm/customers/1.0.0": {"people.jsonl": customers_jsonl(rng, 39)},
     }
-    mesh.contracts = {"sales/orders": contract(tmp_path / "orders.yaml", "orders", ORDERS, about="every order of the shop", team="shop", owner="olga"),
-                      "crm/customers": contract(tmp_path / "customers.yaml", "customers", CUSTOMERS, team="crm", owner="carl")}
+    mesh.contracts = {"sales/orders": contract(top / "orders.yaml", "orders", ORDERS, about="every order of the shop", team="shop", owner="olga"),
+                      "crm/customers": contract(top / "customers.yaml", "customers", CUSTOMERS, team="crm", owner="carl")}
     for address in ("sales/orders/1.0.0", "crm/customers/1.0.0"):
         mesh.publish(address, mesh.sources[address], "--contract", mesh.contracts[address.rsplit("/", 1)[0]])
 
     def step(name, shell, *args):
-        mesh.run("run", "--name", name, *args, "--", "sh", "-ec", shell, cwd=tmp_path)
+        mesh.run("run", "--name", name, *args, "--", "sh", "-ec", shell, cwd=top)
 
-    (tmp_path / "join.py").write_text(JOIN)
-    mesh.step = step
+    (top / "join.py").write_text(JOIN)
     step("join", f"{sys.executable} join.py; {binary()} publish sales/joined/1.0.0 joined", "--purpose", "training")
     step("featurise", f"mkdir f; head -n 200 $MESHFS_MOUNT/sales/joined/1.0.0/joined.csv > f/f.csv; {binary()} publish ml/features/1.0.0 f")
     step("train", "cat $MESHFS_MOUNT/ml/features/latest/f.csv > model.bin", "--output", "model.bin", "--purpose", "training")
     step("evaluate", "cat $MESHFS_MOUNT/ml/features/1/f.csv > /dev/null")
     step("report", "cat $MESHFS_MOUNT/sales/orders/1.0.0/a.csv > report.csv", "--purpose", "report")
-    mesh.tmp = tmp_path
+    mesh.tmp = top
+    mesh.close()
+    shutil.copytree(top, top.with_name(top.name + "-as-built"), symlinks=True)
     return mesh
+
+
+@pytest.fixture
+def shop(shop_as_built):
+    """It, as it was built: in its place, as there are paths on record."""
+    top = shop_as_built.tmp
+    shutil.rmtree(top)
+    shutil.copytree(top.with_name(top.name + "-as-built"), top, symlinks=True)
+    mesh = Mesh(top / "mesh", init=False)
+    mesh.tmp, mesh.sources, mesh.contracts = top, copy.deepcopy(shop_as_built.sources), shop_as_built.contracts
+    mesh.step = lambda name, shell, *args: mesh.run("run", "--name", name, *args, "--", "sh", "-ec", shell, cwd=top)
+    yield mesh
+    mesh.close()
 
 
 def frame(mesh, address, file):

@@ -129,11 +129,11 @@ def test_files_up_and_down(writable, tmp_path, size):
         assert writable("parallel", "packs/big", 5, 1 << 20) == data[:5 << 20]
 
 
-def test_long_lists_are_continued(moto, tmp_path):
-    client = moto.client()
+def test_long_lists_are_continued(versitygw, tmp_path):
+    client = versitygw.client()
     for i in range(1203):
         client.put_object(Bucket=BUCKET, Key=f"many/{i:05}", Body=b"x")
-    assert len(s3_tool(moto, "many")("list", "").splitlines()) == 1203
+    assert len(s3_tool(versitygw, "many")("list", "").splitlines()) == 1203
 
 
 def test_an_upload_that_fails_leaves_no_parts(moto, tmp_path):
