@@ -70,6 +70,11 @@ const struct quality_report *gate_report(const struct gate *g)
 	return g->report;
 }
 
+bool gate_checks(const struct gate *g)
+{
+	return g->quality && !g->idle;
+}
+
 bool gate_wants_engine(const struct gate *g)
 {
 	return g->quality && !g->idle && quality_has_queries(g->quality);

@@ -27,6 +27,8 @@ const struct publish_observer *gate_observer(struct gate *g);
  * small a step; `product` stands in messages. */
 int gate_open(struct gate *g, struct publication *p, struct domain *d, const char *product, const struct quality_engine *engine, struct err *e);
 
+/* After gate_open: is anything checked? */
+bool gate_checks(const struct gate *g);
 /* After gate_open: will gate_close ask the engine?  Then it may start meanwhile. */
 bool gate_wants_engine(const struct gate *g);
 

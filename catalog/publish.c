@@ -335,6 +335,13 @@ struct contract *publish_contract(const struct publication *p)
 	return p->contract;
 }
 
+bool publish_onto(const struct publication *p, char ret_version[VERSION_SIZE])
+{
+	if (p->has_onto)
+		semver_format(&p->onto, ret_version);
+	return p->has_onto;
+}
+
 const char *publish_version(const struct publication *p)
 {
 	return p->version;

@@ -50,6 +50,8 @@ void publish_free(struct publication *p);
 /* The contract that the version will have (given or inherited), borrowed; NULL when there is none. */
 struct contract *publish_contract(const struct publication *p);
 const char *publish_version(const struct publication *p);
+/* The version whose files it starts from; false: it starts from none. */
+bool publish_onto(const struct publication *p, char ret_version[VERSION_SIZE]);
 
 /* A path within the version: relative, clean.  -EINVAL with the reason (".mesh", "..", a name over 255 bytes). */
 int publish_path_check(const char *path, struct err *e);

@@ -9,6 +9,7 @@
 #include "catalog/source.h"
 #include "fs/commands.h"
 #include "fs/domain_command.h"
+#include "fs/publish_kept.h"
 #include "fs/row_index.h"
 #include "fs/sql_engine.h"
 #include "fs/warm.h"
@@ -101,21 +102,24 @@ static void keep_findings(const struct gate *gate, struct publication *p, struct
 		quality_report_failures_json(gate_report(gate), &f->failed);
 }
 
-static int publish_once(const struct words *w, struct domain *d, struct publish_options *o, bool quiet, struct publish_result *ret,
+static int publish_once(const struct words *w, const struct domain_command *c, struct publish_options *o, bool quiet, struct publish_result *ret,
 			struct findings *found, struct err *e)
 {
+	struct domain *d = c->domain;
 	struct source_totals totals;
 	struct publication *p = NULL;
 	struct buf problems = BUF_INIT;
 	struct gate *gate = gate_new();
 	struct row_maker *rows = gate ? row_maker_new(gate_observer(gate)) : NULL;
-	int r = rows ? scan(w, d, &totals, e) : err_set(e, -ENOMEM, "out of memory");
+	struct kept *kept = rows ? kept_new(row_maker_observer(rows)) : NULL;
+	int r = kept ? scan(w, d, &totals, e) : err_set(e, -ENOMEM, "out of memory");
 	if (r) {
+		kept_free(kept);
 		row_maker_free(rows);
 		gate_free(gate);
 		return r;
 	}
-	o->observer = row_maker_observer(rows);
+	o->observer = kept_observer(kept);
 	o->progress = progress_start("publishing", "B", totals.bytes, quiet);
 	r = publish_begin(d, o, &p, e);
 	struct sql_engine *sql = engine_for(w, d);
@@ -127,6 +131,8 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 		sql_engine_start(sql);
 	if (!r)
 		r = w->in_place ? source_in_place(p, domain_store(d), w->sources[0], e) : source_publish(p, w->sources, w->source_count, e);
+	if (!r)
+		r = kept_check(kept, c, p, o->product, gate, sql, e);
 	if (!r)
 		r = gate_close(gate, p, w->failures, &problems, e);
 	if (!r)
@@ -142,6 +148,7 @@ static int publish_once(const struct words *w, struct domain *d, struct publish_
 	buf_free(&problems);
 	gate_free(gate); /* before the engine that it may still use */
 	sql_engine_free(sql);
+	kept_free(kept); /* the engine read copies */
 	return r;
 }
 
@@ -269,7 +276,7 @@ int cmd_publish(const struct invocation *inv, int argc, char **argv, int *ret_st
 	o.interrupted = interrupt_flag();
 	for (int i = 0; !r && i < TRIES; i++) {
 		err_clear(e);
-		r = publish_once(&w, c.domain, &o, inv->quiet || w.json, &res, &found, e);
+		r = publish_once(&w, &c, &o, inv->quiet || w.json, &res, &found, e);
 		if (r != -EAGAIN)
 			break;
 		r = i + 1 < TRIES ? 0 : r;

@@ -17,6 +17,7 @@ struct sql_engine {
 	struct quality_engine engine;
 	const char *const *sources;
 	size_t count;
+	const char *kept; /* another folder, of files that are in no source; or NULL */
 	int (*open_file)(void *arg, const char *path);
 	void *arg;
 	struct duckdb_session *session; /* reads Parquet; started at the first file */
@@ -43,6 +44,10 @@ static bool is_folder(const char *path)
 /* Where a path of the version lies on this machine. */
 static char *local_path(const struct sql_engine *s, const char *path)
 {
+	char *kept = s->kept ? io_join(s->kept, path) : NULL;
+	if (kept && !access(kept, F_OK))
+		return kept;
+	free(kept);
 	if (s->count == 1 && is_folder(s->sources[0]))
 		return io_join(s->sources[0], path);
 	size_t first = strcspn(path, "/");
@@ -118,6 +123,11 @@ static int number(void *arg, const char *query, double *ret, struct err *e)
 		return err_move(e, &s->unopened);
 	s->opened = true;
 	return s->unopened.code ? err_move(e, &s->unopened) : sql_process_number(s->process, query, ret, e);
+}
+
+void sql_engine_keep(struct sql_engine *s, const char *folder)
+{
+	s->kept = folder;
 }
 
 void sql_engine_start(struct sql_engine *s)

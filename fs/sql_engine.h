@@ -18,6 +18,8 @@ struct sql_engine *sql_engine_new_opened(const char *const *folder, int (*open_f
 /* One that reads nothing, and says why. */
 struct sql_engine *sql_engine_new_absent(const char *why);
 void sql_engine_free(struct sql_engine *s); /* NULL is legal */
+/* Files of the version that lie in this folder (borrowed) instead, by their paths. */
+void sql_engine_keep(struct sql_engine *s, const char *folder);
 /* Starts what answers queries, beside what the caller goes on to do.  It ends with the calling thread. */
 void sql_engine_start(struct sql_engine *s);
 const struct quality_engine *sql_engine_quality(struct sql_engine *s);

@@ -815,6 +815,63 @@ def test_a_rule_holds_for_both_columns_of_a_name(sales, fuse, action, served):
         assert "amount" in (m.path / "sales/orders/1.0.0/.mesh/policy.txt").read_text()
 
 
+ONTO = """apiVersion: v3.1.0
+kind: DataContract
+id: t
+name: t
+version: 1.0.0
+status: active
+schema:
+- name: t
+  physicalName: "**.{kind}"
+  properties:
+  - {{name: id, logicalType: integer, unique: true, classification: public}}
+  quality:
+  - {{metric: rowCount, mustBeBetween: [2, 5]}}
+"""
+ONTO_SQL = '  - {{type: sql, query: "SELECT count(*) = count(DISTINCT id) FROM {{object}}", mustBe: true}}\n'
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "parquet", "csv and sql"])
+def test_what_onto_keeps_is_checked_too(sales, tmp_path, kind):
+    """Keys, counts and queries are of the whole version: what stays of the earlier one is read back."""
+    if kind in ("parquet", "csv and sql") and not os.environ.get("MESHFS_DUCKDB"):
+        pytest.skip("no DuckDB here (MESHFS_DUCKDB)")
+    ending, temporary = kind.split()[0], tmp_path / "tmp"
+    temporary.mkdir()
+
+    def write(name, ids):
+        path = tmp_path / f"{name}.{ending}"
+        path.parent.mkdir(exist_ok=True)
+        if ending == "jsonl":
+            path.write_text("".join(f'{{"id": {i}}}\n' for i in ids))
+        elif ending == "parquet":
+            pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+            pq.write_table(pa.table({"id": pa.array(ids, pa.int64())}), path)
+        else:
+            text = "id\n" + "".join(f"{i}\n" for i in ids)
+            path.write_bytes(gzip.compress(text.encode()) if ending == "csv.gz" else text.encode())
+        return path
+
+    def publish_onto(version, base, *sources, status=0):
+        return sales.run("publish", f"sales/t/{version}", *sources, "--onto", base, status=status, env={"TMPDIR": str(temporary)}).stderr
+
+    (tmp_path / "c.yaml").write_text((ONTO + (ONTO_SQL if "sql" in kind else "")).format(kind=ending))
+    write("d/a", [1, 2])
+    (tmp_path / "d/notes.txt").write_text("kept, and looked at by nobody\n")
+    sales.run("publish", "sales/t/1.0.0", tmp_path / "d", "--contract", tmp_path / "c.yaml")
+    said = publish_onto("1.0.1", "1.0.0", write("b", [2, 3]), status=3)
+    assert "t.id unique: repetitions of a value: 1" in said and ("t sql" in said) == ("sql" in kind), said
+    publish_onto("1.0.1", "1.0.0", write("b", [3, 4]))
+    quality = sales.json("show", "sales/t/1.0.1")[0]["quality"]
+    assert quality["rows"] == 4 and quality["failed_errors"] == 0
+    assert "rows: 6" in publish_onto("1.0.2", "1.0.1", write("c", [5, 6]), status=3)
+    publish_onto("1.0.2", "1.0.1", write("b", [3, 7]))  # in the place of the other
+    assert sales.json("show", "sales/t/1.0.2")[0]["quality"]["rows"] == 4
+    assert "unique: repetitions of a value: 1" in publish_onto("1.0.3", "1.0.2", write("c", [7]), status=3)
+    assert not list(temporary.iterdir())
+
+
 def test_units_that_mean_nothing_fail(sales):
     text = contract("      - name: id\n        quality:\n          - {metric: nullValues, unit: pct, mustBe: 0}\n      - name: amount\n",
                     "    quality:\n      - {metric: rowCount, unit: percent, mustBe: 50}\n")
