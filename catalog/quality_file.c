@@ -139,8 +139,11 @@ static struct object_checks *checks_for(struct quality *q, const char *path, con
 	*ret_object = o;
 	if (!o && q->contract && path_is_tabular(path))
 		note(q, &q->unclaimed, path);
-	if (o && o->document)
+	if (o && o->document && !path_is_tabular(path))
 		return NULL;
+	/* A table does not lose its columns by being called a document: nothing of them is declared, and personal data is looked for. */
+	if (o && o->document)
+		*ret_object = o = NULL;
 	if (!o)
 		return &q->bare;
 	contract_objects(q->contract, &objects);

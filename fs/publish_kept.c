@@ -176,7 +176,7 @@ static int check_entry(void *arg, const struct manifest_entry *entry, const char
 {
 	struct pass *x = arg;
 	const struct contract_object *o = contract_object_for(x->contract, path);
-	if (entry->kind != ENTRY_FILE || map_gets(x->kept->added, path) || (o ? o->document : !path_is_tabular(path)))
+	if (entry->kind != ENTRY_FILE || map_gets(x->kept->added, path) || ((!o || o->document) && !path_is_tabular(path)))
 		return 0;
 	return check_file(x, entry, path);
 }

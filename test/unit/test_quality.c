@@ -314,6 +314,18 @@ TEST(distributions_tell_values_only_where_the_contract_lets_them)
 	quality_report_free(r);
 }
 
+TEST(a_table_that_is_called_a_document_is_looked_through)
+{
+	struct quality_report *r = report_of(HEAD "  physicalName: \"*\"\n  physicalType: document\n", "a.csv", "x,who\n1,a@example.org\n2,b@example.org\n", NULL);
+	CHECK(r != NULL);
+	CHECK_INT(quality_report_undeclared(r), 1);
+	CHECK(!result(r, "personal data", "who")->passed && result(r, "personal data", "who")->error);
+	quality_report_free(r);
+	r = report_of(HEAD "  physicalName: \"*\"\n  physicalType: document\n", "a.txt", "a@example.org\n", NULL);
+	CHECK_INT(quality_report_undeclared(r), 0);
+	quality_report_free(r);
+}
+
 /* What cannot be measured is said, by a refusal or a failed check; nothing passes for want of being understood. */
 TEST(checks_that_mean_nothing)
 {
