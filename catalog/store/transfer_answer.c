@@ -288,7 +288,7 @@ static int judge_transport(struct call *c, CURLcode result, int64_t now_ms)
 		return -EAGAIN;
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_COULDNT_RESOLVE_HOST:
-		call_err(c, -EIO, "%s; is the server up, and is its address right in mesh.yaml?", why);
+		call_err(c, -EIO, "%s (check that the server is up, and its address in mesh.yaml)", why);
 		return -EAGAIN;
 	case CURLE_URL_MALFORMAT:
 		return call_err(c, -EINVAL, "not a valid URL: %s", why);

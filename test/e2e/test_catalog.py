@@ -224,7 +224,7 @@ def test_search_ranks_over_all_domains(mesh):
     assert len(mesh.json("search", "orders", "--limit", "1")) == 1
     mesh.run("search", status=2)
     dead = mesh.run("domain", "add", "dead", "http://127.0.0.1:9/mesh", status=1).stderr
-    assert "Failed to connect" in dead and dead.endswith("is the server up, and is its address right in mesh.yaml?\n")
+    assert "Failed to connect" in dead and dead.endswith("(check that the server is up, and its address in mesh.yaml)\n")
     assert [h["address"] for h in mesh.json("search", "tickets")] == [h["address"] for h in mesh.json("search", "ticket")] == ["support/tickets"]
     nothing = mesh.run("search", "tickts")
     assert nothing.stdout == "" and nothing.stderr == "meshfs: nothing was found (did you mean 'tickets'? support/tickets)\n"
