@@ -21,6 +21,7 @@
 #define STATE_FORMAT 2
 #define BOOT_SIZE 16
 #define TOUCH_INTERVAL_NS (60 * NS_PER_S)
+#define NO_ACCESS_TIME_MIN (1u << 20) /* of what may be read by the kernel itself: looking at the time of access is a twentieth of a warm read of 4 KiB */
 #define BROKEN_PAUSE_MS 10000 /* after a failed write, how long the cache is left alone */
 
 struct slot_record {
@@ -312,6 +313,8 @@ static int make_state(struct blob *b, const char *state_path, uint64_t size, uin
 	b->slots = slots;
 	if (fstat(b->fd, &st))
 		return -errno;
+	if (size >= NO_ACCESS_TIME_MIN)
+		io_no_access_time(b->fd);
 	b->state_fd = open(state_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (b->state_fd < 0)
 		return -errno;

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -376,4 +378,13 @@ int io_is_network(const char *path)
 		if ((unsigned long)(unsigned int)st.f_type == network[i])
 			return 1;
 	return 0;
+}
+
+void io_no_access_time(int fd)
+{
+	int flags = 0;
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) || flags & FS_NOATIME_FL)
+		return;
+	flags |= FS_NOATIME_FL;
+	ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }

@@ -61,5 +61,7 @@ char *io_runtime_folder(void);
 int io_check_room(int fd, uint64_t bytes);
 /* Is the folder on a network file system (NFS, CIFS, 9p, FUSE …)?  1, 0 or -errno. */
 int io_is_network(const char *path);
+/* No time of access is kept for the file any more, where its file system can do without. */
+void io_no_access_time(int fd);
 
 #endif

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +92,37 @@ TEST(two_openers_share_a_blob)
 	blob_close(x);
 	cache_close(c);
 	cache_close(d);
+	io_remove_tree(folder, NULL);
+}
+
+/* -1: the file system knows no such flag. */
+static int keeps_no_access_time(int fd)
+{
+	int flags;
+	return ioctl(fd, FS_IOC_GETFLAGS, &flags) ? -1 : (flags & FS_NOATIME_FL) != 0;
+}
+
+TEST(large_files_keep_no_access_time)
+{
+	struct blob *small, *large = NULL;
+	int fd = -1;
+	start();
+	struct cache *c = open_cache(1);
+	small = open_blob(c);
+	const struct digest other = { { 4 } };
+	CHECK_INT(blob_open(c, "sales", BLOB_FILE, &other, 1 << 20, SLOTS, &large), 0);
+	CHECK_INT(blob_reopen(small, &fd), 0);
+	int kept = keeps_no_access_time(fd);
+	close(fd);
+	CHECK_INT(blob_reopen(large, &fd), 0);
+	if (kept >= 0) {
+		CHECK_INT(kept, 0);
+		CHECK_INT(keeps_no_access_time(fd), 1);
+	}
+	close(fd);
+	blob_close(small);
+	blob_close(large);
+	cache_close(c);
 	io_remove_tree(folder, NULL);
 }
 
