@@ -34,6 +34,7 @@ enum check_kind {
 	CHECK_ABSENT,	/* a declared column is not in a file */
 	CHECK_UNKNOWN,	/* a column of a file is not declared */
 	CHECK_REPEATED,	/* a file's head names a column more than once */
+	CHECK_ENCODING, /* a file of lines is not UTF-8 */
 	CHECK_ROWS,
 	CHECK_SQL,
 	CHECK_NEVER,	/* cannot run: `detail` says why */

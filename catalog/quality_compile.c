@@ -329,10 +329,12 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 {
 	if (o->document)
 		return 0;
-	struct check *unknown;
+	struct check *unknown, *encoding;
 	if (!compile_add(k, CHECK_BROKEN, -1, "records", "conformity") || !compile_add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
-	    !compile_add(k, CHECK_REPEATED, -1, "names of columns", "uniqueness") || !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")))
+	    !compile_add(k, CHECK_REPEATED, -1, "names of columns", "uniqueness") || !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")) ||
+	    !(encoding = compile_add(k, CHECK_ENCODING, -1, "encoding", "conformity")))
 		return -ENOMEM;
+	encoding->error = false; /* it can be read, by whoever knows the encoding */
 	unknown->error = false; /* policy treats such a column as the most sensitive there is */
 	size_t keys = 0;
 	for (size_t i = 0; i < o->column_count; i++) {

@@ -220,6 +220,7 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 	if (r)
 		return r;
 	struct records_callbacks call = { on_column, on_value, on_record, f, on_fields, on_item };
+	f->csv = format == RECORDS_CSV;
 	r = records_new(format, separator, object->header, claims, &call, &f->records);
 	if (!r && stem)
 		r = unpack_new(path, &f->unpack);
@@ -262,6 +263,7 @@ static bool is_over(int code)
 
 static int feed_records(struct quality_file *f, const void *bytes, size_t len)
 {
+	f->not_utf8 = f->not_utf8 || (f->csv && !text_feed_utf8(&f->torn, bytes, len));
 	pthread_mutex_lock(&f->q->looks);
 	f->piece = bytes;
 	f->piece_len = len;
@@ -356,6 +358,8 @@ int quality_file_end(struct quality_file *f)
 		const enum check_kind kind = f->q->list.items[f->object->whole[i]]->kind;
 		if (kind == CHECK_ABSENT)
 			absent_columns(f, f->object->whole[i]);
+		if (kind == CHECK_ENCODING && (f->not_utf8 || f->torn.len))
+			pass_wrong(f, f->object->whole[i], 0);
 		if (kind == CHECK_REPEATED)
 			repeated_columns(f, f->object->whole[i]);
 	}

@@ -7,6 +7,7 @@
 #ifndef MESHFS_CATALOG_QUALITY_PASS_H
 #define MESHFS_CATALOG_QUALITY_PASS_H
 
+#include "catalog/base/text.h"
 #include "catalog/quality_check.h"
 #include "catalog/quality_table.h"
 #include "catalog/unpack.h"
@@ -111,6 +112,8 @@ struct quality_file {
 		char apart[48]; /* other columns are another thread's */
 	} *tallies; /* by check: of this file */
 	size_t undeclared;
+	struct text_torn torn; /* of CSV: a character under way */
+	bool csv, not_utf8;    /* JSON is UTF-8, or broken */
 	bool described; /* columns that are new now are part of one that was told of */
 };
 

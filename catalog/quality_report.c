@@ -83,6 +83,8 @@ static int count_distinct(struct check *c)
 static const char *unanswered(struct quality *q, const struct check *c, char room[ERR_TEXT_MAX])
 {
 	bool only;
+	if (c->kind == CHECK_ENCODING) /* of the bytes that were read here */
+		return NULL;
 	if (quality_unread(q, c))
 		return quality_unread(q, c);
 	if (quality_in_parquet(q, c->object, &only) && !only && c->kind == CHECK_DISTINCT)

@@ -379,6 +379,7 @@ void check_counted(const struct check *c, struct buf *out)
 		[CHECK_MISSING] = "records whose value is missing", [CHECK_DISTINCT] = "repetitions of a value",
 		[CHECK_BROKEN] = "records that do not parse", [CHECK_ABSENT] = "columns that a file lacks",
 		[CHECK_UNKNOWN] = "columns that are not declared", [CHECK_ROWS] = "rows",
+		[CHECK_ENCODING] = "files that are not UTF-8",
 		[CHECK_REPEATED] = "columns that a head names more than once",
 	};
 	if (c->counted) /* check_expected says it */

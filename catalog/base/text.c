@@ -248,6 +248,38 @@ bool text_is_utf8(const char *bytes, size_t len)
 	return true;
 }
 
+/* How many bytes of a character that is not whole a text ends with. */
+static size_t torn_bytes(const char *bytes, size_t len)
+{
+	for (size_t n = 1; n <= 3 && n <= len; n++) {
+		const unsigned char c = (unsigned char)bytes[len - n];
+		if (c >= 0xc0)
+			return n < (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u) ? n : 0;
+		if (c < 0x80)
+			return 0;
+	}
+	return 0;
+}
+
+bool text_feed_utf8(struct text_torn *torn, const char *bytes, size_t len)
+{
+	while (torn->len && len) {
+		if (torn->len == sizeof torn->bytes)
+			return false;
+		torn->bytes[torn->len++] = *bytes++;
+		len--;
+		if (!torn_bytes(torn->bytes, torn->len)) {
+			if (!text_is_utf8(torn->bytes, torn->len))
+				return false;
+			torn->len = 0;
+		}
+	}
+	const size_t n = torn->len ? 0 : torn_bytes(bytes, len);
+	memcpy(torn->bytes, bytes + len - n, n);
+	torn->len += n;
+	return text_is_utf8(bytes, len - n);
+}
+
 char *text_printable(const char *bytes, size_t len)
 {
 	struct buf b = BUF_INIT;

@@ -39,6 +39,13 @@ int text_parse_duration_ms(const char *text, int64_t *ret_ms);
 
 /* Is it well-formed UTF-8 (no surrogates, no overlong forms)? */
 bool text_is_utf8(const char *bytes, size_t len);
+/* The same of a text that comes in pieces: what a piece begins of a character is kept in `torn` (zeroed at first) until the next; false once some of it is
+ * malformed.  At the end `torn` must be empty again. */
+struct text_torn {
+	char bytes[4];
+	size_t len;
+};
+bool text_feed_utf8(struct text_torn *torn, const char *bytes, size_t len);
 
 /* A copy that is safe to print: control bytes and malformed UTF-8 as \xHH. */
 char *text_printable(const char *bytes, size_t len);

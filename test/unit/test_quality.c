@@ -1,6 +1,7 @@
 #include "test/unit/check.h"
 
 #include "catalog/base/clock.h"
+#include "catalog/base/text.h"
 #include "catalog/distinct.h"
 #include "catalog/pattern.h"
 #include "catalog/quality.h"
@@ -324,6 +325,28 @@ TEST(a_table_that_is_called_a_document_is_looked_through)
 	r = report_of(HEAD "  physicalName: \"*\"\n  physicalType: document\n", "a.txt", "a@example.org\n", NULL);
 	CHECK_INT(quality_report_undeclared(r), 0);
 	quality_report_free(r);
+}
+
+TEST(tables_that_are_not_utf8_are_told_of)
+{
+	static const char yaml[] = HEAD "  physicalName: a.csv\n  properties: [{name: a}, {name: b}]\n";
+	static const struct {
+		const char *data;
+		int wrong;
+	} files[] = { { "a,b\n1,\xc3\xa4\n", 0 }, { "a,b\n1,\xe4\n", 1 }, { "a,b\n1,\xe4\xf6\xfc\n2,x\n", 1 }, { "a,b\n1,\xf0\x9f\x98\x80\xe2\x82\xac\n", 0 }, { "a,b\n1,\xc3", 1 } };
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		struct quality_report *r = report_of(yaml, "a.csv", files[i].data, NULL);
+		expect(r, "encoding", NULL, files[i].wrong, !files[i].wrong);
+		CHECK(!result(r, "encoding", NULL)->error);
+		quality_report_free(r);
+	}
+	struct text_torn torn = { .len = 0 };
+	static const char text[] = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z";
+	for (size_t i = 0; i < sizeof text - 1; i++)
+		CHECK(text_feed_utf8(&torn, text + i, 1));
+	CHECK_INT(torn.len, 0);
+	CHECK(text_feed_utf8(&torn, "\xe2\x82", 2));
+	CHECK(!text_feed_utf8(&torn, "x", 1));
 }
 
 /* What cannot be measured is said, by a refusal or a failed check; nothing passes for want of being understood. */
