@@ -68,7 +68,7 @@ static void wait_for_end(struct session *s)
 }
 
 /* The life of the process that serves a mount. */
-static int serve(const struct mount_request *q, struct daemon *d, struct err *e)
+static int serve(const struct mount_request *q, struct daemon *d, bool *ret_left, struct err *e)
 {
 	struct mesh *mesh = NULL;
 	struct session *session = NULL;
@@ -90,7 +90,7 @@ static int serve(const struct mount_request *q, struct daemon *d, struct err *e)
 	if (session && session_stop(session, 0, &end))
 		log_error("%s", end.text);
 	struct err last = ERR_INIT;
-	if (mesh && mesh_stop(mesh, &last)) {
+	if (mesh && mesh_stop(mesh, ret_left, &last)) {
 		log_error("%s", last.text);
 		end = last;
 	}
@@ -134,8 +134,15 @@ int mount_mesh(const char *mesh_path, const char *mountpoint, const struct mount
 	r = daemon_fork(o->foreground, &d, e);
 	if (d) {
 		bool child = !o->foreground;
-		r = serve(&q, d, e);
+		bool left = false;
+		r = serve(&q, d, &left, e);
 		daemon_free(d);
+		if (left && !child) {
+			if (r)
+				fprintf(stderr, "meshfs: %s\n", e->text);
+			fflush(NULL);
+			_exit(r ? err_exit_status(e) : 0);
+		}
 		if (child) /* the parent has said what there was to say; what still runs ends with the process */
 			_exit(r ? 1 : 0);
 	} else if (!r) {

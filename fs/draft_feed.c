@@ -99,7 +99,7 @@ void draft_say_problems(struct draft *d, const char *why, const char *checks)
 /* What `mv` must not hear: it would copy (EXDEV), or take it for something about the names. */
 static int answer_of(const struct err *e, int r)
 {
-	if (r == -EXDEV || r == -EINVAL || r == -EACCES || r == -ENOENT || e->kind == ERR_REFUSED || e->kind == ERR_PARSE)
+	if (r == -EXDEV || r == -EINVAL || r == -EACCES || r == -ENOENT || r == -EFBIG || e->kind == ERR_REFUSED || e->kind == ERR_PARSE)
 		return -EPERM;
 	return r == -EBUSY || r == -ENOSPC || r == -ENOMEM || r == -EINTR || r == -EROFS || r == -EPERM ? r : -EIO;
 }

@@ -234,14 +234,14 @@ int mesh_start(const struct mesh_config *config, struct mesh **ret, struct err *
 	gethostname(m->host, sizeof m->host - 1);
 	int r = start_parts(m, e);
 	if (r) {
-		mesh_stop(m, NULL);
+		mesh_stop(m, NULL, NULL);
 		return r;
 	}
 	*ret = m;
 	return 0;
 }
 
-int mesh_stop(struct mesh *m, struct err *e)
+int mesh_stop(struct mesh *m, bool *ret_left, struct err *e)
 {
 	int r = 0;
 	if (!m)
@@ -251,8 +251,11 @@ int mesh_stop(struct mesh *m, struct err *e)
 		r = recorder_stop(m->recorder, e);
 	/* A job may wait for a dead store until its deadline.  The end of a process does not wait for that: it leaves
 	 * what the job uses as it is. */
-	if (!views_ahead_stop(m->views_ahead, VIEWS_GRACE_MS) || atomic_load(&m->abandoned) || !is_quiet(m, QUIET_MS))
+	if (!views_ahead_stop(m->views_ahead, VIEWS_GRACE_MS) || atomic_load(&m->abandoned) || !is_quiet(m, QUIET_MS)) {
+		if (ret_left)
+			*ret_left = true;
 		return r;
+	}
 	views_ahead_free(m->views_ahead);
 	for (size_t i = 0; i < m->domain_count; i++)
 		pool_free(m->domains[i].pool);

@@ -122,7 +122,7 @@ int run_serve(const struct run_setup *setup, int fd)
 		r = serve_session(setup, mesh, run, fd, &status, &e);
 	if (run[0] && recorder_end_run(mesh_recorder(mesh), run, status, &late) && !r)
 		r = err_move(&e, &late);
-	if (mesh_stop(mesh, &late) && !r)
+	if (mesh_stop(mesh, NULL, &late) && !r)
 		r = err_move(&e, &late);
 	struct run_message done = { .kind = RUN_DONE };
 	if (r)

@@ -9,7 +9,7 @@
  *     session_start(mesh, &sc, &session, &e);     returns when the mount answers
  *     session_wait(session, -1);                  until somebody unmounts it
  *     session_stop(session, status, &e);          unmounts (also a busy mount), ends the run
- *     mesh_stop(mesh, &e);                        returns when everything is on record
+ *     mesh_stop(mesh, &left, &e);                   returns when everything is on record
  *
  * Thread rules: start and stop of one object from one thread at a time; session_wait and session_end from any thread (session_end
  * not from a signal handler: use a signalfd or sigwait).  The process must not touch its own mounts by path.
@@ -30,7 +30,9 @@ struct session;
 /* `config` is borrowed and must outlive the mesh.  Waits a few seconds at most for the domains' newest generations. */
 int mesh_start(const struct mesh_config *config, struct mesh **ret, struct err *e);
 /* All sessions must be stopped.  The mesh is gone whatever is returned; an error says what could not be put on record. */
-int mesh_stop(struct mesh *m, struct err *e);
+/* *ret_left (may be NULL): some of its threads wait for a store and go on using the configuration and what libraries keep: the caller frees nothing, and ends
+ * with _exit. */
+int mesh_stop(struct mesh *m, bool *ret_left, struct err *e);
 struct recorder *mesh_recorder(struct mesh *m);
 
 struct session_config {

@@ -421,6 +421,18 @@ def test_hard_links_are_copies(sales, tmp_path):
         assert (m.path / "sales/orders/1.1.0/t/three").read_bytes() == b"changed"
 
 
+def test_a_contract_that_is_none(sales):
+    with sales.mount() as m:
+        draft = m.path / "sales/orders/1.1.0.draft"
+        draft.mkdir()
+        for text, why in {"not: [yaml": "contract.yaml:", "kind: DataContract\n": "apiVersion", "\0\0": "not a data contract", "#" * (5 << 20): "larger than"}.items():
+            (draft / ".mesh/contract.yaml").write_text(text)
+            fails(errno.EPERM, draft.rename, m.path / "sales/orders/1.1.0")
+            assert why in (draft / ".mesh/problems.txt").read_text()
+        (draft / ".mesh/contract.yaml").unlink()
+        draft.rename(m.path / "sales/orders/1.1.0")
+
+
 def test_owners_are_not_kept(sales, tmp_path):
     """Root's tar, cp and rsync name the owners of what they copy."""
     if os.geteuid():
