@@ -80,6 +80,11 @@ bool gate_wants_engine(const struct gate *g)
 	return g->quality && !g->idle && quality_has_queries(g->quality);
 }
 
+int gate_ask_ahead(struct gate *g)
+{
+	return gate_wants_engine(g) ? quality_ask_ahead(g->quality) : 0;
+}
+
 /* -- the promise of the version's number ------------------------------------------------- */
 
 struct predecessor {

@@ -32,6 +32,9 @@ bool gate_checks(const struct gate *g);
 /* After gate_open: will gate_close ask the engine?  Then it may start meanwhile. */
 bool gate_wants_engine(const struct gate *g);
 
+/* Asks the engine's queries ahead (quality_ask_ahead). */
+int gate_ask_ahead(struct gate *g);
+
 /* After the last file: all results.  Keeps quality.json in the publication.  -EPERM (ERR_REFUSED): an error-level check failed and `failures`
  * (the reason of --with-failures) is NULL, or personal data is undeclared; then `problems` (may be NULL) has a line a problem.
  * Warnings are in `problems` too. */

@@ -34,7 +34,8 @@ struct quality_report;
 
 struct quality_table;
 
-/* What an engine does: reads Parquet files, and answers the queries of sql checks.  One call at a time, from one thread or another. */
+/* What an engine does: reads Parquet files, and answers the queries of sql checks.  One call at a time, from one thread or another; `scan` may run beside
+ * the others. */
 struct quality_engine {
 	/* Reads a Parquet file (a path within the version) through the calls of quality_table.h.  -EOPNOTSUPP: there is no engine after all. */
 	int (*scan)(void *arg, const char *path, struct quality_table *t, struct err *e);
@@ -57,6 +58,10 @@ bool quality_has_queries(const struct quality *q);
 int quality_file_begin(struct quality *q, const char *path, struct quality_file **ret);
 int quality_file_feed(struct quality_file *f, const void *bytes, size_t len);
 int quality_file_end(struct quality_file *f);
+
+/* Asks the engine the queries now, over the files so far, for who knows that there may be no others: an engine that keeps answers has them at the end.
+ * -EINTR and -ENOMEM: not all of them; whatever else there is to say, the end says. */
+int quality_ask_ahead(struct quality *q);
 
 /* The results. */
 int quality_finish(struct quality *q, struct quality_report **ret, struct err *e);

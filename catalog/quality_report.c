@@ -298,6 +298,23 @@ static void make_tables(struct quality *q, struct err *e)
 	}
 }
 
+int quality_ask_ahead(struct quality *q)
+{
+	const struct quality_engine *engine = quality_engine_of(q);
+	const struct check_list *list = quality_checks(q);
+	struct err why = ERR_INIT;
+	double number;
+	make_tables(q, &why);
+	int r = why.code;
+	for (size_t i = 0; i < list->count && engine && r != -EINTR && r != -ENOMEM && !why.code; i++) {
+		if (list->items[i]->kind != CHECK_SQL)
+			continue;
+		r = engine->number(engine->arg, list->items[i]->query, &number, &why);
+		err_clear(&why);
+	}
+	return r == -EINTR || r == -ENOMEM ? r : 0;
+}
+
 int quality_finish(struct quality *q, struct quality_report **ret, struct err *e)
 {
 	struct quality_report *report = calloc(1, sizeof *report);

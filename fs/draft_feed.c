@@ -28,6 +28,8 @@
 #include <unistd.h>
 
 #define QUIET_MS 400         /* a file closed for that long is worth feeding: rsync renames right after the close */
+#define AHEAD_MS 1000	     /* nothing was written for that long: the rename may be next, and queries are asked ahead of it */
+#define AHEAD_MAX_MS 64000   /* each time that was wrong, twice as long */
 #define WRITERS_WAIT_MS 1000 /* how long a rename waits for files whose RELEASE is under way */
 #define TRIES 3              /* when gc takes away what the publication rests on */
 
@@ -77,6 +79,8 @@ static void feed_early(struct draft *d, const char *where)
 void draft_due_locked(struct draft *d, const char *path)
 {
 	map_sets(d->due, path, (void *)(intptr_t)(clock_mono_ms() + QUIET_MS)); /* without memory: at the rename */
+	if (d->asking && !d->publish)
+		atomic_store(&d->cancel, true);
 	if (!draft_feed_start(d))
 		pthread_cond_broadcast(&d->wake);
 }
@@ -172,6 +176,44 @@ static void publish_locked(struct draft *d)
 	pthread_mutex_lock(&d->set->lock);
 }
 
+/* -- ahead of the rename -------------------------------------------------------------------------------- */
+
+/* Waits until something is due, at most so long (-1: for ever). */
+static void wait_locked(struct draft *d, int64_t wait_ms)
+{
+	struct timespec until;
+	if (wait_ms < 0) {
+		pthread_cond_wait(&d->wake, &d->set->lock);
+		return;
+	}
+	clock_deadline(CLOCK_MONOTONIC, wait_ms + 1, &until);
+	pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
+}
+
+/* Nothing is due.  Was that so for a while, what takes long at the rename is done before it: the kernel holds the product's folder for as long as
+ * that lasts. */
+static void idle_locked(struct draft *d)
+{
+	struct feed *f = d->feed;
+	const int64_t patience_ms = f->patience_ms ? f->patience_ms : AHEAD_MS, start_ms = clock_mono_ms();
+	if (d->writers || !feed_may_ask(d)) {
+		wait_locked(d, -1);
+		return;
+	}
+	while (!map_count(d->due) && !d->writers && !d->publish && !atomic_load(&d->stop) && clock_mono_ms() < start_ms + patience_ms)
+		wait_locked(d, start_ms + patience_ms - clock_mono_ms());
+	if (map_count(d->due) || d->writers || d->publish || atomic_load(&d->stop))
+		return;
+	d->asking = true;
+	pthread_mutex_unlock(&d->set->lock);
+	int r = feed_ask_ahead(d);
+	pthread_mutex_lock(&d->set->lock);
+	d->asking = false;
+	atomic_store(&d->cancel, atomic_load(&d->stop) || (d->publish && atomic_load(&d->cancel)));
+	if (r)
+		f->patience_ms = patience_ms < AHEAD_MAX_MS ? patience_ms * 2 : AHEAD_MAX_MS;
+}
+
 /* -- the thread -------------------------------------------------------------------------------------------- */
 
 void *draft_feeder(void *arg)
@@ -191,11 +233,9 @@ void *draft_feeder(void *arg)
 			feed_early(d, path);
 			pthread_mutex_lock(&d->set->lock);
 		} else if (wait_ms < 0) {
-			pthread_cond_wait(&d->wake, &d->set->lock);
+			idle_locked(d);
 		} else {
-			struct timespec until;
-			clock_deadline(CLOCK_MONOTONIC, wait_ms + 1, &until);
-			pthread_cond_timedwait(&d->wake, &d->set->lock, &until);
+			wait_locked(d, wait_ms);
 		}
 	}
 	struct op *op = d->publish;

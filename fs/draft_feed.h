@@ -33,6 +33,8 @@ struct feed {
 	struct map *folders;             /* of these files: a set */
 	struct buf contract;             /* the draft's own, as the publication has it */
 	bool has_contract;
+	bool asked;  /* the queries of the checks, ahead of the rename */
+	int64_t patience_ms; /* how long nothing has to happen before they are asked; 0: AHEAD_MS */
 	bool dirty;  /* the gate has seen what is not in the version */
 	bool broken; /* nothing more is fed before the rename */
 	struct buf problems;
@@ -43,6 +45,10 @@ struct feed {
 int feed_ready(struct draft *d, struct err *e);
 void feed_drop(struct feed *f); /* what was done early is lost, and nothing else */
 void feed_free(struct feed *f); /* NULL is legal */
+/* Would it pay to ask the queries of the checks now, before the rename? */
+bool feed_may_ask(const struct draft *d);
+void feed_changed(struct feed *f); /* a file comes or goes: answers are of others */
+int feed_ask_ahead(struct draft *d); /* -EINTR: d->cancel was set */
 /* Settles what changed, checks, commits.  -EAGAIN: once more. */
 int feed_publish(struct draft *d, struct publish_result *result, struct err *e);
 

@@ -52,6 +52,7 @@ int feed_file(struct draft *d, const char *where, const char *path, struct err *
 	int r = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
 	struct fed_file *known = r ? NULL : map_gets(f->files, path);
 	if (!r && !(known && same_file(known, &st))) {
+		feed_changed(f);
 		f->dirty |= known != NULL;
 		r = publish_add_fd(f->publication, path, fd, path, e);
 		if (!r)
@@ -104,6 +105,7 @@ static int remove_stale(struct draft *d, char *where, struct err *e)
 	const char *path = where + 6;
 	int r = publish_remove(f->publication, path, e);
 	free(map_remove(f->files, path, strlen(path)));
+	feed_changed(f);
 	f->dirty = true;
 	return r;
 }

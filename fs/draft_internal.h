@@ -44,6 +44,7 @@ struct draft {
 	unsigned writers;
 	struct map *due; /* path → when (monotonic ms) it is worth feeding */
 	struct op *publish; /* a rename that waits for the feeder */
+	bool asking; /* the feeder asks ahead what a file that is due makes idle */
 	pthread_cond_t wake;
 	bool fed; /* the thread runs */
 	bool ended;

@@ -41,7 +41,7 @@ void feed_drop(struct feed *f)
 	f->publication = NULL;
 	f->gate = f->again = NULL;
 	f->files = f->folders = NULL;
-	f->dirty = false;
+	f->dirty = f->asked = false;
 }
 
 void feed_free(struct feed *f)
@@ -196,6 +196,36 @@ static int check(struct draft *d, struct err *e)
 	if (!r)
 		r = gate_close(f->dirty ? f->again : f->gate, f->publication, NULL, &f->problems, e);
 	return r ? r : row_maker_close(f->dirty ? f->rows_again : f->rows, f->publication, e);
+}
+
+/* -- ahead of the rename ------------------------------------------------------------------------------- */
+
+/* Files are read by their paths while they may still be changed: wrong answers are forgotten then, but a symlink could take the place of a folder.  So not
+ * with the rights of another than the writer. */
+bool feed_may_ask(const struct draft *d)
+{
+	const struct feed *f = d->feed;
+	return f && f->publication && !f->asked && !f->dirty && !f->broken && geteuid() == d->set->session->who.uid && gate_wants_engine(f->gate);
+}
+
+int feed_ask_ahead(struct draft *d)
+{
+	struct feed *f = d->feed;
+	int r = publish_flush(f->publication, NULL); /* until then small files wait for more, unseen by the gate */
+	if (!r)
+		r = gate_ask_ahead(f->gate);
+	sql_engine_rest(f->engine);
+	if (r)
+		sql_engine_forget(f->engine);
+	f->asked = !r;
+	return r;
+}
+
+/* The files are not what they were. */
+void feed_changed(struct feed *f)
+{
+	sql_engine_forget(f->engine);
+	f->asked = false;
 }
 
 /* -- the commit ---------------------------------------------------------------------------------------- */

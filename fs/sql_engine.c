@@ -13,6 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+struct kept_answer {
+	struct kept_answer *next;
+	char *query;
+	double number;
+	struct err why; /* code 0: there is a number */
+};
+
 struct sql_engine {
 	struct quality_engine engine;
 	const char *const *sources;
@@ -28,6 +35,7 @@ struct sql_engine {
 	struct buf views, files;     /* statements that make tables; what these read: each with a NUL behind it */
 	bool opened;		     /* the process has the tables, or `unopened` says why not */
 	struct err unopened;
+	struct kept_answer *answers; /* kept until the files change */
 };
 
 static int ready(struct sql_engine *s, struct err *e)
@@ -116,13 +124,55 @@ static int open_tables(struct sql_engine *s, struct err *e)
 }
 
 /* Queries come with a contract, which others may have written: they see the version's files and nothing else of this machine. */
+static int ask(struct sql_engine *s, const char *query, double *ret, struct err *e)
+{
+	if (!s->opened)
+		open_tables(s, &s->unopened);
+	s->opened = true;
+	return s->unopened.code ? err_move(e, &s->unopened) : sql_process_number(s->process, query, ret, e);
+}
+
 static int number(void *arg, const char *query, double *ret, struct err *e)
 {
 	struct sql_engine *s = arg;
-	if (!s->opened && open_tables(s, &s->unopened) == -ENOMEM)
-		return err_move(e, &s->unopened);
-	s->opened = true;
-	return s->unopened.code ? err_move(e, &s->unopened) : sql_process_number(s->process, query, ret, e);
+	struct kept_answer *a = s->answers;
+	while (a && strcmp(a->query, query) != 0)
+		a = a->next;
+	if (!a) {
+		a = calloc(1, sizeof *a);
+		if (!a || !(a->query = strdup(query))) {
+			free(a);
+			return err_set(e, -ENOMEM, "out of memory");
+		}
+		ask(s, query, &a->number, &a->why);
+		a->next = s->answers;
+		s->answers = a;
+	}
+	*ret = a->number;
+	return a->why.code ? err_move(e, &a->why) : 0;
+}
+
+void sql_engine_rest(struct sql_engine *s)
+{
+	sql_process_free(s->process);
+	s->process = NULL;
+	s->opened = false;
+	err_clear(&s->unopened);
+	buf_clear(&s->views);
+	buf_clear(&s->files);
+}
+
+void sql_engine_forget(struct sql_engine *s)
+{
+	if (!s)
+		return;
+	sql_engine_rest(s);
+	while (s->answers) {
+		struct kept_answer *a = s->answers;
+		s->answers = a->next;
+		free(a->query);
+		free(a);
+	}
 }
 
 void sql_engine_keep(struct sql_engine *s, const char *folder)
@@ -229,7 +279,7 @@ void sql_engine_free(struct sql_engine *s)
 {
 	if (!s)
 		return;
-	sql_process_free(s->process);
+	sql_engine_forget(s);
 	duckdb_session_free(s->session);
 	buf_free(&s->views);
 	buf_free(&s->files);

@@ -22,6 +22,10 @@ void sql_engine_free(struct sql_engine *s); /* NULL is legal */
 void sql_engine_keep(struct sql_engine *s, const char *folder);
 /* Starts what answers queries, beside what the caller goes on to do.  It ends with the calling thread. */
 void sql_engine_start(struct sql_engine *s);
+/* Ends what answers queries; the answers stay, and what is asked again is answered by them. */
+void sql_engine_rest(struct sql_engine *s);
+/* The files are others from here on: so are the answers.  NULL is legal. */
+void sql_engine_forget(struct sql_engine *s);
 const struct quality_engine *sql_engine_quality(struct sql_engine *s);
 
 #endif

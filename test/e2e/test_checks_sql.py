@@ -68,6 +68,13 @@ def refused(draft):
     return (draft / ".mesh/problems.txt").read_text()
 
 
+def publish(draft):
+    try:
+        draft.rename(draft.with_suffix(""))
+    except PermissionError:
+        raise AssertionError((draft / ".mesh/problems.txt").read_text())
+
+
 def workers(parent=None):
     """Processes that answer queries."""
     found = []
@@ -119,7 +126,7 @@ def test_an_endless_query_ends(shop, tmp_path, fuse, query):
     shop.publish("d/other/1.0.0", {"a.csv": "id\n1\n"})
     shop.publish("d/p/0.1.0", {"a.csv": "id\n1\n"})
     with shop.mount() as m:
-        draft = make_draft(m, contract("select 0", query, "select 0"))
+        draft = make_draft(m, contract("select 0", query, "select 1 - 1"))
         for path in ("d/p/0.1.0/a.csv", "d/other"):
             os.stat(m.path / path)
         slowest, done = 0.0, threading.Event()
@@ -208,6 +215,33 @@ def test_a_symlink_is_no_way_out(shop, tmp_path, fuse):
         (draft / "link.csv").unlink()
         (draft / "folder").unlink()
         draft.rename(m.path / "d/p/1.0.0")
+
+
+def test_queries_are_asked_ahead_of_the_rename(shop, fuse):
+    """While a RENAME waits the kernel holds the product's folder, so that nothing new is found in it."""
+    slow = "select count(*) - count(*) from range(100000000) a(i) where hash(i) % 7 = 3"
+    shop.publish("d/p/0.1.0", {"a.csv": "id\n1\n"})
+    shop.publish("d/p/0.2.0", {"a.csv": "id\n1\n"})
+    with shop.mount() as m:
+        draft = make_draft(m, contract(slow, "select count(*) - 3 from t"))
+        wait_for(lambda: workers(m.process.pid), timeout=10, what="the queries")
+        (draft / "b.csv").write_text("id\n3\n")  # they are asked in vain, and again
+        first = workers(m.process.pid)
+        wait_for(lambda: not set(first) & set(workers(m.process.pid)), timeout=5, what="the end of the first ones")
+        wait_for(lambda: workers(m.process.pid), timeout=10, what="the queries again")
+        wait_for(lambda: not workers(m.process.pid), timeout=60, what="their end")
+        started = time.monotonic()
+        publish(draft)
+        assert time.monotonic() - started < 1
+        # What changes after that is asked for again.
+        draft = make_draft(m, contract("select count(*) - 3 from t", "select sum(id) - 6 from t"), version="1.1.0", files={"a.csv": "id\n1\n2\n3\n"})
+        wait_for(lambda: workers(m.process.pid), timeout=10, what="the queries")
+        wait_for(lambda: not workers(m.process.pid), timeout=10, what="their end")
+        (draft / "a.csv").write_text("id\n1\n2\n4\n")
+        assert "must be 0, is 1" in refused(draft)
+        (draft / "a.csv").write_text("id\n1\n2\n3\n")
+        publish(draft)
+        assert not workers(m.process.pid)
 
 
 def start_rename(m, draft):
