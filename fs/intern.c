@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #define NAMES 8192u /* power of two */
+#define WAYS 4u     /* places that a name may have, newest first: half a line of the processor's cache */
 
 struct place {
 	uint32_t hash;   /* the half that did not choose the place */
@@ -97,9 +98,17 @@ int intern(struct intern *t, const void *bytes, size_t len, uint32_t *ret, bool 
 int intern_name(struct intern *t, const void *bytes, size_t len, uint32_t *ret)
 {
 	uint64_t hash = XXH3_64bits(bytes, len);
-	struct place *p = &t->names[(uint32_t)hash & (NAMES - 1)];
-	int r = p->offset && is_at(t, p, hash, bytes, len) ? 0 : put(t, p, hash, bytes, len);
-	if (!r)
-		*ret = p->offset;
-	return r;
+	struct place *set = &t->names[(uint32_t)hash & (NAMES - 1) & ~(WAYS - 1)], fresh;
+	for (unsigned i = 0; i < WAYS && set[i].offset; i++)
+		if (is_at(t, &set[i], hash, bytes, len)) {
+			*ret = set[i].offset;
+			return 0;
+		}
+	int r = put(t, &fresh, hash, bytes, len);
+	if (r)
+		return r;
+	memmove(set + 1, set, (WAYS - 1) * sizeof *set);
+	set[0] = fresh;
+	*ret = fresh.offset;
+	return 0;
 }

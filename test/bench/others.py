@@ -121,12 +121,13 @@ def micro(samples):
 
 
 def journal(place, samples, records=300000):
-    database = place.folder / "journal.db"
-    for line in run([BIN / "journal_bench", database, str(records)]).splitlines():
-        found = re.match(r"(\w+).*?([\d.]+) CPU ns/record\s+(\d+) records/s", line)
-        if found:
-            samples.add("journal ns", found.group(1), float(found.group(2)))
-            samples.add("journal rate", found.group(1), float(found.group(3)))
+    """Three times: what other work of the machine does to the processor's caches moves one run by half."""
+    for turn in range(3):
+        for line in run([BIN / "journal_bench", place.folder / f"journal{turn}.db", str(records)]).splitlines():
+            found = re.match(r"(\w+).*?([\d.]+) CPU ns/record\s+(\d+) records/s", line)
+            if found:
+                samples.add("journal ns", found.group(1), float(found.group(2)))
+                samples.add("journal rate", found.group(1), float(found.group(3)))
 
 
 def filters(place, samples, count, size):
