@@ -441,12 +441,13 @@ const struct contract_object *contract_object_for(const struct contract *c, cons
 	return document;
 }
 
-bool contract_is_ambiguous(const struct contract *c, const char *path)
+const struct contract_object *contract_object_second(const struct contract *c, const char *path)
 {
 	size_t tables = 0;
-	for (size_t i = 0; i < c->object_count && tables < 2; i++)
-		tables += !c->objects[i].document && claims(c, &c->objects[i], path);
-	return tables > 1;
+	for (size_t i = 0; i < c->object_count; i++)
+		if (!c->objects[i].document && claims(c, &c->objects[i], path) && tables++)
+			return &c->objects[i];
+	return NULL;
 }
 
 const struct contract_column *contract_column_find(const struct contract_object *o, const char *name, size_t name_len)

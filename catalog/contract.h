@@ -66,8 +66,8 @@ size_t contract_objects(const struct contract *c, const struct contract_object *
 const struct contract_object *contract_object_for(const struct contract *c, const char *path);
 /* Have its CSV files a head?  customProperties can say that they have none. */
 bool contract_object_header(const struct contract_object *o);
-/* Do two tables claim it?  Then nobody can tell which of them says what its columns are. */
-bool contract_is_ambiguous(const struct contract *c, const char *path);
+/* The second table that claims it, or NULL.  Where there is one, nobody can tell which of them says what its columns are. */
+const struct contract_object *contract_object_second(const struct contract *c, const char *path);
 const struct contract_column *contract_column_find(const struct contract_object *o, const char *name, size_t name_len);
 
 /* Is the file tabular by its name (csv tsv psv jsonl ndjson parquet, also .gz .zst of line formats)? */

@@ -33,6 +33,7 @@ enum check_kind {
 	CHECK_BROKEN,	/* records that strict parsing rejects */
 	CHECK_ABSENT,	/* a declared column is not in a file */
 	CHECK_UNKNOWN,	/* a column of a file is not declared */
+	CHECK_CLAIMS,	/* a file is described by another table too */
 	CHECK_REPEATED,	/* a file's head names a column more than once */
 	CHECK_ENCODING, /* a file of lines is not UTF-8 */
 	CHECK_ROWS,
@@ -101,7 +102,7 @@ struct check {
 	uint64_t duplicates, places[QUALITY_OFFENDERS_MAX];
 	size_t place_count;
 	pthread_mutex_t lock; /* guards what follows; a leaf */
-	struct buf names;     /* CHECK_ABSENT, CHECK_UNKNOWN, CHECK_REPEATED: the columns, in words */
+	struct buf names;     /* CHECK_ABSENT, CHECK_UNKNOWN, CHECK_REPEATED: the columns, in words; CHECK_CLAIMS: the tables */
 	struct offender {
 		char *file;
 		uint64_t row;

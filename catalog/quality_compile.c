@@ -325,6 +325,16 @@ static int add_column(struct compiler *k, int64_t column, const struct contract_
 	return r;
 }
 
+/* More than one? */
+static bool has_tables(const struct contract *c)
+{
+	const struct contract_object *objects;
+	size_t tables = 0;
+	for (size_t n = contract_objects(c, &objects), i = 0; i < n; i++)
+		tables += !objects[i].document;
+	return tables > 1;
+}
+
 static int add_object(struct compiler *k, const struct contract_object *o)
 {
 	if (o->document)
@@ -333,6 +343,8 @@ static int add_object(struct compiler *k, const struct contract_object *o)
 	if (!compile_add(k, CHECK_BROKEN, -1, "records", "conformity") || !compile_add(k, CHECK_ABSENT, -1, "columns", "completeness") ||
 	    !compile_add(k, CHECK_REPEATED, -1, "names of columns", "uniqueness") || !(unknown = compile_add(k, CHECK_UNKNOWN, -1, "undeclared columns", "conformity")) ||
 	    !(encoding = compile_add(k, CHECK_ENCODING, -1, "encoding", "conformity")))
+		return -ENOMEM;
+	if (has_tables(k->contract) && !compile_add(k, CHECK_CLAIMS, -1, "claims", "conformity"))
 		return -ENOMEM;
 	encoding->error = false; /* it can be read, by whoever knows the encoding */
 	unknown->error = false; /* policy treats such a column as the most sensitive there is */

@@ -132,6 +132,23 @@ static int claim(struct quality *q, struct object_checks *o, const char *path)
 	return more ? 0 : -ENOMEM;
 }
 
+/* Another table of the contract describes the file, too: its checks are not made, and views know no columns of such a file. */
+static void note_second(struct quality *q, const struct object_checks *object, const char *path)
+{
+	const struct contract_object *second = contract_object_second(q->contract, path);
+	for (size_t i = 0; i < object->whole_count; i++) {
+		struct check *c = q->list.items[object->whole[i]];
+		if (c->kind != CHECK_CLAIMS)
+			continue;
+		atomic_fetch_add(&c->examined, 1);
+		if (!second)
+			continue;
+		atomic_fetch_add(&c->wrong, 1);
+		check_offender(c, path, 0);
+		check_name(c, second->name, strlen(second->name));
+	}
+}
+
 /* Which checks the file meets: those of the object that claims it, else the bare ones.  NULL: none at all. */
 static struct object_checks *checks_for(struct quality *q, const char *path, const struct contract_object **ret_object)
 {
@@ -208,6 +225,8 @@ int quality_file_begin(struct quality *q, const char *path, struct quality_file 
 		return 0;
 	if (claims && claim(q, object, path))
 		return -ENOMEM;
+	if (claims)
+		note_second(q, object, path);
 	if (text_ends(path, ".parquet"))
 		return scanner_add(q, object, claims, path);
 	const size_t stem = unpack_stem(path);

@@ -89,7 +89,7 @@ static const char *unanswered(struct quality *q, const struct check *c, char roo
 		return quality_unread(q, c);
 	if (quality_in_parquet(q, c->object, &only) && !only && c->kind == CHECK_DISTINCT)
 		return "not checked: Parquet files write values in another way than the files beside them";
-	if (!quality_unreadable(q) || c->kind == CHECK_ABSENT || c->kind == CHECK_UNKNOWN || c->kind == CHECK_REPEATED)
+	if (!quality_unreadable(q) || c->kind == CHECK_ABSENT || c->kind == CHECK_UNKNOWN || c->kind == CHECK_CLAIMS || c->kind == CHECK_REPEATED)
 		return NULL;
 	snprintf(room, ERR_TEXT_MAX, "not checked in %s: what is packed in it is damaged, or its name does not end in .csv, .tsv, .psv, .jsonl, .ndjson "
 				     "or .parquet (small letters)", quality_unreadable(q));

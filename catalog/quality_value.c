@@ -380,6 +380,7 @@ void check_counted(const struct check *c, struct buf *out)
 		[CHECK_BROKEN] = "records that do not parse", [CHECK_ABSENT] = "columns that a file lacks",
 		[CHECK_UNKNOWN] = "columns that are not declared", [CHECK_ROWS] = "rows",
 		[CHECK_ENCODING] = "files that are not UTF-8",
+		[CHECK_CLAIMS] = "files that another table describes too",
 		[CHECK_REPEATED] = "columns that a head names more than once",
 	};
 	if (c->counted) /* check_expected says it */

@@ -418,7 +418,7 @@ static const struct contract_object *object_of(const struct version_decision *d,
 		return &link;
 	if (!d->facts.contract)
 		return NULL;
-	return contract_is_ambiguous(d->facts.contract, f->path) ? &ambiguous : contract_object_for(d->facts.contract, f->path);
+	return contract_object_second(d->facts.contract, f->path) ? &ambiguous : contract_object_for(d->facts.contract, f->path);
 }
 
 int version_decision_file(struct version_decision *d, const struct file_facts *f, struct file_decision *ret, struct err *e)

@@ -436,6 +436,25 @@ TEST(what_is_missing_repeats_nothing)
 	quality_report_free(r);
 }
 
+TEST(a_file_belongs_to_one_table)
+{
+	static const char yaml[] = HEAD "  physicalName: '*.csv'\n  properties:\n  - {name: a, logicalType: string}\n"
+					"- name: keys\n  physicalName: a.csv\n  properties:\n  - {name: a, logicalType: string, unique: true}\n";
+	struct quality_report *r = report_of(yaml, "a.csv", "a\nx\nx\n", NULL);
+	CHECK(r != NULL);
+	expect(r, "claims", NULL, 1, false);
+	CHECK(result(r, "claims", NULL)->error);
+	CHECK_STR(result(r, "claims", NULL)->detail, "keys");
+	CHECK_STR(result(r, "claims", NULL)->offenders[0].file, "a.csv");
+	quality_report_free(r);
+	r = report_of(yaml, "b.csv", "a\nx\nx\n", NULL);
+	expect(r, "claims", NULL, 0, true);
+	quality_report_free(r);
+	r = report_of(HEAD "  properties:\n  - {name: a, logicalType: string}\n", "a.csv", "a\nx\n", NULL);
+	CHECK(!result(r, "claims", NULL));
+	quality_report_free(r);
+}
+
 /* An engine whose file has three rows again and again. */
 struct rows {
 	uint32_t times;
