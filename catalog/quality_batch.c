@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALUES_MAX (1u << 14)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
+#define VALUES_MAX (1u << 16)  /* in a batch; what a record brings on top is bounded by RECORD_BYTES_MAX */
 #define VALUES_ALONE (1u << 12) /* so few are judged by the feeding thread alone: waking others takes longer */
 #define HELPERS_MAX 7
 #define KEY_COLUMNS_MAX 64

@@ -235,7 +235,9 @@ bool text_is_utf8(const char *bytes, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)bytes, *end = p + len;
 	while (p < end) {
-		uint64_t eight; /* most text is ASCII */
+		uint64_t eight, more[4]; /* most text is ASCII */
+		for (; end - p >= 32 && (memcpy(more, p, 32), !((more[0] | more[1] | more[2] | more[3]) & 0x8080808080808080u)); p += 32)
+			;
 		for (; end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u)); p += 8)
 			;
 		if (p == end)

@@ -343,6 +343,13 @@ TEST(printable)
 	char *t = text_printable("a\n\xff\xc3\xa9", 5);
 	CHECK_STR(t, "a\\x0a\\xff\xc3\xa9");
 	free(t);
+	char line[100];
+	for (size_t at = 0; at < sizeof line; at++) { /* wherever it stands */
+		memset(line, 'a', sizeof line);
+		CHECK(text_is_utf8(line, sizeof line));
+		line[at] = '\xff';
+		CHECK(!text_is_utf8(line, sizeof line) && text_is_utf8(line, at));
+	}
 	CHECK(text_is_utf8("\xf0\x9f\x98\x80", 4));
 	CHECK(!text_is_utf8("\xed\xa0\x80", 3) && !text_is_utf8("\xc0\x80", 2) && !text_is_utf8("\xf5\x80\x80\x80", 4));
 }
