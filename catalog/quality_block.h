@@ -27,8 +27,7 @@ struct block {
 	uint64_t wrong[BLOCK];	 /* bit k: check k of the column says so */
 	uint64_t hashes[BLOCK];	 /* for the distribution */
 	/* of typed values */
-	bool integers;	     /* `raw` says them, and no text */
-	bool raw_tells;	     /* values are told apart by `raw`, not by their texts */
+	bool raw_tells;	     /* values are told apart by `raw`, not by their texts; of keys integers alone */
 	uint64_t raw[BLOCK]; /* the value's bits */
 	char rooms[BLOCK][CLOCK_TEXT_MAX]; /* texts of cells, where they are wanted */
 	struct distinct_item items[BLOCK];

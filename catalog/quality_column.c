@@ -165,29 +165,19 @@ static size_t fill(struct block *b, size_t at)
 		*record++ = p->record;
 	}
 	b->count = (size_t)(v - b->cells);
-	b->integers = b->raw_tells = false;
+	b->raw_tells = false;
 	return at + b->count;
 }
 
 /* -- judging it ---------------------------------------------------------------------------------------- */
 
-/* What values are told apart by. */
-static const void *essence(const struct block *b, size_t i, size_t *ret_len)
-{
-	*ret_len = b->raw_tells ? sizeof b->raw[i] : b->cells[i].len;
-	return b->raw_tells ? (const void *)&b->raw[i] : b->cells[i].text;
-}
-
 static void hash_some(struct block *b, size_t from, size_t to)
 {
-	size_t len;
-	for (size_t i = from; i < to; i++) {
-		const void *bytes = essence(b, i, &len);
-		b->hashes[i] = xxh64_of(bytes, len);
-	}
+	for (size_t i = from; i < to; i++)
+		b->hashes[i] = b->raw_tells ? block_mixed(b->raw[i]) : xxh64_of(b->cells[i].text, b->cells[i].len);
 }
 
-/* The first BITS of the checks; tell_all sees to the others. */
+/* The first BITS of the checks; tell_value sees to the others. */
 static void judge_some(struct block *b, size_t from, size_t to)
 {
 	const struct column_checks *cc = b->checks;
@@ -234,7 +224,7 @@ struct integers {
 static const char *key_of(const struct block *b, size_t i, char room[CELL_NUMBER_MAX], size_t *ret_len)
 {
 	const struct cell *v = &b->cells[i];
-	if (b->integers) {
+	if (b->raw_tells) {
 		const char *text = text_integer((int64_t)b->raw[i], room + CELL_NUMBER_MAX);
 		*ret_len = (size_t)(room + CELL_NUMBER_MAX - text);
 		return text;
@@ -249,7 +239,7 @@ static inline bool is_integer_key(const struct block *b, size_t i, int64_t *ret)
 {
 	char room[CELL_NUMBER_MAX];
 	size_t len;
-	if (b->integers) {
+	if (b->raw_tells) {
 		*ret = (int64_t)b->raw[i];
 		return true;
 	}

@@ -133,6 +133,7 @@ static void give_texts(struct block *b)
 size_t typed_fill(struct block *b, size_t at)
 {
 	const struct table_values *t = &b->column->table;
+	const bool raw = t->form != TABLE_TEXTS && t->form != TABLE_BOOLS;
 	const size_t rows = b->file->rejected.len;
 	size_t n = 0;
 	for (; at < rows && n < BLOCK; at++) {
@@ -151,9 +152,8 @@ size_t typed_fill(struct block *b, size_t at)
 		b->records[n++] = (uint32_t)at;
 	}
 	b->count = n;
-	b->integers = t->form == TABLE_INTEGERS && !b->wanted.text;
-	b->raw_tells = t->form != TABLE_TEXTS && t->form != TABLE_BOOLS && !b->wanted.text;
-	if (b->wanted.text && t->form != TABLE_TEXTS && t->form != TABLE_BOOLS)
+	b->raw_tells = raw && !b->wanted.text;
+	if (raw && b->wanted.text)
 		give_texts(b);
 	return at;
 }

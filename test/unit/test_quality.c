@@ -594,6 +594,37 @@ TEST(typed_columns_one_by_one)
 	typed_columns(", quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: [nothing]}}]");
 }
 
+/* Three moments, row after row; in the second batch one that nanoseconds do not reach. */
+static int far_rows(void *arg, const char *path, struct quality_table *t, struct err *e)
+{
+	int64_t at[TYPED];
+	uint32_t column;
+	(void)arg, (void)path, (void)e;
+	int r = quality_table_column(t, "at", 2, &column);
+	for (unsigned batch = 0; batch < 2 && !r; batch++) {
+		for (unsigned i = 0; i < TYPED; i++)
+			at[i] = 1700000000000000 + i % 3;
+		if (batch)
+			at[7] = 253402214400000000; /* 9999-12-31 */
+		quality_table_at(t, 1 + batch * TYPED, TYPED);
+		r = quality_table_values(t, column, &(struct table_values){ .form = TABLE_MOMENTS, .kind = VALUE_MOMENT, .values = at, .unit_ns = 1000 });
+		r = r ? r : quality_table_rows(t);
+	}
+	return r;
+}
+
+TEST(a_value_counts_once_however_its_batch_is_judged)
+{
+	struct quality_engine engine = { far_rows, no_table, seven, NULL };
+	struct buf json = BUF_INIT;
+	struct quality_report *r = report_of(HEAD "  properties:\n  - {name: at, logicalType: timestamp, classification: internal}\n", "a.parquet", "", &engine);
+	CHECK(r != NULL);
+	quality_report_json(r, &json);
+	CHECK(strstr(buf_text(&json), "\"distinct\":4,\"exact\":true") != NULL);
+	buf_free(&json);
+	quality_report_free(r);
+}
+
 /* Runs and single values at random, against all values compared with all. */
 #define CLOSE 400
 
