@@ -77,7 +77,7 @@ bool gate_checks(const struct gate *g)
 
 bool gate_wants_engine(const struct gate *g)
 {
-	return g->quality && !g->idle && quality_has_queries(g->quality);
+	return gate_checks(g) && quality_has_queries(g->quality);
 }
 
 int gate_ask_ahead(struct gate *g)
@@ -121,7 +121,7 @@ static int compare_with(struct snapshot *s, const struct predecessor *last, stru
 	semver_format(&last->number, number);
 	if (step < needed) {
 		size_t first = strcspn(buf_text(&changes), "\n");
-		const bool major = !strcmp(compat_step_name(needed), "major");
+		const bool major = needed == STEP_MAJOR;
 		const struct semver next = { last->number.major + major, major ? 0 : last->number.minor + 1, 0 };
 		char least[VERSION_SIZE];
 		semver_format(&next, least);
