@@ -71,12 +71,12 @@ static char *spare_folder(struct domain *d)
 	char *there = atomic_load(&d->spare), *none = NULL;
 	if (there)
 		return there;
-	const char *tmp = getenv("TMPDIR");
-	char *made = text_format("%s/meshfs-%s-XXXXXX", tmp && *tmp ? tmp : "/tmp", d->name);
-	if (!made || !mkdtemp(made)) {
-		free(made);
+	char *name = text_format("meshfs-%s", d->name), *made = NULL;
+	if (name)
+		io_make_scratch_folder(name, &made);
+	free(name);
+	if (!made)
 		return NULL;
-	}
 	if (atomic_compare_exchange_strong(&d->spare, &none, made))
 		return made;
 	rmdir(made);

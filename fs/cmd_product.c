@@ -68,16 +68,13 @@ static int rows_of_parquet(const char *source, const char *rows, struct err *e)
 
 static int profile_parquet(struct profile *p, const char *source, const char *path, struct err *e)
 {
-	const char *temporary = getenv("TMPDIR");
-	char *folder = text_format("%s/meshfs-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-	char *rows = NULL;
+	char *folder, *rows;
 	struct err why = ERR_INIT;
-	if (!folder || !mkdtemp(folder)) {
-		free(folder);
-		return err_set(e, -errno, "no place for the rows of %s: %s", path, strerror(errno));
-	}
+	int r = io_make_scratch_folder("meshfs", &folder);
+	if (r)
+		return err_set(e, r, "no place for the rows of %s: %s", path, strerror(-r));
 	rows = io_join(folder, "rows.json");
-	int r = rows ? rows_of_parquet(source, rows, &why) : -ENOMEM;
+	r = rows ? rows_of_parquet(source, rows, &why) : -ENOMEM;
 	if (r)
 		log_warn("%s: its columns are not drafted: %s", path, *why.text ? why.text : strerror(-r));
 	r = r ? 0 : profile_bytes(p, rows, path, e);

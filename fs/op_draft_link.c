@@ -16,8 +16,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define COPY_BYTES (1u << 20)
-
 struct copy {
 	struct draft *draft;
 	int in, out;
@@ -25,29 +23,12 @@ struct copy {
 	uint64_t taken; /* room */
 };
 
-static int copy_by_hand(const struct copy *c)
-{
-	char *bytes = malloc(COPY_BYTES);
-	ssize_t n = 1;
-	int r = bytes ? 0 : -ENOMEM;
-	while (!r && (n = read(c->in, bytes, COPY_BYTES)) > 0)
-		r = io_write_full(c->out, bytes, (size_t)n);
-	if (!r && n < 0)
-		r = -errno;
-	free(bytes);
-	return r;
-}
-
 static int copy_bytes(const struct copy *c)
 {
-	ssize_t n = 1;
 	if (!ioctl(c->out, FICLONE, c->in))
 		return 0;
-	while (n > 0)
-		n = copy_file_range(c->in, NULL, c->out, NULL, SSIZE_MAX, 0);
-	if (!n)
-		return 0;
-	return errno == ENOSYS || errno == EXDEV || errno == EOPNOTSUPP || errno == EINVAL ? copy_by_hand(c) : -errno;
+	int r = io_copy(c->in, c->out, (uint64_t)c->st.st_size, NULL, NULL);
+	return r == -ENODATA ? 0 : r; /* it became shorter meanwhile */
 }
 
 /* Without the lock. */

@@ -89,17 +89,12 @@ const struct publish_observer *kept_observer(struct kept *k)
 
 static int make_folder(struct kept *k, struct sql_engine *engine, struct err *e)
 {
-	const char *temporary = getenv("TMPDIR");
 	if (k->folder)
 		return 0;
-	char *folder = text_format("%s/meshfs-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-	if (!folder || !mkdtemp(folder)) {
-		int r = folder ? err_set(e, -errno, "%s: no place for files that the checks read: %s", folder, strerror(errno)) : err_set(e, -ENOMEM, "out of memory");
-		free(folder);
-		return r;
-	}
-	k->folder = folder;
-	sql_engine_keep(engine, folder);
+	int r = io_make_scratch_folder("meshfs", &k->folder);
+	if (r)
+		return err_set(e, r, "no place for files that the checks read: %s; TMPDIR can name another", strerror(-r));
+	sql_engine_keep(engine, k->folder);
 	return 0;
 }
 
@@ -120,20 +115,6 @@ static int open_copy(struct pass *x, const char *path, int *ret_fd)
 	return r;
 }
 
-static int write_all(int fd, const char *bytes, size_t len, const char *path, struct err *e)
-{
-	while (len) {
-		const ssize_t n = write(fd, bytes, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set(e, -errno, "%s: no room for a copy that the checks read: %s", path, strerror(errno));
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* The bytes to a copy (`fd` of 0 or more), and to the gate (`feed`). */
 static int pass_on(struct pass *x, struct content *content, const char *path, uint64_t size, int fd, bool feed)
 {
@@ -141,8 +122,8 @@ static int pass_on(struct pass *x, struct content *content, const char *path, ui
 	for (uint64_t at = 0; at < size && !r;) {
 		const size_t n = size - at < PIECE_BYTES ? (size_t)(size - at) : PIECE_BYTES;
 		r = content_read_wait(content, at, x->piece, n, x->e);
-		if (!r && fd >= 0)
-			r = write_all(fd, x->piece, n, path, x->e);
+		if (!r && fd >= 0 && (r = io_write_full(fd, x->piece, n)))
+			err_set(x->e, r, "%s: no room for a copy that the checks read: %s", path, strerror(-r));
 		if (!r && feed)
 			r = x->gate->bytes(x->gate->arg, path, x->piece, n, x->e);
 		at += n;

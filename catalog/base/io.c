@@ -17,6 +17,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define COPY_STEP (8u << 20) /* bytes between two words to a progress callback */
+
 int io_read_fd(int fd, const char *name, size_t max_bytes, struct buf *ret, struct err *e)
 {
 	size_t total = 0;
@@ -205,6 +207,49 @@ int io_open_scratch(void)
 {
 	const char *folder = getenv("TMPDIR");
 	return io_open_nameless(folder && *folder == '/' ? folder : "/tmp");
+}
+
+int io_make_scratch_folder(const char *name, char **ret)
+{
+	const char *place = getenv("TMPDIR");
+	char *folder = text_format("%s/%s-XXXXXX", place && *place ? place : "/tmp", name);
+	int r = !folder ? -ENOMEM : mkdtemp(folder) ? 0 : -errno;
+	*ret = r ? NULL : folder;
+	if (r)
+		free(folder);
+	return r;
+}
+
+int io_copy(int from, int to, uint64_t size, void (*progress)(void *arg, uint64_t bytes), void *arg)
+{
+	char *block = NULL;
+	int r = 0;
+	while (size && !r) {
+		size_t want = size < COPY_STEP ? (size_t)size : COPY_STEP;
+		ssize_t n = -1;
+		if (!block) {
+			n = copy_file_range(from, NULL, to, NULL, want, 0);
+			if (n < 0 && errno == EINTR)
+				continue;
+			/* Not across these file systems, not for this kind of file, or a kernel that says 0 for /proc-like ones. */
+			if (n <= 0 && !(block = malloc(COPY_STEP)))
+				r = -ENOMEM;
+			if (n <= 0)
+				continue;
+		} else {
+			n = read(from, block, want);
+			if (n < 0 && errno == EINTR)
+				continue;
+			r = n < 0 ? -errno : n == 0 ? -ENODATA : io_write_full(to, block, (size_t)n);
+		}
+		if (!r) {
+			size -= (uint64_t)n;
+			if (progress)
+				progress(arg, (uint64_t)n);
+		}
+	}
+	free(block);
+	return r;
 }
 
 int io_make_folders(const char *path, mode_t mode, struct err *e)

@@ -35,6 +35,11 @@ int io_pwrite_full(int fd, const void *bytes, size_t len, uint64_t offset);
 int io_open_nameless(const char *folder);
 /* The same in $TMPDIR, or /tmp. */
 int io_open_scratch(void);
+/* A new folder of the caller's alone, TMPDIR (or /tmp)/`name`-XXXXXX; *ret is the caller's to free, and the folder to remove.  0 or -errno, and *ret is
+ * NULL. */
+int io_make_scratch_folder(const char *name, char **ret);
+/* `size` bytes of `from` to `to`, in the kernel where it can; `progress` (may be NULL) is told how many came at a time.  0 or -errno (-ENODATA: too short). */
+int io_copy(int from, int to, uint64_t size, void (*progress)(void *arg, uint64_t bytes), void *arg);
 
 /* Makes a folder and its parents; existing folders are fine and keep their mode. */
 int io_make_folders(const char *path, mode_t mode, struct err *e);

@@ -13,7 +13,6 @@
 #include <time.h>
 
 #define STORE_KEY_MAX 4096  /* bytes; file systems and S3 (1024) refuse earlier in their own words */
-#define STORE_COPY_STEP (8u << 20) /* bytes between two words to a progress callback */
 
 struct backend {
 	int (*fetch)(struct store *s, const struct fetch_request *r, struct fetch **ret, struct err *e);

@@ -180,45 +180,12 @@ static int file_head(struct store *s, const char *key, struct object_info *info,
 	return 0;
 }
 
-/* `size` bytes of `from` to `to`, in the kernel where it can; `progress` may be NULL.  0 or -errno (-ENODATA: too short). */
-static int copy_bytes(int from, int to, uint64_t size, void (*progress)(void *, uint64_t), void *arg)
-{
-	char *block = NULL;
-	int r = 0;
-	while (size && !r) {
-		size_t want = size < STORE_COPY_STEP ? (size_t)size : STORE_COPY_STEP;
-		ssize_t n = -1;
-		if (!block) {
-			n = copy_file_range(from, NULL, to, NULL, want, 0);
-			if (n < 0 && errno == EINTR)
-				continue;
-			/* Not across these file systems, not for this kind of file, or a kernel that says 0 for /proc-like ones. */
-			if (n <= 0 && !(block = malloc(STORE_COPY_STEP)))
-				r = -ENOMEM;
-			if (n <= 0)
-				continue;
-		} else {
-			n = read(from, block, want);
-			if (n < 0 && errno == EINTR)
-				continue;
-			r = n < 0 ? -errno : n == 0 ? -ENODATA : io_write_full(to, block, (size_t)n);
-		}
-		if (!r) {
-			size -= (uint64_t)n;
-			if (progress)
-				progress(arg, (uint64_t)n);
-		}
-	}
-	free(block);
-	return r;
-}
-
 static int file_get_fd(struct store *s, const char *key, int to, struct object_info *info, struct err *e)
 {
 	int fd = open_object(file_store(s), key, NULL, info, e);
 	if (fd < 0)
 		return fd;
-	int r = copy_bytes(fd, to, info->size, NULL, NULL);
+	int r = io_copy(fd, to, info->size, NULL, NULL);
 	close(fd);
 	if (r == -ENODATA)
 		return store_err(s, key, e, -EBADMSG, "the file became shorter while it was copied");
@@ -345,7 +312,7 @@ static int put_any(struct file_store *s, const char *key, const void *bytes, int
 		close(root);
 		return r;
 	}
-	r = from_fd < 0 ? io_write_full(fd, bytes, (size_t)len) : copy_bytes(from_fd, fd, len, progress, arg);
+	r = from_fd < 0 ? io_write_full(fd, bytes, (size_t)len) : io_copy(from_fd, fd, len, progress, arg);
 	if (r == -ENODATA)
 		r = store_err(&s->base, key, e, -EBADMSG, "the source file became shorter while it was copied");
 	else if (r || (r = settle(root, temp, fd, key, mode)))
