@@ -22,6 +22,16 @@ from servers import TOOL_PATH, wait_for
 TOP = Path(__file__).resolve().parents[2]
 NOISE = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|assertion|Assertion|corrupted|double free")
 
+# What a contract begins with whose only point is its schema, which follows.
+CONTRACT_HEAD = """apiVersion: v3.1.0
+kind: DataContract
+id: t
+name: t
+version: 1.0.0
+status: active
+schema:
+"""
+
 
 def binary():
     path = Path(os.environ.get("MESHFS_BIN", TOP / "build" / "meshfs")).absolute()

@@ -7,18 +7,13 @@ import random
 
 import pytest
 
+from meshkit import CONTRACT_HEAD
+
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.skipif(not os.environ.get("MESHFS_DUCKDB"), reason="MESHFS_DUCKDB names no engine")
 
-HEAD = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-schema:
-- name: t
+HEAD = CONTRACT_HEAD + """- name: t
   physicalName: "*.{kind}"
   properties:
 """

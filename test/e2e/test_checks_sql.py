@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from meshkit import wait_for
+from meshkit import CONTRACT_HEAD, wait_for
 
 pytestmark = pytest.mark.skipif(not os.environ.get("MESHFS_DUCKDB"), reason="MESHFS_DUCKDB names no engine")
 
-HEAD = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-schema:
-- name: t
+HEAD = CONTRACT_HEAD + """- name: t
   physicalName: "**/*.csv"
   properties:
   - {name: id, logicalType: integer, classification: public}

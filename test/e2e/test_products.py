@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import forge
-from meshkit import wait_for
+from meshkit import CONTRACT_HEAD, wait_for
 
 COLUMNS = """      - name: id
         logicalType: integer
@@ -815,14 +815,7 @@ def test_a_rule_holds_for_both_columns_of_a_name(sales, fuse, action, served):
         assert "amount" in (m.path / "sales/orders/1.0.0/.mesh/policy.txt").read_text()
 
 
-ONTO = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-schema:
-- name: t
+ONTO = CONTRACT_HEAD + """- name: t
   physicalName: "**.{kind}"
   properties:
   - {{name: id, logicalType: integer, unique: true, classification: public}}

@@ -14,16 +14,10 @@ import time
 
 import pytest
 
+from meshkit import CONTRACT_HEAD
 from servers import Faulty, wait_for
 
-CONTRACT = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-schema:
-  - name: t
+CONTRACT = CONTRACT_HEAD + """  - name: t
     properties:
       - { name: id, logicalType: integer, classification: public }
       - { name: keep, logicalType: string, classification: public }
